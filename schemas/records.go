@@ -1,0 +1,306 @@
+package schemas
+
+import (
+	"strings"
+	"time"
+
+	"github.com/tillstream/tillstream/schemas/money"
+)
+
+// Record is a value that has an Avro schema of the same name in this package.
+type Record interface {
+	// RecordName is the schema's name without namespace, for example "OrderEvent".
+	RecordName() string
+}
+
+// Records lists one empty value of every record type, in a fixed order.
+func Records() []Record {
+	return []Record{
+		&OrderEvent{}, &Transition{}, &Command{}, &Delivery{}, &DeadLetter{}, &Tick{}, &OrderLink{}, &ConfigVersion{},
+	}
+}
+
+// OrderEvent is one event of a provider, normalised, with the bytes it came from. The bytes stay: a better
+// normaliser can be re-run over the past.
+type OrderEvent struct {
+	EventID     string      `avro:"event_id"`
+	Kind        EventKind   `avro:"kind"`
+	Provider    string      `avro:"provider"` // connector type, "paypal"
+	Environment Environment `avro:"environment"`
+	Connection  string      `avro:"connection"` // configured name of the account or store
+	Resource    string      `avro:"resource"`   // id of the connector's resource; empty: none takes this event type
+	RootID      string      `avro:"root_id"`    // order or subscription where the event names it, else what it does name
+	EntityID    string      `avro:"entity_id"`  // what the event is about: order, capture, sale, refund, dispute
+	Links       []Link      `avro:"links"`
+	EventType   string      `avro:"event_type"`
+	// ProviderStatus is the provider's own word, unchanged; Status is the canonical one.
+	ProviderStatus string        `avro:"provider_status"`
+	Status         PaymentStatus `avro:"status"`
+	ProviderTime   time.Time     `avro:"provider_time"` // of the entity's change, not of the sending; millisecond precision
+	Sequence       int64         `avro:"sequence"`      // breaks ties of ProviderTime where the provider counts; else 0
+	ReceivedAt     time.Time     `avro:"received_at"`
+	DeliveryIDs    []string      `avro:"delivery_ids"` // the provider's ids of this sending (PayPal: transmission id)
+	Origin         Origin        `avro:"origin"`
+	Amount         *Amount       `avro:"amount"`
+	// RefundedTotal is the provider's own running total refunded of EntityID's payment, where it says so.
+	RefundedTotal *Amount           `avro:"refunded_total"`
+	Payer         *Payer            `avro:"payer"`
+	CustomID      string            `avro:"custom_id"`
+	InvoiceID     string            `avro:"invoice_id"`
+	Fields        map[string]string `avro:"fields"` // further provider fields by catalogue name, for mapping
+	Body          []byte            `avro:"body"`   // exactly as received; empty inside a Transition
+	BodyHash      string            `avro:"body_hash"`
+	// Fingerprint is equal for two sendings of one event, and differs when its content was changed.
+	Fingerprint string `avro:"fingerprint"`
+	Test        bool   `avro:"test"`
+	// Problem says why the body could not be normalised. Such an event is kept and ends in the dead letters.
+	Problem string `avro:"problem"`
+}
+
+// RecordName implements Record.
+func (*OrderEvent) RecordName() string { return "OrderEvent" }
+
+// Key is the Kafka key of the event: environment, connection and root, so that one order's events meet in one partition.
+func (e *OrderEvent) Key() string { return RootKey(e.Environment, e.Connection, e.RootID) }
+
+// Linked returns the id linked by rel, or "".
+func (e *OrderEvent) Linked(rel LinkRelation) string {
+	for _, l := range e.Links {
+		if l.Relation == rel {
+			return l.ID
+		}
+	}
+	return ""
+}
+
+// RootKey is the key under which the events of one order, subscription or lone payment meet.
+func RootKey(env Environment, connection, rootID string) string {
+	return string(env) + "/" + connection + "/" + rootID
+}
+
+// SplitRootKey undoes RootKey; ok is false where key has another form.
+func SplitRootKey(key string) (env Environment, connection, rootID string, ok bool) {
+	e, rest, ok1 := strings.Cut(key, "/")
+	c, id, ok2 := strings.Cut(rest, "/")
+	return Environment(e), c, id, ok1 && ok2
+}
+
+// Link says that the event's entity belongs to another one.
+type Link struct {
+	Relation LinkRelation `avro:"relation"`
+	ID       string       `avro:"id"`
+}
+
+// Amount is an exact decimal as text (the provider's own digits) and its currency.
+type Amount struct {
+	Value    string `avro:"value" json:"v"`
+	Currency string `avro:"currency" json:"c"` // ISO 4217, upper case
+}
+
+// Money parses the amount. The error names the text that is no decimal.
+func (a Amount) Money() (money.Amount, error) { return money.Parse(a.Value, a.Currency) }
+
+// Payer is the customer as the provider describes him. Every part may be empty; an empty part never erases a known one.
+type Payer struct {
+	Email     string  `avro:"email" json:"email,omitempty"`
+	GivenName string  `avro:"given_name" json:"given,omitempty"`
+	Surname   string  `avro:"surname" json:"surname,omitempty"`
+	FullName  string  `avro:"full_name" json:"full,omitempty"`
+	Phone     string  `avro:"phone" json:"phone,omitempty"`
+	PayerID   string  `avro:"payer_id" json:"payer_id,omitempty"`
+	Address   Address `avro:"address" json:"address"`
+}
+
+// Address is a postal address; Country is ISO 3166 alpha-2.
+type Address struct {
+	Line1      string `avro:"line1" json:"line1,omitempty"`
+	Line2      string `avro:"line2" json:"line2,omitempty"`
+	City       string `avro:"city" json:"city,omitempty"`
+	State      string `avro:"state" json:"state,omitempty"`
+	PostalCode string `avro:"postal_code" json:"zip,omitempty"`
+	Country    string `avro:"country" json:"country,omitempty"`
+}
+
+// Transition is what became of one OrderEvent: a status change, or why there was none. Public, on order.transitions
+// keyed by RootKey; the same record, keyed by contact, feeds the automation stage on automation.inbox.
+type Transition struct {
+	RootKey     string        `avro:"root_key"`
+	RootKind    EventKind     `avro:"root_kind"` // ORDER, SUBSCRIPTION, or PAYMENT where no root is known
+	Number      int64         `avro:"number"`    // counts the transitions of this root from 1
+	Disposition Disposition   `avro:"disposition"`
+	From        PaymentStatus `avro:"from_status"` // empty: the first event of this root
+	To          PaymentStatus `avro:"to_status"`
+	Legal       bool          `avro:"legal"`
+	Why         string        `avro:"why"`    // one sentence for a person
+	Orphan      bool          `avro:"orphan"` // what it waited for (its order, or the contact) did not come in time
+	Event       OrderEvent    `avro:"event"`  // without Body
+	Paid        string        `avro:"paid"`   // money captured so far, decimal text in Currency; "0" if none
+	Refunded    string        `avro:"refunded"`
+	Currency    string        `avro:"currency"`
+	Payer       *Payer        `avro:"payer"`       // the contact as known to the order so far
+	ContactKey  string        `avro:"contact_key"` // ContactKey(Payer); empty: not known (yet)
+	At          time.Time     `avro:"at"`          // stream time at which it was applied
+}
+
+// RecordName implements Record.
+func (*Transition) RecordName() string { return "Transition" }
+
+// ContactKey is the key under which all events of one person meet, whatever the CRM: the normalised e-mail, or the
+// payer id where there is none, within the environment. Empty where neither is known.
+func ContactKey(env Environment, p *Payer) string {
+	if p == nil {
+		return ""
+	}
+	if email := NormalizeEmail(p.Email); email != "" {
+		return string(env) + "/" + email
+	}
+	if p.PayerID != "" {
+		return string(env) + "/payer:" + p.PayerID
+	}
+	return ""
+}
+
+// NormalizeEmail trims and lower-cases an address. Dots and +tags stay: they are other people's addresses.
+func NormalizeEmail(email string) string { return strings.ToLower(strings.TrimSpace(email)) }
+
+// Command asks a destination for a contact's desired state or for one effect. Partitioned by Destination, so that
+// one consumer holds an account's whole rate limit.
+type Command struct {
+	CommandID     string      `avro:"command_id"` // the same for the same cause, whoever computes it
+	Kind          CommandKind `avro:"kind"`
+	Destination   string      `avro:"destination"` // configured name of the CRM connection
+	ContactKey    string      `avro:"contact_key"`
+	Version       int64       `avro:"version"` // of the contact's desired state at this destination; grows
+	Contact       Contact     `avro:"contact"`
+	Effect        *Effect     `avro:"effect"` // set for CommandEffect
+	ConfigVersion string      `avro:"config_version"`
+	RootKey       string      `avro:"root_key"` // the order that caused it
+	EventID       string      `avro:"event_id"` // the event that caused it
+	Trigger       string      `avro:"trigger"`  // id of the trigger, for an effect
+	Origin        Origin      `avro:"origin"`
+	Test          bool        `avro:"test"`
+	At            time.Time   `avro:"at"`
+}
+
+// RecordName implements Record.
+func (*Command) RecordName() string { return "Command" }
+
+// Contact is a desired state. What it does not name is left alone at the CRM; it never puts a contact on a list.
+type Contact struct {
+	Email     string            `avro:"email" json:"email"`
+	FirstName string            `avro:"first_name" json:"first,omitempty"`
+	LastName  string            `avro:"last_name" json:"last,omitempty"`
+	Phone     string            `avro:"phone" json:"phone,omitempty"`
+	Fields    map[string]string `avro:"fields" json:"fields,omitempty"` // CRM field (by its personalisation tag or title) to value
+	Tags      []string          `avro:"tags" json:"tags,omitempty"`     // must be present; sorted
+	NoTags    []string          `avro:"no_tags" json:"no_tags,omitempty"`
+}
+
+// Effect is something that must happen once. Name and Data mean what the effect's type says.
+type Effect struct {
+	Type string `avro:"type"`
+	Name string `avro:"name"` // TRACK_EVENT: the event's name
+	Data string `avro:"data"` // TRACK_EVENT: the event's value
+}
+
+// Delivery is one try, or the final word, about one command.
+type Delivery struct {
+	CommandID     string      `avro:"command_id"`
+	Kind          CommandKind `avro:"kind"`
+	Destination   string      `avro:"destination"`
+	ContactKey    string      `avro:"contact_key"`
+	Version       int64       `avro:"version"`
+	Outcome       OutcomeWord `avro:"outcome"`
+	Attempt       int64       `avro:"attempt"`
+	Requests      []Exchange  `avro:"requests"`
+	Error         string      `avro:"error"`
+	Remedy        string      `avro:"remedy"`
+	ConfigVersion string      `avro:"config_version"`
+	RootKey       string      `avro:"root_key"`
+	EventID       string      `avro:"event_id"`
+	Origin        Origin      `avro:"origin"`
+	Test          bool        `avro:"test"`
+	StartedAt     time.Time   `avro:"started_at"`
+	At            time.Time   `avro:"at"`
+}
+
+// RecordName implements Record.
+func (*Delivery) RecordName() string { return "Delivery" }
+
+// Exchange is one redacted request and its answer, cut to a few kilobytes.
+type Exchange struct {
+	Method   string    `avro:"method"`
+	URL      string    `avro:"url"`
+	Request  string    `avro:"request"`
+	Status   int64     `avro:"status"` // HTTP status; 0: no answer
+	Response string    `avro:"response"`
+	Error    string    `avro:"error"`
+	At       time.Time `avro:"at"`
+	Millis   int64     `avro:"millis"`
+}
+
+// DeadLetter holds what could not be processed, with its bytes, cause and coordinates. Nothing is lost by it.
+type DeadLetter struct {
+	ID            string    `avro:"id"` // Topic-Partition-Offset of the source, or a content hash where there is none
+	Stage         string    `avro:"stage"`
+	Cause         string    `avro:"cause"`  // a code, see DeadLetter* below
+	Reason        string    `avro:"reason"` // one sentence: what happened to what
+	Remedy        string    `avro:"remedy"` // one sentence: what to do
+	Topic         string    `avro:"topic"`
+	Partition     int64     `avro:"partition"`
+	Offset        int64     `avro:"offset"`
+	Key           []byte    `avro:"key"`
+	Value         []byte    `avro:"value"`
+	EventID       string    `avro:"event_id"`
+	RootKey       string    `avro:"root_key"`
+	Destination   string    `avro:"destination"`
+	ContactKey    string    `avro:"contact_key"`
+	ConfigVersion string    `avro:"config_version"`
+	At            time.Time `avro:"at"`
+}
+
+// RecordName implements Record.
+func (*DeadLetter) RecordName() string { return "DeadLetter" }
+
+// Causes of dead letters.
+const (
+	CauseUndecodable  = "UNDECODABLE"   // no Avro, or an unknown schema
+	CauseUnparseable  = "UNPARSEABLE"   // a genuine delivery whose body could not be normalised
+	CauseQuarantined  = "QUARANTINED"   // an event or delivery id seen before with another content
+	CauseStageFailed  = "STAGE_FAILED"  // a stage refused the record
+	CauseRejected     = "REJECTED"      // the destination refused the command for good
+	CauseGaveUp       = "GAVE_UP"       // retries ended
+	CauseNoContact    = "NO_CONTACT"    // nobody to write to
+	CauseUnwritable   = "UNWRITABLE"    // ClickHouse refused the row
+	CauseParkOverflow = "PARK_OVERFLOW" // more events wait for one link than are kept
+)
+
+// Tick makes stream time pass on an idle partition: its owner appends it when a timer is due. Only its broker
+// timestamp matters.
+type Tick struct {
+	Owner string    `avro:"owner"`
+	At    time.Time `avro:"at"`
+}
+
+// RecordName implements Record.
+func (*Tick) RecordName() string { return "Tick" }
+
+// OrderLink tells the key of a payment which root it belongs to, so that later events that name only the payment
+// find their order. Internal, on orders.inbox, keyed by From.
+type OrderLink struct {
+	From string `avro:"from_key"` // RootKey of the payment
+	To   string `avro:"to_key"`   // RootKey of the order or subscription
+}
+
+// RecordName implements Record.
+func (*OrderLink) RecordName() string { return "OrderLink" }
+
+// ConfigVersion is one accepted configuration, as files. Secrets are references in it, never values.
+type ConfigVersion struct {
+	Version string            `avro:"version"` // short hash of Files; "config version" everywhere
+	Files   map[string]string `avro:"files"`
+	At      time.Time         `avro:"at"`
+}
+
+// RecordName implements Record.
+func (*ConfigVersion) RecordName() string { return "ConfigVersion" }

@@ -1,0 +1,16 @@
+package schemas
+
+// Topic names. Each has one key scheme; which records it carries is said beside it.
+const (
+	TopicPayPalEvents    = "paypal.events"        // OrderEvent, key RootKey
+	TopicStoreOrders     = "store.orders"         // OrderEvent, key RootKey
+	TopicOrdersInbox     = "orders.inbox"         // OrderLink, OrderEvent sent on, Tick; key RootKey; internal
+	TopicTransitions     = "order.transitions"    // Transition, key RootKey; public
+	TopicAutomationInbox = "automation.inbox"     // Transition, Tick; key ContactKey; internal
+	TopicCommands        = "crm.commands"         // Command, key ContactKey, partitioned by Destination
+	TopicDeliveries      = "crm.deliveries"       // Delivery, key ContactKey
+	TopicDeadLetters     = "dead.letters"         // DeadLetter, key ID
+	TopicConfig          = "config"               // ConfigVersion, key "current"; compacted, one partition
+	TopicOrdersChangelog = "orders.changelog"     // after-images of the orders stage; compacted; internal
+	TopicAutomationLog   = "automation.changelog" // after-images of the automation stage; compacted; internal
+)

@@ -1,0 +1,144 @@
+// Package sinks says what a sink is: where commands, or all records, go.
+package sinks
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/tillstream/tillstream/schemas"
+)
+
+// A Sink describes a kind of destination. It is a value: registering it runs nothing.
+type Sink struct {
+	Type  string // folder name and config key, "activecampaign"
+	Title string
+	// Config returns a new configuration with defaults, a pointer to a struct with yaml tags.
+	Config func() any
+	// RatePerSecond is the provider's documented limit for one account; zero: none.
+	RatePerSecond float64
+	// Open connects one account; cfg is what Config returned, decoded.
+	Open func(ctx context.Context, cfg any, env Env) (Writer, error)
+}
+
+// Env is what a writer is given of the outside.
+type Env struct {
+	Destination string
+	Now         func() time.Time
+	Log         zerolog.Logger
+	HTTP        *http.Client // from package outbound: it holds the account's rate limit and records exchanges
+}
+
+// A Writer delivers commands to one account and returns one Outcome per command, in order. It never returns early: a
+// command that was not tried is Retryable. Commands of one batch concern different contacts or are in order per
+// contact; Write is not called twice at a time for a contact.
+type Writer interface {
+	Write(ctx context.Context, batch []schemas.Command) []Outcome
+	// Reconcile asks the destination whether an effect whose outcome is unknown did happen. Unknown where the
+	// destination cannot tell.
+	Reconcile(ctx context.Context, effect schemas.Command) Outcome
+	Check(ctx context.Context) []Finding
+	Close() error
+}
+
+// Outcome is what became of one command.
+type Outcome struct {
+	Kind       OutcomeKind
+	RetryAfter time.Duration // for Retryable: not before; zero: the caller's own back-off
+	Err        error         // why not Delivered; holds no secret and no unmasked personal data
+	Remedy     string        // what a person can do about it
+	// Account is set where the failure is the account's (401, 403, rate limit), not this command's.
+	Account   bool
+	Exchanges []schemas.Exchange // redacted requests and answers, for the timeline
+}
+
+// OutcomeKind grades an outcome.
+type OutcomeKind int
+
+// The outcomes. Unknown means that it may have happened: reconcile before repeating an effect.
+const (
+	Delivered OutcomeKind = iota + 1
+	Rejected
+	Retryable
+	Unknown
+	// NotHappened is Reconcile's answer that the effect did not take place and may be sent.
+	NotHappened
+)
+
+// Finding is one result of a check, with what to do.
+type Finding struct {
+	Bad     bool
+	Field   string
+	Message string
+	Hint    string
+}
+
+// Registry is the list of sinks that this binary ships, in a fixed order.
+type Registry struct{ list []Sink }
+
+// NewRegistry builds a registry; it panics on a repeated type, which is a mistake in the list.
+func NewRegistry(list ...Sink) *Registry {
+	seen := map[string]bool{}
+	for _, s := range list {
+		if seen[s.Type] {
+			panic("sink registered twice: " + s.Type)
+		}
+		seen[s.Type] = true
+	}
+	return &Registry{list}
+}
+
+// All returns the sinks in order.
+func (r *Registry) All() []Sink { return r.list }
+
+// Get returns the sink of that type.
+func (r *Registry) Get(typ string) (Sink, bool) {
+	for _, s := range r.list {
+		if s.Type == typ {
+			return s, true
+		}
+	}
+	return Sink{}, false
+}
+
+// A Range is the records From to To (both inclusive offsets) of one partition, planned on Kafka before they are
+// inserted, so that a repetition inserts exactly the same range under the same token.
+type Range struct {
+	Topic     string
+	TopicID   string // Kafka's id of the topic: a recreated topic is another one
+	Partition int32
+	From, To  int64
+	Replay    int64 // replay generation; grows when rows are to be inserted again on purpose
+}
+
+// A Row is one record of a range. Record is nil where the value could not be decoded; Value holds the bytes then too.
+type Row struct {
+	Offset int64
+	At     time.Time // broker timestamp
+	Key    []byte
+	Value  []byte
+	Record schemas.Record
+}
+
+// RowWriter stores whole ranges, for reports. Insert is called for one range at a time per topic; calling it again with
+// the same range must change nothing. A RowError names the row that is refused; anything else means "try again".
+type RowWriter interface {
+	// Prepare creates or checks what the writer needs (tables, settings), with a finding for each thing missing.
+	Prepare(ctx context.Context) error
+	Insert(ctx context.Context, r Range, rows []Row) error
+	Close() error
+}
+
+// RowError says that the destination refuses a row for good.
+type RowError struct {
+	Offset int64
+	Err    error
+}
+
+// Error implements error.
+func (e *RowError) Error() string { return e.Err.Error() }
+
+// Unwrap implements errors.Unwrap.
+func (e *RowError) Unwrap() error { return e.Err }
