@@ -1,0 +1,456 @@
+// Package config turns a folder of YAML files into one validated, versioned configuration.
+//
+// The folder holds tillstream.yaml (how this process reaches the outside), connections/ (accounts and stores that
+// events come from), destinations/ (CRM accounts) and one folder for each further kind that the caller names, such as
+// mappings/. Every problem is told with file, line, field and what to do; one bad file refuses the whole folder, so
+// that what runs is always one consistent configuration.
+package config
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/pipeline/kafka"
+	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/sinks"
+)
+
+// SettingsFile is the one file that a folder must have.
+const SettingsFile = "tillstream.yaml"
+
+// fileBytesMax bounds one file: a configuration is written by hand.
+const fileBytesMax = 1 << 20
+
+// Config is a validated configuration.
+type Config struct {
+	Settings     Settings
+	Connections  []Connection
+	Destinations []Destination
+	// Documents are the decoded files of the caller's kinds, by folder, in the order of their names.
+	Documents map[string][]Document
+	// Files are the texts as read, by slash path. Secrets are references in them.
+	Files map[string]string
+	// Version is a short hash of Files: the "config version" that commands carry.
+	Version string
+}
+
+// Settings is tillstream.yaml: how this process reaches the outside, and its limits.
+type Settings struct {
+	Instance   string        `yaml:"instance" jsonschema:"description=Name of this process\\, stable over restarts and different for each process (part of its transactional ids). Default: the host name."`
+	Kafka      kafka.Options `yaml:"kafka" jsonschema:"description=The brokers that carry every record."`
+	Registry   Registry      `yaml:"registry" jsonschema:"description=The schema registry (Confluent compatible)."`
+	Redis      Redis         `yaml:"redis" jsonschema:"description=The materialised copy of the stages' state; may be wiped at any moment."`
+	ClickHouse ClickHouse    `yaml:"clickhouse" jsonschema:"description=Where every record goes for reports. Left out: no reports\\, no trace."`
+	Ingest     Ingest        `yaml:"ingest" jsonschema:"description=The webhook receiver."`
+	Management Management    `yaml:"management" jsonschema:"description=Metrics\\, health and readiness; never on the webhook port."`
+	Telemetry  Telemetry     `yaml:"telemetry" jsonschema:"description=Logs and traces."`
+	Stages     Stages        `yaml:"stages" jsonschema:"description=The stateful stages."`
+}
+
+// Registry reaches the schema registry.
+type Registry struct {
+	URL       string         `yaml:"url" jsonschema:"description=Base address\\, for example http://localhost:8081"`
+	User      string         `yaml:"user"`
+	Password  schemas.Secret `yaml:"password"`
+	CacheFile string         `yaml:"cache_file" jsonschema:"description=Keeps ids and schemas\\, so that a registry that is down stops nothing. Default: registry-cache.json in the working directory."`
+}
+
+// Redis reaches one primary.
+type Redis struct {
+	Address  string         `yaml:"address" jsonschema:"description=host:port of the primary"`
+	User     string         `yaml:"user"`
+	Password schemas.Secret `yaml:"password"`
+	TLS      bool           `yaml:"tls"`
+	DB       int            `yaml:"db"`
+}
+
+// ClickHouse reaches the reports' database.
+type ClickHouse struct {
+	Address       string         `yaml:"address" jsonschema:"description=host:port\\, or http://host:port for the HTTP protocol"`
+	Database      string         `yaml:"database" jsonschema:"description=Default: tillstream. Created if it does not exist."`
+	User          string         `yaml:"user"`
+	Password      schemas.Secret `yaml:"password"`
+	TLS           bool           `yaml:"tls"`
+	FlushInterval time.Duration  `yaml:"flush_interval" jsonschema:"description=How long a row may wait for others. Default: 1s."`
+	FlushRows     int            `yaml:"flush_rows" jsonschema:"description=Rows that are inserted at once at the most. Default: 50000."`
+}
+
+// Ingest is the webhook receiver.
+type Ingest struct {
+	Listen        string `yaml:"listen" jsonschema:"description=Default: :8080"`
+	PublicURL     string `yaml:"public_url" jsonschema:"description=The address under which providers reach this receiver; webhooks are registered under it. PayPal wants https on port 443."`
+	BodyBytesMax  int64  `yaml:"body_bytes_max" jsonschema:"description=Default: 1 MiB"`
+	ConcurrentMax int    `yaml:"concurrent_max" jsonschema:"description=Requests at a time. Default: 256."`
+}
+
+// Management is the operators' port.
+type Management struct {
+	Listen string `yaml:"listen" jsonschema:"description=Default: 127.0.0.1:9080. It has no sign-in yet and refuses any address but loopback unless allow_remote is set."`
+	// AllowRemote is needed inside a container, where the port is published on purpose.
+	AllowRemote bool `yaml:"allow_remote"`
+}
+
+// Telemetry says what is told to whom.
+type Telemetry struct {
+	LogLevel     string `yaml:"log_level" jsonschema:"enum=debug,enum=info,enum=warn,enum=error,description=Default: info"`
+	LogFormat    string `yaml:"log_format" jsonschema:"enum=json,enum=text,description=Default: json"`
+	OTLPEndpoint string `yaml:"otlp_endpoint" jsonschema:"description=OpenTelemetry collector (OTLP over HTTP)\\, for example http://localhost:4318. Empty: no traces."`
+}
+
+// Stages are the limits of the stateful stages.
+type Stages struct {
+	Lanes       int           `yaml:"lanes" jsonschema:"description=Consumers with a transaction of their own\\, per stage. Default: 1."`
+	OrphanAfter time.Duration `yaml:"orphan_after" jsonschema:"description=How long an event waits for its order or contact before it goes on\\, flagged. Default: 1h."`
+	ForgetAfter time.Duration `yaml:"forget_after" jsonschema:"description=How long an ended order is remembered. Default: 9600h (400 days)."`
+}
+
+// Connection is one file of connections/: an account or store that events come from. Its name is the file's.
+type Connection struct {
+	Name        string
+	File        string
+	Connector   connectors.Connector
+	Environment schemas.Environment
+	Resources   []string
+	Token       string
+	Settings    any // what Connector.Config returned, filled
+}
+
+// Destination is one file of destinations/: a CRM account. Its name is the file's.
+type Destination struct {
+	Name          string
+	File          string
+	Sink          sinks.Sink
+	RatePerSecond float64 // of this account; negative: no limit
+	AllowPrivate  bool
+	Settings      any // what Sink.Config returned, filled
+}
+
+// Document is one decoded file of a caller's kind.
+type Document struct {
+	Name  string // the file's name without its ending
+	File  string
+	Value any
+	// Line tells where a field (dotted path, "fields.2.from") stands; 0 if it is not in the file.
+	Line func(field string) int
+}
+
+// Kind is a folder of documents that this package decodes and does not understand.
+type Kind struct {
+	Folder string
+	New    func() any
+}
+
+// Problem is one thing that is wrong, and what to do.
+type Problem struct {
+	File    string
+	Line    int // from 1; 0: the file as a whole
+	Field   string
+	Message string
+	Hint    string
+}
+
+// String is "file:line: field: message; hint".
+func (p Problem) String() string {
+	var b strings.Builder
+	b.WriteString(p.File)
+	if p.Line > 0 {
+		fmt.Fprintf(&b, ":%d", p.Line)
+	}
+	b.WriteString(": ")
+	if p.Field != "" {
+		b.WriteString(p.Field + ": ")
+	}
+	b.WriteString(p.Message)
+	if p.Hint != "" {
+		b.WriteString("; " + p.Hint)
+	}
+	return b.String()
+}
+
+// Problems is the error of a refused configuration: all that is wrong with it.
+type Problems []Problem
+
+// Error lists the problems, a line each.
+func (ps Problems) Error() string {
+	lines := make([]string, len(ps))
+	for i, p := range ps {
+		lines[i] = p.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Options say what a configuration may name.
+type Options struct {
+	Connectors *connectors.Registry
+	Sinks      *sinks.Registry
+	Kinds      []Kind
+	// Getenv resolves ${env:NAME}; nil: nothing is set.
+	Getenv func(name string) (string, bool)
+	// ReadSecret reads ${file:PATH}; nil: os.ReadFile.
+	ReadSecret func(path string) ([]byte, error)
+	Hostname   string // default of Settings.Instance
+}
+
+// LoadDir loads the folder dir. The error is Problems, or that the folder can't be read.
+func LoadDir(dir string, o Options) (*Config, error) {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil, fmt.Errorf("config folder %s: not a folder that can be read; give one with --config, it needs at least a %s", dir, SettingsFile)
+	}
+	return Load(os.DirFS(dir), o)
+}
+
+// Load loads a configuration from the root of a file system.
+func Load(root fs.FS, o Options) (*Config, error) {
+	l := &loader{o: o, root: root, cfg: &Config{Documents: map[string][]Document{}, Files: map[string]string{}}}
+	l.settings()
+	l.each("connections", l.connection)
+	l.each("destinations", l.destination)
+	for _, k := range o.Kinds {
+		l.each(k.Folder, func(file, name string, node *document) { l.document(k, file, name, node) })
+	}
+	l.strangers()
+	if len(l.problems) > 0 {
+		sort.SliceStable(l.problems, func(i, j int) bool {
+			a, b := l.problems[i], l.problems[j]
+			return a.File < b.File || a.File == b.File && a.Line < b.Line
+		})
+		return nil, Problems(l.problems)
+	}
+	l.cfg.Version = versionOf(l.cfg.Files)
+	return l.cfg, nil
+}
+
+// versionOf hashes the files: any edit, and only an edit, gives another version.
+func versionOf(files map[string]string) string {
+	names := make([]string, 0, len(files))
+	for n := range files {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	h := sha256.New()
+	for _, n := range names {
+		fmt.Fprintf(h, "%s\x00%d\x00%s", n, len(files[n]), files[n])
+	}
+	return hex.EncodeToString(h.Sum(nil))[:12]
+}
+
+type loader struct {
+	o        Options
+	root     fs.FS
+	cfg      *Config
+	problems []Problem
+}
+
+func (l *loader) add(p Problem) { l.problems = append(l.problems, p) }
+
+// each parses every YAML file of a folder, in the order of names.
+func (l *loader) each(folder string, take func(file, name string, node *document)) {
+	entries, err := fs.ReadDir(l.root, folder)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			l.add(Problem{File: folder, Message: err.Error()})
+		}
+		return
+	}
+	for _, e := range entries {
+		ext := path.Ext(e.Name())
+		if e.IsDir() || strings.HasPrefix(e.Name(), ".") || ext != ".yaml" && ext != ".yml" {
+			continue
+		}
+		file := path.Join(folder, e.Name())
+		if doc := l.parse(file); doc != nil {
+			take(file, strings.TrimSuffix(e.Name(), ext), doc)
+		}
+	}
+}
+
+// strangers refuses folders that no kind owns: a misspelt folder would otherwise be silently without effect.
+func (l *loader) strangers() {
+	known := []string{"connections", "destinations"}
+	for _, k := range l.o.Kinds {
+		known = append(known, k.Folder)
+	}
+	entries, err := fs.ReadDir(l.root, ".")
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || contains(known, e.Name()) {
+			continue
+		}
+		l.add(Problem{File: e.Name(), Message: "no such kind of configuration", Hint: hintFor(e.Name(), known)})
+	}
+}
+
+func (l *loader) settings() {
+	doc := l.parse(SettingsFile)
+	if doc == nil {
+		return
+	}
+	s := &l.cfg.Settings
+	*s = Settings{Instance: l.o.Hostname}
+	decoded := l.decode(doc, doc.body, "", s)
+	for field, empty := range map[string]bool{
+		"kafka.brokers": len(s.Kafka.Brokers) == 0,
+		"registry.url":  s.Registry.URL == "",
+		"redis.address": s.Redis.Address == "",
+	} {
+		if _, written := doc.lines[field]; !written || decoded && empty {
+			l.add(Problem{File: SettingsFile, Line: doc.line(field), Field: field, Message: "is missing", Hint: "nothing can run without it"})
+		}
+	}
+	def(&s.Registry.CacheFile, "registry-cache.json")
+	def(&s.ClickHouse.Database, "tillstream")
+	def(&s.ClickHouse.FlushInterval, time.Second)
+	def(&s.ClickHouse.FlushRows, 50_000)
+	def(&s.Ingest.Listen, ":8080")
+	def(&s.Management.Listen, "127.0.0.1:9080")
+	def(&s.Telemetry.LogLevel, "info")
+	def(&s.Telemetry.LogFormat, "json")
+	def(&s.Stages.Lanes, 1)
+	def(&s.Stages.OrphanAfter, time.Hour)
+	def(&s.Stages.ForgetAfter, 400*24*time.Hour)
+	def(&s.Kafka.Partitions, 8)
+	l.oneOf(doc, "telemetry.log_level", s.Telemetry.LogLevel, "debug", "info", "warn", "error")
+	l.oneOf(doc, "telemetry.log_format", s.Telemetry.LogFormat, "json", "text")
+}
+
+// def fills what the file left out.
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func (l *loader) oneOf(doc *document, field, got string, allowed ...string) {
+	if !contains(allowed, got) {
+		l.add(Problem{File: doc.file, Line: doc.line(field), Field: field, Message: fmt.Sprintf("%q is not allowed", got),
+			Hint: "use one of " + strings.Join(allowed, ", ")})
+	}
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+// connectionFile is the outer form of connections/NAME.yaml; settings are the connector's own.
+type connectionFile struct {
+	Connector   string              `yaml:"connector" jsonschema:"required,description=Type of the connector\\, for example paypal"`
+	Environment schemas.Environment `yaml:"environment" jsonschema:"required,enum=sandbox,enum=live"`
+	Resources   []string            `yaml:"resources" jsonschema:"description=Resources to receive. Empty: all of the connector's."`
+	Token       string              `yaml:"token" jsonschema:"description=Last part of the webhook address; makes it hard to guess."`
+	Settings    any                 `yaml:"settings"`
+}
+
+func (l *loader) connection(file, name string, doc *document) {
+	var f connectionFile
+	l.decode(doc, doc.body, "", &f, "settings")
+	c, ok := l.o.Connectors.Get(f.Connector)
+	if !ok {
+		var types []string
+		for _, known := range l.o.Connectors.All() {
+			types = append(types, known.Type)
+		}
+		l.add(Problem{File: file, Line: doc.line("connector"), Field: "connector",
+			Message: fmt.Sprintf("%q is no connector", f.Connector), Hint: hintFor(f.Connector, types)})
+		return
+	}
+	l.oneOf(doc, "environment", string(f.Environment), string(schemas.Sandbox), string(schemas.Live))
+	l.validName(file, name)
+	var ids []string
+	for _, r := range c.Resources {
+		ids = append(ids, r.ID)
+	}
+	for i, r := range f.Resources {
+		if !contains(ids, r) {
+			field := fmt.Sprintf("resources.%d", i)
+			l.add(Problem{File: file, Line: doc.line(field), Field: field, Message: fmt.Sprintf("%q is no resource of %s", r, c.Type), Hint: hintFor(r, ids)})
+		}
+	}
+	if len(f.Resources) == 0 {
+		f.Resources = ids
+	}
+	settings := c.Config()
+	decoded := l.decode(doc, doc.child("settings"), "settings", settings)
+	if v, ok := settings.(connectors.Validator); ok && decoded {
+		for _, finding := range v.Validate() {
+			if finding.Level == connectors.Bad {
+				field := "settings." + finding.Field
+				l.add(Problem{File: file, Line: doc.line(field), Field: field, Message: finding.Message, Hint: finding.Hint})
+			}
+		}
+	}
+	l.cfg.Connections = append(l.cfg.Connections, Connection{Name: name, File: file, Connector: c,
+		Environment: f.Environment, Resources: f.Resources, Token: f.Token, Settings: settings})
+}
+
+// validName keeps names safe in keys, topics' headers, addresses and file names.
+func (l *loader) validName(file, name string) {
+	for _, r := range name {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' {
+			l.add(Problem{File: file, Message: fmt.Sprintf("the name %q has a character that is not allowed", name),
+				Hint: "use lower-case letters, digits, - and _"})
+			return
+		}
+	}
+}
+
+// destinationFile is the outer form of destinations/NAME.yaml; settings are the sink's own.
+type destinationFile struct {
+	Sink          string  `yaml:"sink" jsonschema:"required,description=Type of the sink\\, for example activecampaign"`
+	RatePerSecond float64 `yaml:"rate_per_second" jsonschema:"description=Requests a second over all processes. Left out: the provider's documented limit. -1: none."`
+	AllowPrivate  bool    `yaml:"allow_private_address" jsonschema:"description=Permits an address inside the network (a simulator\\, a proxy)."`
+	Settings      any     `yaml:"settings"`
+}
+
+func (l *loader) destination(file, name string, doc *document) {
+	var f destinationFile
+	l.decode(doc, doc.body, "", &f, "settings")
+	s, ok := l.o.Sinks.Get(f.Sink)
+	if !ok {
+		var types []string
+		for _, known := range l.o.Sinks.All() {
+			types = append(types, known.Type)
+		}
+		l.add(Problem{File: file, Line: doc.line("sink"), Field: "sink",
+			Message: fmt.Sprintf("%q is no sink", f.Sink), Hint: hintFor(f.Sink, types)})
+		return
+	}
+	l.validName(file, name)
+	if f.RatePerSecond == 0 {
+		f.RatePerSecond = s.RatePerSecond
+	}
+	settings := s.Config()
+	decoded := l.decode(doc, doc.child("settings"), "settings", settings)
+	if v, ok := settings.(interface{ Validate() []sinks.Finding }); ok && decoded {
+		for _, finding := range v.Validate() {
+			if finding.Bad {
+				field := "settings." + finding.Field
+				l.add(Problem{File: file, Line: doc.line(field), Field: field, Message: finding.Message, Hint: finding.Hint})
+			}
+		}
+	}
+	l.cfg.Destinations = append(l.cfg.Destinations, Destination{Name: name, File: file, Sink: s,
+		RatePerSecond: f.RatePerSecond, AllowPrivate: f.AllowPrivate, Settings: settings})
+}
+
+func (l *loader) document(k Kind, file, name string, doc *document) {
+	v := k.New()
+	l.decode(doc, doc.body, "", v)
+	l.cfg.Documents[k.Folder] = append(l.cfg.Documents[k.Folder], Document{Name: name, File: file, Value: v, Line: doc.line})
+}
