@@ -1,0 +1,65 @@
+# Two targets do all the set-up on a fresh Debian or Ubuntu with Go and make: `make demo` and `make test`.
+# They install what is missing and say what and why. `make help` lists the rest.
+
+SHELL       := /bin/bash
+export CGO_ENABLED := 0
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS     := -s -w -X github.com/tillstream/tillstream/internal/cli.version=$(VERSION)
+BIN         := bin/tillstream
+GO          := go
+TEST_FLAGS  ?=
+DEMO_ARGS   ?=
+# The parts that a test must find: here and in CI nothing is skipped for want of them.
+REQUIRE     ?= chdb kafka redis
+
+.PHONY: help demo test build lint install-chdb install-kafka install-redis bench fuzz clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
+
+demo: install-chdb build ## play a story on embedded parts and show what happened (DEMO_ARGS="--orders 5000 --exit --json")
+	$(BIN) demo $(DEMO_ARGS)
+
+test: install-chdb install-kafka install-redis lint ## all tests, on embedded and on real parts
+	TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 30m $(TEST_FLAGS) ./...
+
+build: ## bin/tillstream
+	@echo "==> building $(BIN) $(VERSION) (the first build compiles every library: a few minutes)"
+	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/tillstream
+
+lint: ## formatting, vet, staticcheck
+	@echo "==> gofumpt, go vet, staticcheck"
+	@out=$$($(GO) tool -modfile=tools/go.mod gofumpt -l $$(git ls-files '*.go')); \
+		if [ -n "$$out" ]; then echo "gofumpt would change these files; run 'make format':"; echo "$$out"; exit 1; fi
+	@$(GO) vet ./...
+	@$(GO) tool -modfile=tools/go.mod staticcheck ./...
+
+.PHONY: format vulncheck
+format: ## write the formatting that lint asks for
+	$(GO) tool -modfile=tools/go.mod gofumpt -w $$(git ls-files '*.go')
+
+vulncheck: ## known vulnerabilities in what is linked (asks the Go vulnerability database)
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@latest ./...
+
+install-chdb: ## the embedded ClickHouse (npm)
+	@scripts/install.sh chdb
+
+install-kafka: ## a real Apache Kafka for tests (Maven)
+	@scripts/install.sh kafka
+
+install-redis: ## a real Redis for tests (apt)
+	@scripts/install.sh redis
+
+bench: ## benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./schemas/... ./processors/... ./pipeline/... ./sinks/...
+
+FUZZTIME ?= 30s
+fuzz: ## every fuzz target for FUZZTIME
+	@for f in $$(grep -rl --include='*_test.go' 'func Fuzz' .); do \
+		for name in $$(grep -oE '^func Fuzz[A-Za-z0-9_]+' $$f | sed 's/func //'); do \
+			echo "==> $$name in $$(dirname $$f)"; \
+			$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) ./$$(dirname $$f) || exit 1; \
+		done; done
+
+clean: ## what the targets above made (the installed parts stay in .cache)
+	rm -rf bin
