@@ -31,9 +31,10 @@ type statusRow struct {
 	next []PaymentStatus
 }
 
-// The order tables. An absent next means that the status is hard: nothing may legally follow.
+// The steps of orders and payments. UNKNOWN has no list since Legal lets it go anywhere; another status without a
+// list is followed by nothing.
 var orderTable = map[PaymentStatus]statusRow{
-	StatusUnknown:           {0, nil}, // any
+	StatusUnknown:           {0, nil},
 	StatusDraft:             {1, []PaymentStatus{StatusPending, StatusApproved, StatusAuthorized, StatusPartiallyPaid, StatusPaid, StatusFailed, StatusCancelled, StatusExpired}},
 	StatusPending:           {2, []PaymentStatus{StatusApproved, StatusAuthorized, StatusPartiallyPaid, StatusPaid, StatusFailed, StatusCancelled, StatusExpired, StatusVoided}},
 	StatusApproved:          {3, []PaymentStatus{StatusPending, StatusAuthorized, StatusPartiallyPaid, StatusPaid, StatusFailed, StatusCancelled, StatusExpired, StatusVoided}},
@@ -50,12 +51,13 @@ var orderTable = map[PaymentStatus]statusRow{
 	StatusChargedBack:       {14, []PaymentStatus{StatusPaid}},
 }
 
+// The steps of subscriptions. Approval may be skipped: PayPal activates some subscriptions at once.
 var subscriptionTable = map[PaymentStatus]statusRow{
 	StatusUnknown:   {0, nil},
 	StatusPending:   {2, []PaymentStatus{StatusApproved, StatusActive, StatusCancelled, StatusExpired}},
 	StatusApproved:  {3, []PaymentStatus{StatusActive, StatusCancelled, StatusExpired}},
 	StatusActive:    {7, []PaymentStatus{StatusSuspended, StatusCancelled, StatusExpired}},
-	StatusSuspended: {8, []PaymentStatus{StatusActive, StatusCancelled}},
+	StatusSuspended: {8, []PaymentStatus{StatusActive, StatusCancelled, StatusExpired}},
 	StatusExpired:   {10, nil},
 	StatusCancelled: {11, nil},
 }
