@@ -58,3 +58,14 @@ type Output struct {
 	// PartitionKey chooses the partition where it is not Key's.
 	PartitionKey string
 }
+
+// Poison is the finding of a stage about one record that can never be applied. The engine writes it as a
+// schemas.DeadLetter with these words and leaves the state as it was.
+type Poison struct {
+	Cause  string // one of the schemas.Cause codes
+	Reason string // one sentence: what happened to what
+	Remedy string // one sentence: what to do
+}
+
+// Error implements error.
+func (p *Poison) Error() string { return p.Cause + ": " + p.Reason + "; " + p.Remedy }

@@ -1,0 +1,115 @@
+package orders
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"slices"
+
+	"github.com/tillstream/tillstream/processors"
+	"github.com/tillstream/tillstream/schemas"
+)
+
+// seen remembers one event by digests: of its id, of its content and of the deliveries that brought it.
+type seen struct {
+	Event       string   `json:"e"`
+	Fingerprint string   `json:"f"`
+	Deliveries  []string `json:"d,omitempty"`
+	At          int64    `json:"a"`
+}
+
+// deliveriesMax bounds the delivery ids kept of one event; PayPal tries 25 times, with the same id.
+const deliveriesMax = 32
+
+// digest shortens an id to 96 bits: ids of all lengths cost the same, and chance never makes two meet.
+func digest(text string) string {
+	h := sha256.Sum256([]byte(text))
+	return base64.RawURLEncoding.EncodeToString(h[:12])
+}
+
+func seenOf(e *schemas.OrderEvent, at int64) seen {
+	n := seen{Event: digest(e.EventID), Fingerprint: digest(fingerprint(e)), At: at}
+	for _, d := range e.DeliveryIDs {
+		if d != "" {
+			n.Deliveries = append(n.Deliveries, digest(d))
+		}
+	}
+	return n
+}
+
+func fingerprint(e *schemas.OrderEvent) string {
+	if e.Fingerprint != "" {
+		return e.Fingerprint
+	}
+	return e.BodyHash
+}
+
+// repeated compares a new event with one seen before. why is not empty for a repetition of it.
+func (old seen) repeated(n seen, e *schemas.OrderEvent) (why string, err error) {
+	same := old.Fingerprint == n.Fingerprint
+	switch {
+	case old.Event == n.Event && same:
+		return "The same event was applied before.", nil
+	case old.Event == n.Event:
+		return "", quarantined("event id " + e.EventID)
+	}
+	for i, d := range n.Deliveries {
+		if !slices.Contains(old.Deliveries, d) {
+			continue
+		}
+		if same {
+			return "The same delivery was applied before.", nil
+		}
+		return "", quarantined(fmt.Sprintf("the delivery id no. %d of event %s", i+1, e.EventID))
+	}
+	return "", nil
+}
+
+func quarantined(what string) error {
+	return &processors.Poison{
+		Cause:  schemas.CauseQuarantined,
+		Reason: what + " was seen before with another content",
+		Remedy: "compare both bodies; if this one is right, replay it under a new event id",
+	}
+}
+
+// repetition looks e up among the events that ended here and those that wait here.
+func (w *work) repetition(e *schemas.OrderEvent) (why string, err error) {
+	n := seenOf(e, w.at.UnixMilli())
+	for i := range w.s.Seen {
+		if why, err = w.s.Seen[i].repeated(n, e); err != nil {
+			return "", err
+		}
+		if why != "" {
+			w.s.Seen[i].remember(n.Deliveries)
+			return why, nil
+		}
+	}
+	for i := range w.s.Parked {
+		old := w.s.Parked[i].Event.event()
+		if why, err = seenOf(&old, 0).repeated(n, e); err != nil {
+			return "", err
+		}
+		if why != "" {
+			return "The same event waits here for its order.", nil
+		}
+	}
+	return "", nil
+}
+
+func (old *seen) remember(deliveries []string) {
+	for _, d := range deliveries {
+		if len(old.Deliveries) < deliveriesMax && !slices.Contains(old.Deliveries, d) {
+			old.Deliveries = append(old.Deliveries, d)
+		}
+	}
+}
+
+// markSeen remembers e, and drops what is older than any sender's retry once there are more than SeenMax.
+func (w *work) markSeen(e *schemas.OrderEvent) {
+	now := w.at.UnixMilli()
+	w.s.Seen = append(w.s.Seen, seenOf(e, now))
+	if len(w.s.Seen) > w.st.opt.SeenMax {
+		w.s.Seen = slices.DeleteFunc(w.s.Seen, func(o seen) bool { return now-o.At > seenKeep.Milliseconds() })
+	}
+}

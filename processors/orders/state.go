@@ -1,0 +1,221 @@
+package orders
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/tillstream/tillstream/schemas"
+)
+
+// formatVersion is the first member of every encoded state.
+const formatVersion = 1
+
+// State is what is known under one key: of a root (order, subscription, lone payment), or of a payment, where the
+// root is elsewhere. It is a value: Apply never changes what an earlier State points to.
+type State struct {
+	Format   int               `json:"v"`
+	Kind     schemas.EventKind `json:"k,omitempty"`  // "": nothing was applied here yet
+	Own      bool              `json:"ow,omitempty"` // a lone payment that is its own root
+	Number   int64             `json:"n,omitempty"`  // transitions so far
+	Head     *triple           `json:"h,omitempty"`  // greatest triple applied
+	Order    document          `json:"o,omitzero"`   // what ORDER events said
+	Sub      document          `json:"u,omitzero"`   // what SUBSCRIPTION events said
+	Payments []entity          `json:"p,omitempty"`  // by id
+	Refunds  []entity          `json:"r,omitempty"`  // by id
+	Disputes []dispute         `json:"d,omitempty"`  // by id
+	Settled  []settled         `json:"st,omitempty"` // payments no longer kept apart, by currency
+	Payers   []payerAt         `json:"py,omitempty"` // newest first, without what a newer one says
+	Seen     []seen            `json:"i,omitempty"`  // in order of arrival
+	Linked   []string          `json:"l,omitempty"`  // payments whose link was written
+	Link     string            `json:"t,omitempty"`  // the root's key, where this key is a payment's
+	Parked   []parked          `json:"w,omitempty"`  // events that wait for Link
+	Waiting  []waiting         `json:"c,omitempty"`  // transitions that wait for a contact
+	Touched  int64             `json:"a,omitempty"`  // stream time of the last record, in ms
+	Gone     bool              `json:"-"`
+}
+
+// triple orders the events of a root: provider time in ms, sequence, rank of the status, event id.
+type triple struct {
+	T int64  `json:"t"`
+	S int64  `json:"s,omitempty"`
+	R int    `json:"r,omitempty"`
+	E string `json:"e,omitempty"`
+}
+
+// claim says that the root has had this status from a moment on.
+type claim struct {
+	At     triple                `json:"a"`
+	Status schemas.PaymentStatus `json:"s"`
+}
+
+// sum is an amount with the moment of its statement. Value is a canonical decimal.
+type sum struct {
+	At       triple `json:"a"`
+	Value    string `json:"v"`
+	Currency string `json:"c"`
+}
+
+// document is what is known from the events about the root itself.
+type document struct {
+	Claim  *claim `json:"c,omitempty"`
+	Amount *sum   `json:"m,omitempty"`
+	Total  *sum   `json:"r,omitempty"` // refunded
+}
+
+// step is one business step of a payment or refund. Notices of the same step share it, and its moment is the earliest
+// that any of them names: a repeated notice makes nothing newer.
+type step struct {
+	At       triple                `json:"a"`
+	Status   schemas.PaymentStatus `json:"s,omitempty"`
+	Provider string                `json:"p,omitempty"`
+	Amount   string                `json:"m,omitempty"`
+	Total    string                `json:"r,omitempty"`
+	Currency string                `json:"c,omitempty"`
+}
+
+func (a step) same(b step) bool {
+	return a.Provider == b.Provider && a.Amount == b.Amount && a.Total == b.Total && a.Currency == b.Currency
+}
+
+// entity is a payment (Of: its authorization) or a refund (Of: its payment).
+type entity struct {
+	ID    string `json:"i"`
+	Of    string `json:"o,omitempty"`
+	Steps []step `json:"s,omitempty"`
+}
+
+type dispute struct {
+	ID     string                `json:"i"`
+	At     triple                `json:"a"`
+	Status schemas.PaymentStatus `json:"s"`
+}
+
+// settled sums up what was taken out of Payments and Refunds.
+type settled struct {
+	Currency string `json:"c"`
+	Paid     string `json:"p"`
+	Refunded string `json:"r"`
+}
+
+type payerAt struct {
+	At    triple        `json:"a"`
+	Payer schemas.Payer `json:"p"`
+}
+
+// Forget implements processors.Forgetter.
+func (s State) Forget() bool { return s.Gone }
+
+// waitsSince is the stream time in ms since which the oldest parked event or waiting transition has been waiting.
+func (s State) waitsSince() (ms int64, ok bool) {
+	for _, p := range s.Parked {
+		if !ok || p.Since < ms {
+			ms, ok = p.Since, true
+		}
+	}
+	for _, t := range s.Waiting {
+		if !ok || t.At < ms {
+			ms, ok = t.At, true
+		}
+	}
+	return ms, ok
+}
+
+// living reports a subscription that has not ended.
+func (s State) living() bool {
+	return s.Kind == schemas.KindSubscription && !s.Status().Hard(schemas.KindSubscription)
+}
+
+// root reports whether the key is known to be that of an order or subscription.
+func (s State) root() bool { return kindRank(s.Kind) >= kindRank(schemas.KindOrder) }
+
+func kindRank(k schemas.EventKind) int {
+	switch k {
+	case schemas.KindSubscription:
+		return 3
+	case schemas.KindOrder:
+		return 2
+	case schemas.KindPayment:
+		return 1
+	}
+	return 0
+}
+
+func (s State) clone() State {
+	s.Payments = cloneEntities(s.Payments)
+	s.Refunds = cloneEntities(s.Refunds)
+	s.Disputes = slices.Clone(s.Disputes)
+	s.Settled = slices.Clone(s.Settled)
+	s.Payers = slices.Clone(s.Payers)
+	s.Linked = slices.Clone(s.Linked)
+	s.Parked = slices.Clone(s.Parked)
+	s.Waiting = slices.Clone(s.Waiting)
+	s.Seen = slices.Clone(s.Seen)
+	for i := range s.Seen {
+		s.Seen[i].Deliveries = slices.Clone(s.Seen[i].Deliveries)
+	}
+	return s
+}
+
+func cloneEntities(in []entity) []entity {
+	out := slices.Clone(in)
+	for i := range out {
+		out[i].Steps = slices.Clone(out[i].Steps)
+	}
+	return out
+}
+
+func (a triple) compare(b triple) int {
+	switch {
+	case a.T != b.T:
+		return cmpInt(a.T, b.T)
+	case a.S != b.S:
+		return cmpInt(a.S, b.S)
+	case a.R != b.R:
+		return cmpInt(int64(a.R), int64(b.R))
+	case a.E != b.E:
+		if a.E < b.E {
+			return -1
+		}
+		return 1
+	}
+	return 0
+}
+
+func cmpInt(a, b int64) int {
+	if a < b {
+		return -1
+	}
+	return 1
+}
+
+func (a triple) newer(b triple) bool { return a.compare(b) > 0 }
+
+// Encode implements processors.Stage. The bytes are JSON without any map whose order could vary.
+func (*Stage) Encode(s State) ([]byte, error) {
+	s.Format = formatVersion
+	b, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("encode the state of an order: %w", err)
+	}
+	return b, nil
+}
+
+// Decode implements processors.Stage.
+func (*Stage) Decode(b []byte) (State, error) {
+	var s State
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&s); err != nil {
+		return State{}, fmt.Errorf("decode the state of an order: %w", err)
+	}
+	if s.Format != formatVersion {
+		return State{}, fmt.Errorf("decode the state of an order: format %d is not known, this program writes %d", s.Format, formatVersion)
+	}
+	if dec.More() {
+		return State{}, errors.New("decode the state of an order: more bytes after its end")
+	}
+	return s, nil
+}

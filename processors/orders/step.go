@@ -1,0 +1,222 @@
+package orders
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tillstream/tillstream/processors"
+	"github.com/tillstream/tillstream/schemas"
+)
+
+// event takes one event to its end here, sends it on under a link, or parks it. forwarded: it came by a link already.
+func (w *work) event(e *schemas.OrderEvent, forwarded bool) error {
+	if err := check(e); err != nil {
+		return err
+	}
+	why, err := w.repetition(e)
+	if err != nil {
+		return err
+	}
+	if why != "" {
+		w.touch()
+		w.publish(w.unmoved(e, schemas.Duplicate, why))
+		return nil
+	}
+	if e.Kind == schemas.KindOther {
+		w.touch()
+		w.markSeen(e)
+		w.publish(w.unmoved(e, schemas.Ignored, "Events of type "+e.EventType+" have no effect on an order."))
+		return nil
+	}
+	if !forwarded && !w.s.root() && namesPayment(e) {
+		switch {
+		case w.s.Link != "":
+			w.touch()
+			return w.forward(e)
+		case !lone(e) && !w.s.Own:
+			return w.park(e)
+		}
+	}
+	w.touch()
+	w.apply(e, forwarded, false)
+	w.release()
+	return nil
+}
+
+// check refuses what no rule could make sense of.
+func check(e *schemas.OrderEvent) error {
+	reason := ""
+	switch {
+	case e.Problem != "":
+		reason = e.Problem
+	case e.EventID == "":
+		reason = "an event without an id"
+	case e.RootID == "":
+		reason = "event " + e.EventID + " names no order, subscription or payment"
+	}
+	for _, a := range []*schemas.Amount{e.Amount, e.RefundedTotal} {
+		if a == nil || reason != "" {
+			continue
+		}
+		if _, err := a.Money(); err != nil {
+			reason = "event " + e.EventID + ": " + err.Error()
+		}
+	}
+	if reason == "" {
+		return nil
+	}
+	return &processors.Poison{Cause: schemas.CauseUnparseable, Reason: reason,
+		Remedy: "the bytes are kept here; replay them once the connector understands them"}
+}
+
+// moment is where e stands in the order of its root's events. A provider's clock that runs ahead is clamped, since one
+// time in the far future would make every later event late.
+func moment(e *schemas.OrderEvent) triple {
+	t := e.ProviderTime
+	if !e.ReceivedAt.IsZero() && (t.IsZero() || t.After(e.ReceivedAt.Add(skewMax))) {
+		t = e.ReceivedAt
+	}
+	return triple{T: toMillis(t), S: e.Sequence, R: e.Status.Rank(), E: e.EventID}
+}
+
+// kindOf is what e says about the kind of its root.
+func kindOf(e *schemas.OrderEvent, forwarded bool) schemas.EventKind {
+	switch {
+	case e.Kind == schemas.KindSubscription || links(e, schemas.LinkSubscription):
+		return schemas.KindSubscription
+	case e.Kind == schemas.KindOrder || links(e, schemas.LinkOrder):
+		return schemas.KindOrder
+	case forwarded || !namesPayment(e) && !lone(e):
+		return schemas.KindOrder
+	}
+	return schemas.KindPayment
+}
+
+// links reports whether e says that its root stands in the relation.
+func links(e *schemas.OrderEvent, rel schemas.LinkRelation) bool {
+	for _, l := range e.Links {
+		if l.Relation == rel && l.ID == e.RootID {
+			return true
+		}
+	}
+	return false
+}
+
+// apply takes e's facts in and publishes what became of it.
+func (w *work) apply(e *schemas.OrderEvent, forwarded, orphan bool) {
+	s := &w.s
+	kind := kindOf(e, forwarded)
+	if kindRank(kind) > kindRank(s.Kind) {
+		s.Kind = kind
+	}
+	if s.Kind == schemas.KindPayment && !orphan {
+		s.Own = true
+	}
+	from, known := s.Status(), schemas.ContactKey(e.Environment, s.Payer())
+	at := moment(e)
+	late := s.late(e, at)
+	again := s.join(e, at)
+	w.markSeen(e)
+	s.settle()
+	to := s.Status()
+	t := w.transition(e)
+	t.From, t.To, t.Orphan = from, word(to), orphan
+	t.Legal = schemas.Legal(s.Kind, from, t.To)
+	switch {
+	case to != "" && to != from:
+		t.Disposition, t.Why = schemas.Changed, changedWhy(e, from, to, t.Legal)
+	case again:
+		t.Disposition, t.Why = schemas.Duplicate, fmt.Sprintf("Another notice of the same step: %s %s is %s.", strings.ToLower(string(e.Kind)), e.EntityID, e.ProviderStatus)
+	case late:
+		t.Disposition, t.Why = schemas.Late, "A newer event was applied before; this one is "+e.ProviderTime.Format(time.RFC3339)+"."
+	default:
+		t.Disposition, t.Why = schemas.Recorded, w.recordedWhy(e)
+	}
+	t = w.publish(t)
+	w.leaveLinks(e)
+	w.sendOn(t, known)
+}
+
+func word(status schemas.PaymentStatus) schemas.PaymentStatus {
+	if status == "" {
+		return schemas.StatusUnknown
+	}
+	return status
+}
+
+// late reports whether something newer was applied before. At a subscription only its own events compete: a sale is
+// late only against the same sale.
+func (s State) late(e *schemas.OrderEvent, at triple) bool {
+	if s.Kind != schemas.KindSubscription {
+		return s.Head != nil && s.Head.newer(at)
+	}
+	if e.Kind == schemas.KindSubscription {
+		return s.Sub.Claim != nil && s.Sub.Claim.At.newer(at)
+	}
+	for _, list := range [][]entity{s.Payments, s.Refunds} {
+		for _, x := range list {
+			if x.ID == e.EntityID && x.newest().At.newer(at) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func changedWhy(e *schemas.OrderEvent, from, to schemas.PaymentStatus, legal bool) string {
+	what := e.EventType
+	if what == "" {
+		what = string(e.Kind)
+	}
+	switch {
+	case from == "":
+		return fmt.Sprintf("%s: the first status known is %s.", what, to)
+	case !legal:
+		return fmt.Sprintf("%s: %s to %s is no expected step; it was applied because it is newer.", what, from, to)
+	}
+	return fmt.Sprintf("%s: %s to %s.", what, from, to)
+}
+
+func (w *work) recordedWhy(e *schemas.OrderEvent) string {
+	switch {
+	case w.s.Kind == schemas.KindSubscription && e.Kind != schemas.KindSubscription:
+		return "Recorded as a payment of the subscription, whose status only its own events change."
+	case !says(e.Status):
+		return fmt.Sprintf("The provider's status %q says nothing about payment.", e.ProviderStatus)
+	}
+	return "Recorded; the status stays."
+}
+
+// transition is the record about e as the state stands now.
+func (w *work) transition(e *schemas.OrderEvent) schemas.Transition {
+	ev := *e
+	ev.Body = nil
+	m := w.s.money()
+	payer := w.s.Payer()
+	kind := w.s.Kind
+	if kind == "" {
+		kind = kindOf(e, false)
+	}
+	return schemas.Transition{
+		RootKey: e.Key(), RootKind: kind, Legal: true, Event: ev, At: w.at,
+		Paid: m.paid.String(), Refunded: m.refunded.String(), Currency: m.currency,
+		Payer: payer, ContactKey: schemas.ContactKey(e.Environment, payer),
+	}
+}
+
+// unmoved is a transition that changed nothing.
+func (w *work) unmoved(e *schemas.OrderEvent, d schemas.Disposition, why string) schemas.Transition {
+	t := w.transition(e)
+	t.From = w.s.Status()
+	t.To, t.Disposition, t.Why = word(t.From), d, why
+	return t
+}
+
+// publish numbers t and puts it on order.transitions.
+func (w *work) publish(t schemas.Transition) schemas.Transition {
+	w.s.Number++
+	t.Number = w.s.Number
+	w.emit(schemas.TopicTransitions, t.RootKey, &t)
+	return t
+}
