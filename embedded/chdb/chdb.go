@@ -107,6 +107,10 @@ type Stats struct {
 	Seconds float64
 }
 
+// Beginner is a writer that wants to know a result's counts before its first
+// byte; Query calls Begin once when the statement has succeeded.
+type Beginner interface{ Begin(Stats) }
+
 // Class says what a statement does to state that outlives it, as judged by the
 // engine's parser.
 type Class uint32

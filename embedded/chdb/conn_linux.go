@@ -70,6 +70,9 @@ func (c *Conn) Query(w io.Writer, s Statement) (Stats, error) {
 	}
 	defer lib.destroyResult(result)
 	stats := lib.stats(result)
+	if b, wants := w.(Beginner); wants {
+		b.Begin(stats)
+	}
 	if data := lib.bytes(result); len(data) > 0 {
 		if _, err := w.Write(data); err != nil {
 			return stats, fmt.Errorf("write the result: %w", err)

@@ -1,0 +1,3 @@
+package chserver
+
+func refuseFiles(string) error { return nil }
