@@ -1,0 +1,175 @@
+package activecampaign
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// call is one request to a route, with the state locked.
+type call struct {
+	a    *account
+	now  time.Time
+	body []byte
+	q    url.Values
+	r    *http.Request
+	f    Faults
+	s    *Server
+}
+
+func (c *call) path(name string) string { return c.r.PathValue(name) }
+
+func (c *call) id(name string) int {
+	n, err := strconv.Atoi(c.path(name))
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// read decodes the body; what cannot be decoded is answered as the provider does, with 400 and an empty object.
+func (c *call) read(into any) *refusal {
+	if err := json.Unmarshal(c.body, into); err != nil {
+		return emptyRefusal(http.StatusBadRequest)
+	}
+	return nil
+}
+
+// A route answers with a status and a body, or refuses.
+type route func(c *call) (int, any, *refusal)
+
+func (s *Server) routes() {
+	s.mux = http.NewServeMux()
+	api := http.NewServeMux()
+	for pattern, r := range map[string]route{
+		"POST /api/3/contact/sync":                    syncContact,
+		"POST /api/3/contacts/sync":                   createContact, // the plural is a plain create: a documented trap
+		"POST /api/3/contacts":                        createContact,
+		"GET /api/3/contacts":                         listContacts,
+		"GET /api/3/contacts/{id}":                    getContact,
+		"PUT /api/3/contacts/{id}":                    updateContact,
+		"DELETE /api/3/contacts/{id}":                 deleteContact,
+		"GET /api/3/contacts/{id}/fieldValues":        contactFieldValues,
+		"GET /api/3/contacts/{id}/contactTags":        contactTags,
+		"GET /api/3/contacts/{id}/contactLists":       contactLists,
+		"GET /api/3/contacts/{id}/contactAutomations": contactAutomations,
+		"GET /api/3/contacts/{id}/trackingLogs":       trackingLogs,
+		"GET /api/3/fields":                           listFields,
+		"GET /api/3/fields/{id}":                      getField,
+		"POST /api/3/fields":                          createField,
+		"GET /api/3/fields/{id}/options":              fieldOptions,
+		"POST /api/3/fieldOption/bulk":                createFieldOptions,
+		"POST /api/3/fieldValues":                     setFieldValue,
+		"GET /api/3/fieldValues":                      listFieldValues,
+		"GET /api/3/fieldValues/{id}":                 getFieldValue,
+		"PUT /api/3/fieldValues/{id}":                 updateFieldValue,
+		"GET /api/3/tags":                             listTags,
+		"POST /api/3/tags":                            createTag,
+		"POST /api/3/contactTags":                     addContactTag,
+		"DELETE /api/3/contactTags/{id}":              deleteContactTag,
+		"GET /api/3/lists":                            listLists,
+		"POST /api/3/lists":                           createList,
+		"DELETE /api/3/lists/{id}":                    deleteList,
+		"POST /api/3/contactLists":                    setMembership,
+		"GET /api/3/automations":                      listAutomations,
+		"POST /api/3/contactAutomations":              enrol,
+		"DELETE /api/3/contactAutomations/{id}":       endEnrolment,
+		"GET /api/3/eventTracking":                    getEventTracking,
+		"PUT /api/3/eventTracking":                    setEventTracking,
+		"GET /api/3/eventTrackingEvents":              listEvents,
+		"POST /api/3/eventTrackingEvents":             createEvent,
+		"DELETE /api/3/eventTrackingEvents/{name}":    deleteEvent,
+		"GET /api/3/users/me":                         me,
+	} {
+		api.Handle(pattern, s.serve(r))
+	}
+	api.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusNotFound, object{}) })
+	s.mux.Handle("/api/3/", s.limited(s.authorised(s.faulty(false, api))))
+	s.mux.Handle("POST /event", s.faulty(true, http.HandlerFunc(s.track)))
+	s.control()
+}
+
+// serve runs a route under the lock, so that an answer shows one state.
+func (s *Server) serve(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(io.LimitReader(r.Body, bodyBytesMax+1))
+		if err != nil || len(body) > bodyBytesMax {
+			answer(w, http.StatusBadRequest, object{})
+			return
+		}
+		s.mu.Lock()
+		c := &call{a: &s.account, now: s.opts.Now(), body: body, q: r.URL.Query(), r: r, f: s.faults, s: s}
+		code, out, no := rt(c)
+		if no != nil {
+			code, out = no.code, no.body
+		}
+		// Encoded under the lock too: a body may refer to state.
+		b, err := json.Marshal(out)
+		s.mu.Unlock()
+		if err != nil {
+			answer(w, http.StatusInternalServerError, object{})
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(code)
+		_, _ = w.Write(b)
+	})
+}
+
+// authorised answers 403, not 401, to a wrong key.
+func (s *Server) authorised(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Api-Token") != s.opts.Key {
+			answer(w, http.StatusForbidden, forbidden().body)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// limited holds the account to its rate. The body of a 429 is not documented.
+func (s *Server) limited(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		s.stats.Requests++
+		left, wait, ok := s.window.take(s.opts.Now())
+		limit := s.window.limit
+		if !ok {
+			s.stats.TooMany++
+		}
+		s.mu.Unlock()
+		if limit > 0 {
+			// The provider spells them so, which Go's canonical form would not.
+			w.Header()["RateLimit-Limit"] = []string{text(limit)}
+			w.Header()["RateLimit-Remaining"] = []string{text(left)}
+		}
+		if !ok {
+			seconds := int((wait + time.Second - 1) / time.Second)
+			w.Header().Set("Retry-After", text(max(1, seconds)))
+			answer(w, http.StatusTooManyRequests, object{"message": "Too Many Requests"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// control serves what the provider does not have: a look inside, and faults.
+func (s *Server) control() {
+	s.mux.HandleFunc("GET /_simulator/contacts", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Contacts()) })
+	s.mux.HandleFunc("GET /_simulator/tracked", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Tracked()) })
+	s.mux.HandleFunc("GET /_simulator/stats", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Stats()) })
+	s.mux.HandleFunc("POST /_simulator/faults", func(w http.ResponseWriter, r *http.Request) {
+		d := json.NewDecoder(io.LimitReader(r.Body, bodyBytesMax))
+		d.DisallowUnknownFields()
+		var f Faults
+		if err := d.Decode(&f); err != nil {
+			answer(w, http.StatusBadRequest, object{"message": "faults: " + err.Error()})
+			return
+		}
+		s.SetFaults(f)
+		answer(w, http.StatusOK, f)
+	})
+}

@@ -1,0 +1,132 @@
+// Package activecampaign writes contacts, tags and events to an ActiveCampaign account through its API v3.
+//
+// It writes only what a command names: existing custom fields, tags that must or must not be there, and tracked events.
+// It creates no field and never touches a list.
+package activecampaign
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/tillstream/tillstream/outbound"
+	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/sinks"
+)
+
+// RatePerSecond is the documented limit of one account, over all its keys.
+const RatePerSecond = 5
+
+// DefaultTrackingURL is the provider's endpoint for tracked events, the same for all accounts.
+const DefaultTrackingURL = "https://trackcmp.net/event"
+
+// defaultTimeout is what the provider's own plugin waits.
+const defaultTimeout = 30 * time.Second
+
+// Sink describes this kind of destination.
+var Sink = sinks.Sink{
+	Type:          "activecampaign",
+	Title:         "ActiveCampaign",
+	Config:        func() any { return defaults() },
+	RatePerSecond: RatePerSecond,
+	Open:          open,
+}
+
+// Config of one account.
+type Config struct {
+	// URL is the account's API address as its settings page shows it ("https://ACCOUNT.api-us1.com"), with or without
+	// /api/3 at its end.
+	URL string `yaml:"url"`
+	// Key is the API key of a user who may edit contacts and tags.
+	Key           schemas.Secret `yaml:"key"`
+	EventTracking EventTracking  `yaml:"event_tracking"`
+	// Timeout bounds one request, for the maker of Env.HTTP.
+	Timeout time.Duration `yaml:"timeout"`
+}
+
+// EventTracking is needed for commands of the type TRACK_EVENT only.
+type EventTracking struct {
+	AccountID string         `yaml:"account_id"` // "actid" of the tracking settings page
+	Key       schemas.Secret `yaml:"key"`        // "event key" of the same page, not the API key
+	URL       string         `yaml:"url"`        // default https://trackcmp.net/event
+}
+
+func defaults() *Config {
+	return &Config{Timeout: defaultTimeout, EventTracking: EventTracking{URL: DefaultTrackingURL}}
+}
+
+// RequestTimeout is the bound that the account's HTTP client should have.
+func (c *Config) RequestTimeout() time.Duration {
+	if c.Timeout <= 0 {
+		return defaultTimeout
+	}
+	return c.Timeout
+}
+
+// Validate names what is missing or malformed.
+func (c *Config) Validate() error {
+	var errs []error
+	if err := checkURL("url", c.URL); err != nil {
+		errs = append(errs, err)
+	}
+	if c.Key.Empty() {
+		errs = append(errs, errors.New("key is missing: copy it from Settings, Developer in ActiveCampaign"))
+	}
+	t := c.EventTracking
+	if (t.AccountID == "") != t.Key.Empty() {
+		errs = append(errs, errors.New("event_tracking needs both account_id and key, or neither"))
+	}
+	if t.URL != "" {
+		if err := checkURL("event_tracking.url", t.URL); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func checkURL(field, text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return fmt.Errorf("%s must be an address such as https://ACCOUNT.api-us1.com", field)
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("%s must hold neither user, query nor fragment", field)
+	}
+	return nil
+}
+
+func open(_ context.Context, cfg any, env sinks.Env) (sinks.Writer, error) {
+	c, ok := cfg.(*Config)
+	if !ok {
+		return nil, fmt.Errorf("destination %s: configuration is a %T, not one of activecampaign", env.Destination, cfg)
+	}
+	if err := c.Validate(); err != nil {
+		return nil, fmt.Errorf("destination %s: %w", env.Destination, err)
+	}
+	if env.HTTP == nil {
+		client, err := outbound.NewClient(outbound.Options{Timeout: c.RequestTimeout(), Now: env.Now})
+		if err != nil {
+			return nil, fmt.Errorf("destination %s: %w", env.Destination, err)
+		}
+		env.HTTP = client
+	}
+	if env.Now == nil {
+		env.Now = time.Now
+	}
+	base := strings.TrimSuffix(strings.TrimRight(c.URL, "/"), "/api/3") + "/api/3"
+	w := &writer{
+		api:      &client{base: base, key: c.Key, http: env.HTTP, now: env.Now},
+		tracking: c.EventTracking,
+		contacts: newContactCache(contactsCachedMax, env.Now),
+		log:      env.Log,
+	}
+	if w.tracking.URL == "" {
+		w.tracking.URL = DefaultTrackingURL
+	}
+	w.secrets = []string{c.Key.Reveal(), c.EventTracking.Key.Reveal()}
+	w.catalogue = &catalogue{api: w.api, now: env.Now}
+	return w, nil
+}
