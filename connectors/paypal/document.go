@@ -1,0 +1,184 @@
+package paypal
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tillstream/tillstream/schemas"
+)
+
+// object is a decoded JSON object. Reading what is missing, or of another type, gives the zero value: PayPal leaves
+// members out freely, so that absence is normal; only money and times are read with an error.
+type object map[string]any
+
+func (o object) at(path ...string) any {
+	for _, name := range path[:len(path)-1] {
+		o = o.object(name)
+	}
+	return o[path[len(path)-1]]
+}
+
+func (o object) object(path ...string) object {
+	m, _ := o.at(path...).(map[string]any)
+	return m
+}
+
+func (o object) objects(path ...string) []object {
+	list, _ := o.at(path...).([]any)
+	out := make([]object, 0, len(list))
+	for _, e := range list {
+		if m, ok := e.(map[string]any); ok {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// text is a string, or a number's digits, or a truth value as a word.
+func (o object) text(path ...string) string {
+	switch v := o.at(path...).(type) {
+	case string:
+		return v
+	case number:
+		return string(v)
+	case bool:
+		return fmt.Sprint(v)
+	}
+	return ""
+}
+
+func (o object) has(name string) bool {
+	v, ok := o[name]
+	return ok && v != nil
+}
+
+// amount reads money in either shape: v2 {currency_code, value}, v1 {currency, total} or {currency, value}. Nil where
+// there is none; a text that is no decimal is an error naming the field. currency serves where the shape leaves it out.
+func (o object) amount(field, currency string, path ...string) (*schemas.Amount, error) {
+	v := o.at(path...)
+	if v == nil {
+		return nil, nil
+	}
+	m, ok := v.(map[string]any)
+	if !ok {
+		return nil, fmt.Errorf("%s: not an amount of money", field)
+	}
+	part := object(m)
+	value := firstOf(part.text("value"), part.text("total"))
+	if value == "" && !part.has("value") && !part.has("total") {
+		return nil, nil
+	}
+	a := schemas.Amount{Value: value, Currency: strings.ToUpper(firstOf(part.text("currency_code"), part.text("currency"), currency))}
+	if _, err := a.Money(); err != nil {
+		return nil, fmt.Errorf("%s: %w", field, err)
+	}
+	return &a, nil
+}
+
+// timeLayouts are the forms seen in PayPal's bodies; Go's parser takes fractions of a second after each.
+var timeLayouts = []string{time.RFC3339, "2006-01-02T15:04:05-0700", "2006-01-02T15:04:05"}
+
+// Years outside are typing errors, and no store behind us could hold them.
+const yearMin, yearMax = 1970, 2299
+
+// parseTime reads any form that PayPal writes; without a zone it is UTC. Millisecond precision.
+func parseTime(text string) (time.Time, error) {
+	for _, layout := range timeLayouts {
+		t, err := time.Parse(layout, text)
+		if err != nil {
+			continue
+		}
+		t = t.UTC().Truncate(time.Millisecond)
+		if t.Year() < yearMin || t.Year() > yearMax {
+			break
+		}
+		return t, nil
+	}
+	return time.Time{}, fmt.Errorf("%.60q is no possible date and time", text)
+}
+
+// time reads a moment; zero where there is none, an error naming the field where it is impossible.
+func (o object) time(field, name string) (time.Time, error) {
+	v, ok := o[name]
+	if !ok || v == nil || v == "" {
+		return time.Time{}, nil
+	}
+	text, ok := v.(string)
+	if !ok {
+		return time.Time{}, fmt.Errorf("%s: not a date and time", field)
+	}
+	t, err := parseTime(text)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("%s: %w", field, err)
+	}
+	return t, nil
+}
+
+// relationOf tells what a HATEOAS path names. An action's path has one more segment, so that the link to capture an
+// order is never taken for a capture.
+var relationOf = regexp.MustCompile(`^/v[12]/(checkout/orders|payments/orders|payments/authorizations?|payments/captures?|payments/sale|billing/subscriptions)/([^/]+)$`)
+
+var relations = map[string]schemas.LinkRelation{
+	"checkout/orders": schemas.LinkOrder, "payments/orders": schemas.LinkOrder,
+	"payments/authorization": schemas.LinkAuthorization, "payments/authorizations": schemas.LinkAuthorization,
+	"payments/capture": schemas.LinkCapture, "payments/captures": schemas.LinkCapture,
+	"payments/sale": schemas.LinkSale, "billing/subscriptions": schemas.LinkSubscription,
+}
+
+// parents are the entities that the links of a resource say it belongs to. Hosts are not looked at: PayPal prints
+// old and internal ones.
+func (o object) parents() []schemas.Link {
+	var out []schemas.Link
+	for _, l := range o.objects("links") {
+		switch l.text("rel") {
+		case "up", "order", "authorization", "capture", "sale":
+		default:
+			continue
+		}
+		u, err := url.Parse(l.text("href"))
+		if err != nil {
+			continue
+		}
+		if m := relationOf.FindStringSubmatch(u.Path); m != nil && checkID("", m[2]) == nil {
+			out = append(out, schemas.Link{Relation: relations[m[1]], ID: m[2]})
+		}
+	}
+	return out
+}
+
+// idBytesMax bounds an id; real ones have at most 40 characters and are opaque.
+const idBytesMax = 128
+
+func checkID(field, id string) error {
+	if id == "" {
+		return fmt.Errorf("%s: missing", field)
+	}
+	if len(id) > idBytesMax || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return fmt.Errorf("%s: %.40q is no id", field, id)
+	}
+	return nil
+}
+
+func firstOf(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+// cut shortens text to at most bytes, never within a character.
+func cut(text string, bytes int) string {
+	if len(text) <= bytes {
+		return text
+	}
+	for bytes > 0 && !utf8.RuneStart(text[bytes]) {
+		bytes--
+	}
+	return text[:bytes]
+}

@@ -1,0 +1,478 @@
+package paypal
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/schemas"
+)
+
+// shape is the form of a resource. PayPal sends several forms under one event type, and one form under several.
+type shape int
+
+const (
+	shapeOther shape = iota
+	shapeOrder
+	shapeReversedApproval
+	shapeSubscription
+	shapeCapture
+	shapeAuthorization
+	shapeSale
+	shapeRefund
+	shapeDispute
+)
+
+// normalize turns one delivery, or one event read through the events API, into its record.
+func normalize(d connectors.Delivery) ([]schemas.OrderEvent, error) {
+	v, err := parseStrict(d.Body)
+	if err != nil {
+		return nil, err
+	}
+	m, ok := v.(map[string]any)
+	if !ok {
+		return nil, errors.New("body: not a JSON object")
+	}
+	event := object(m)
+	if err := checkID("id", event.text("id")); err != nil {
+		return nil, err
+	}
+	if err := checkID("event_type", event.text("event_type")); err != nil {
+		return nil, err
+	}
+	b := builder{event: event, resource: event.object("resource"), fields: fieldSet{values: map[string]string{}}}
+	b.rec = base(d, event)
+	if err := b.build(); err != nil {
+		return nil, err
+	}
+	b.rec.Fields = b.fields.values
+	return []schemas.OrderEvent{b.rec}, nil
+}
+
+// base fills what is the same for every shape.
+func base(d connectors.Delivery, event object) schemas.OrderEvent {
+	sum := sha256.Sum256(d.Body)
+	typ := event.text("event_type")
+	rec := schemas.OrderEvent{
+		EventID: event.text("id"), Kind: schemas.KindOther, Provider: Type, Environment: d.Environment, Connection: d.Connection,
+		Resource: resourceOf(typ), EventType: typ, Status: schemas.StatusUnknown, ReceivedAt: d.ReceivedAt, Origin: d.Origin,
+		Links: []schemas.Link{}, DeliveryIDs: []string{}, Body: d.Body, BodyHash: hex.EncodeToString(sum[:]),
+		Fingerprint: fingerprint(event), Test: d.Test,
+	}
+	if d.ID != "" {
+		rec.DeliveryIDs = []string{d.ID}
+	}
+	if d.Test {
+		rec.EventID += ":" + typ // PayPal's simulator gives one id to events of several types
+	}
+	return rec
+}
+
+// fingerprint is the hash of the event's content. Reading the event through the events API adds status, transmissions
+// and link encodings; none of these is content.
+func fingerprint(event object) string {
+	content := make(map[string]any, len(event))
+	for name, v := range event {
+		switch name {
+		case "status", "transmissions", "links":
+		case "resource":
+			content[name] = withoutEncodings(v)
+		default:
+			content[name] = v
+		}
+	}
+	sum := sha256.Sum256(appendCanonical(nil, content))
+	return hex.EncodeToString(sum[:])
+}
+
+// withoutEncodings is the resource without its links' encType. The links themselves stay: they name the order.
+func withoutEncodings(v any) any {
+	resource, ok := v.(map[string]any)
+	if !ok {
+		return v
+	}
+	links, ok := resource["links"].([]any)
+	if !ok {
+		return v
+	}
+	plain := make([]any, len(links))
+	for i, l := range links {
+		plain[i] = l
+		if m, ok := l.(map[string]any); ok {
+			kept := make(map[string]any, len(m))
+			for k, e := range m {
+				if k != "encType" {
+					kept[k] = e
+				}
+			}
+			plain[i] = kept
+		}
+	}
+	out := make(map[string]any, len(resource))
+	for k, e := range resource {
+		out[k] = e
+	}
+	out["links"] = plain
+	return out
+}
+
+// shapeOf looks at what the resource is. The event's type decides only where the body does not say.
+func shapeOf(event, resource object) shape {
+	if resource == nil {
+		return shapeOther
+	}
+	typ := event.text("event_type")
+	if resource.has("sale_id") || resource.has("capture_id") {
+		return shapeRefund // v1: announced as resource_type sale
+	}
+	kind := strings.ToLower(event.text("resource_type"))
+	if kind == "" {
+		kind = kindByEvent(typ, resource)
+	}
+	switch kind {
+	case "checkout-order":
+		return shapeOrder
+	case "reversed-approval":
+		return shapeReversedApproval
+	case "subscription", "agreement":
+		return shapeSubscription
+	case "refund":
+		return shapeRefund
+	case "dispute":
+		return shapeDispute
+	case "capture", "authorization", "sale":
+		// A reversal is a movement of its own. Its body can read like a completed payment, which it is not.
+		if strings.HasSuffix(typ, ".REVERSED") || strings.HasSuffix(typ, ".REFUNDED") {
+			return shapeRefund
+		}
+		return map[string]shape{"capture": shapeCapture, "authorization": shapeAuthorization, "sale": shapeSale}[kind]
+	}
+	return shapeOther
+}
+
+func kindByEvent(typ string, resource object) string {
+	switch {
+	case typ == "CHECKOUT.PAYMENT-APPROVAL.REVERSED" && resource.has("order_id"):
+		return "reversed-approval"
+	case strings.HasPrefix(typ, "CHECKOUT.ORDER."):
+		return "checkout-order"
+	case strings.HasPrefix(typ, "BILLING.SUBSCRIPTION."):
+		return "subscription"
+	case strings.HasPrefix(typ, "CUSTOMER.DISPUTE."):
+		return "dispute"
+	case strings.HasPrefix(typ, "PAYMENT.SALE."):
+		return "sale"
+	case strings.HasPrefix(typ, "PAYMENT.AUTHORIZATION."):
+		return "authorization"
+	case strings.HasPrefix(typ, "PAYMENT.CAPTURE."):
+		return "capture"
+	case strings.HasPrefix(typ, "PAYMENT.REFUND."):
+		return "refund"
+	}
+	return ""
+}
+
+// builder carries one event while it is read.
+type builder struct {
+	event, resource object
+	rec             schemas.OrderEvent
+	fields          fieldSet
+}
+
+func (b *builder) build() error {
+	s := shapeOf(b.event, b.resource)
+	b.commonFields()
+	switch s {
+	case shapeOrder:
+		return b.order()
+	case shapeReversedApproval:
+		return b.reversedApproval()
+	case shapeSubscription:
+		return b.subscription()
+	case shapeCapture, shapeAuthorization, shapeSale:
+		return b.payment(s)
+	case shapeRefund:
+		return b.refund()
+	case shapeDispute:
+		return b.dispute()
+	}
+	return b.other()
+}
+
+// other keeps an event that concerns no order: it stays visible and has no effect.
+func (b *builder) other() error {
+	b.rec.Kind, b.rec.RootID = schemas.KindOther, b.rec.EventID
+	b.rec.ProviderStatus = firstOf(b.resource.text("status"), b.resource.text("state"))
+	if b.rec.EntityID = b.resource.text("id"); checkID("", b.rec.EntityID) != nil {
+		b.rec.EntityID = ""
+	}
+	at, err := b.event.time("create_time", "create_time")
+	if err != nil {
+		return err
+	}
+	if at.IsZero() {
+		at = b.rec.ReceivedAt
+	}
+	b.rec.ProviderTime = at
+	return nil
+}
+
+// identify sets what the event is about; root is what its whole story is kept under.
+func (b *builder) identify(kind schemas.EventKind, field, id string) error {
+	if err := checkID(field, id); err != nil {
+		return err
+	}
+	b.rec.Kind, b.rec.EntityID, b.rec.RootID = kind, id, id
+	return nil
+}
+
+func (b *builder) link(rel schemas.LinkRelation, id string) error {
+	if id == "" {
+		return nil
+	}
+	if err := checkID(strings.ToLower(string(rel))+" id", id); err != nil {
+		return err
+	}
+	if b.rec.Linked(rel) == "" {
+		b.rec.Links = append(b.rec.Links, schemas.Link{Relation: rel, ID: id})
+	}
+	return nil
+}
+
+// linkParents adds the ids that the resource names, the explicit ones before those read from links, and moves the
+// event under the best of them: its order, else its subscription, else the payment that it belongs to.
+func (b *builder) linkParents() error {
+	ids := b.resource.object("supplementary_data", "related_ids")
+	explicit := []schemas.Link{
+		{Relation: schemas.LinkOrder, ID: ids.text("order_id")},
+		{Relation: schemas.LinkSubscription, ID: b.resource.text("billing_agreement_id")},
+		{Relation: schemas.LinkAuthorization, ID: ids.text("authorization_id")},
+		{Relation: schemas.LinkCapture, ID: firstOf(ids.text("capture_id"), b.resource.text("capture_id"))},
+		{Relation: schemas.LinkSale, ID: b.resource.text("sale_id")},
+	}
+	for _, l := range append(explicit, b.resource.parents()...) {
+		if l.ID == b.rec.EntityID {
+			continue
+		}
+		if err := b.link(l.Relation, l.ID); err != nil {
+			return err
+		}
+	}
+	for _, rel := range []schemas.LinkRelation{
+		schemas.LinkOrder, schemas.LinkSubscription, schemas.LinkCapture, schemas.LinkSale, schemas.LinkAuthorization,
+	} {
+		if id := b.rec.Linked(rel); id != "" {
+			b.rec.RootID = id
+			break
+		}
+	}
+	return nil
+}
+
+// providerTime is the newest change that the snapshot itself names, nested payments included. Without one it is the
+// entity's creation, and only then the event's: events are created seconds after the change, so that an approval
+// stamped with the event's time would look newer than the capture that followed it.
+func (b *builder) providerTime(nested ...object) error {
+	sent, err := b.event.time("create_time", "create_time")
+	if err != nil {
+		return err
+	}
+	created, err := b.resource.time("resource.create_time", "create_time")
+	if err != nil {
+		return err
+	}
+	var newest time.Time
+	for i, part := range append([]object{b.resource}, nested...) {
+		where := "resource."
+		if i > 0 {
+			where = "resource.purchase_units.payments."
+		}
+		for _, name := range []string{"update_time", "status_update_time"} {
+			t, err := part.time(where+name, name)
+			if err != nil {
+				return err
+			}
+			if t.After(newest) {
+				newest = t
+			}
+		}
+	}
+	for _, t := range []time.Time{newest, created, sent} {
+		if !t.IsZero() {
+			b.rec.ProviderTime = t
+			return nil
+		}
+	}
+	return errors.New("create_time: missing")
+}
+
+func (b *builder) status(table map[string]schemas.PaymentStatus) {
+	b.rec.ProviderStatus = firstOf(b.resource.text("status"), b.resource.text("state"))
+	b.rec.Status = canonical(table, b.rec.ProviderStatus)
+}
+
+func (b *builder) order() error {
+	if err := b.identify(schemas.KindOrder, "resource.id", b.resource.text("id")); err != nil {
+		return err
+	}
+	units := b.resource.objects("purchase_units")
+	captures, authorizations := unitPayments(units)
+	b.status(orderStatuses)
+	if b.rec.ProviderStatus == "" && strings.HasSuffix(b.rec.EventType, ".APPROVED") {
+		b.rec.Status = schemas.StatusApproved
+	}
+	total, err := sumUnits(units)
+	if err != nil {
+		return err
+	}
+	b.rec.Amount = total
+	if b.rec.ProviderStatus == "COMPLETED" {
+		if b.rec.Status, err = completedStatus(total, captures, authorizations); err != nil {
+			return err
+		}
+	}
+	b.rec.Payer = orderPayer(b.resource, units)
+	b.customIDs(units...)
+	if err := b.orderFields(units); err != nil {
+		return err
+	}
+	return b.providerTime(append(captures, authorizations...)...)
+}
+
+func (b *builder) reversedApproval() error {
+	if err := b.identify(schemas.KindOrder, "resource.order_id", b.resource.text("order_id")); err != nil {
+		return err
+	}
+	b.rec.ProviderStatus, b.rec.Status = b.resource.text("status"), schemas.StatusCancelled
+	units := b.resource.objects("purchase_units")
+	b.rec.Payer = orderPayer(b.resource, units)
+	b.customIDs(units...)
+	var err error
+	if b.rec.Amount, err = sumUnits(units); err != nil {
+		return err
+	}
+	return b.providerTime()
+}
+
+func (b *builder) subscription() error {
+	if err := b.identify(schemas.KindSubscription, "resource.id", b.resource.text("id")); err != nil {
+		return err
+	}
+	b.status(subscriptionStatuses)
+	if b.rec.ProviderStatus == "" {
+		b.rec.Status = subscriptionByEvent[b.rec.EventType[strings.LastIndexByte(b.rec.EventType, '.')+1:]]
+		if b.rec.Status == "" {
+			b.rec.Status = schemas.StatusUnknown
+		}
+	}
+	b.rec.Payer = subscriberPayer(b.resource)
+	b.customIDs(b.resource)
+	if err := b.subscriptionFields(); err != nil {
+		return err
+	}
+	return b.providerTime()
+}
+
+func (b *builder) payment(s shape) error {
+	if err := b.identify(schemas.KindPayment, "resource.id", b.resource.text("id")); err != nil {
+		return err
+	}
+	if err := b.linkParents(); err != nil {
+		return err
+	}
+	table := captureStatuses
+	switch s {
+	case shapeAuthorization:
+		table = authorizationStatuses
+	case shapeSale:
+		table = saleStatuses
+	}
+	b.status(table)
+	var err error
+	if b.rec.Amount, err = b.resource.amount("resource.amount", "", "amount"); err != nil {
+		return err
+	}
+	b.rec.Payer = legacyPayer(b.resource.object("payer"))
+	b.customIDs(b.resource)
+	if err := b.paymentFields(); err != nil {
+		return err
+	}
+	return b.providerTime()
+}
+
+// refund covers refunds and reversals of v1 and v2. The amount is what went back, without sign.
+func (b *builder) refund() error {
+	if err := b.identify(schemas.KindRefund, "resource.id", b.resource.text("id")); err != nil {
+		return err
+	}
+	if err := b.linkParents(); err != nil {
+		return err
+	}
+	b.status(refundStatuses)
+	if strings.HasSuffix(b.rec.EventType, ".REVERSED") && b.rec.Status == schemas.StatusRefunded {
+		b.rec.Status = schemas.StatusChargedBack
+	}
+	var err error
+	if b.rec.Amount, err = b.resource.amount("resource.amount", "", "amount"); err != nil {
+		return err
+	}
+	if b.rec.Amount != nil {
+		b.rec.Amount.Value = strings.TrimPrefix(b.rec.Amount.Value, "-")
+	}
+	for _, path := range [][]string{{"seller_payable_breakdown", "total_refunded_amount"}, {"total_refunded_amount"}} {
+		total, err := b.resource.amount("resource."+strings.Join(path, "."), "", path...)
+		if err != nil {
+			return err
+		}
+		if total != nil {
+			b.rec.RefundedTotal = total
+			break
+		}
+	}
+	b.customIDs(b.resource)
+	b.refundFields()
+	return b.providerTime()
+}
+
+func (b *builder) dispute() error {
+	if err := b.identify(schemas.KindDispute, "resource.dispute_id", firstOf(b.resource.text("dispute_id"), b.resource.text("id"))); err != nil {
+		return err
+	}
+	for i, tx := range b.resource.objects("disputed_transactions") {
+		id := tx.text("seller_transaction_id")
+		if id == "" {
+			continue
+		}
+		field := fmt.Sprintf("resource.disputed_transactions[%d].seller_transaction_id", i)
+		if err := checkID(field, id); err != nil {
+			return err
+		}
+		if len(b.rec.Links) == 0 {
+			b.rec.RootID = id
+		}
+		// The event does not say whether it is a capture or a sale; both are found by their id.
+		b.rec.Links = append(b.rec.Links, schemas.Link{Relation: schemas.LinkCapture, ID: id})
+	}
+	b.status(disputeStatuses)
+	if b.rec.ProviderStatus == "RESOLVED" {
+		b.rec.Status = canonical(disputeOutcomes, b.resource.text("dispute_outcome", "outcome_code"))
+	}
+	var err error
+	if b.rec.Amount, err = b.resource.amount("resource.dispute_amount", "", "dispute_amount"); err != nil {
+		return err
+	}
+	b.disputeFields()
+	return b.providerTime()
+}
+
+// customIDs takes the merchant's own keys from the first part that has them.
+func (b *builder) customIDs(parts ...object) {
+	for _, p := range parts {
+		b.rec.CustomID = cut(firstOf(b.rec.CustomID, p.text("custom_id"), p.text("custom")), textBytesMax)
+		b.rec.InvoiceID = cut(firstOf(b.rec.InvoiceID, p.text("invoice_id"), p.text("invoice_number")), textBytesMax)
+	}
+}

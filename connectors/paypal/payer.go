@@ -1,0 +1,189 @@
+package paypal
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/tillstream/tillstream/schemas"
+)
+
+const (
+	// textBytesMax bounds a name, a line of an address, a merchant's own key (PayPal: 127 to 300 characters).
+	textBytesMax = 1000
+	// emailBytesMax: a longer text is no address, and half of one would be somebody else's.
+	emailBytesMax = 320
+	phoneBytesMax = 40
+)
+
+// person collects a payer from several places: the first that names a part wins.
+type person struct {
+	p    schemas.Payer
+	ship string // the name on the parcel, which may be another person's: used last
+}
+
+func (p *person) email(texts ...string) {
+	for _, t := range texts {
+		if t = strings.TrimSpace(t); p.p.Email == "" && t != "" && len(t) <= emailBytesMax {
+			p.p.Email = t
+		}
+	}
+}
+
+func (p *person) name(given, surname, full string) {
+	if p.p.GivenName == "" && p.p.Surname == "" && p.p.FullName == "" {
+		p.p.GivenName, p.p.Surname, p.p.FullName = cut(given, textBytesMax), cut(surname, textBytesMax), cut(full, textBytesMax)
+	}
+}
+
+// nameOf reads both forms of a name: an object, or (cards) one text.
+func (p *person) nameOf(o object) {
+	n := o.object("name")
+	p.name(firstOf(n.text("given_name"), n.text("first_name")), firstOf(n.text("surname"), n.text("last_name")),
+		firstOf(n.text("full_name"), o.text("name")))
+}
+
+func (p *person) id(text string) {
+	if p.p.PayerID == "" && checkID("", text) == nil {
+		p.p.PayerID = text
+	}
+}
+
+// phone takes {country_code, national_number}, bare or within phone_number. Without a country code the digits are
+// national: the country is the address's.
+func (p *person) phone(parts ...object) {
+	for _, o := range parts {
+		if inner := o.object("phone_number"); inner != nil {
+			o = inner
+		}
+		n := o.text("national_number")
+		if c := o.text("country_code"); n != "" && c != "" {
+			n = "+" + strings.TrimPrefix(c, "+") + n
+		}
+		p.phoneText(n)
+	}
+}
+
+func (p *person) phoneText(n string) {
+	if n = strings.TrimSpace(n); p.p.Phone == "" && n != "" && len(n) <= phoneBytesMax {
+		p.p.Phone = n
+	}
+}
+
+// address takes the first postal address; one that has only a country serves until a postal one comes.
+func (p *person) address(parts ...object) {
+	for _, o := range parts {
+		a := schemas.Address{
+			Line1:      cut(firstOf(o.text("address_line_1"), o.text("line1")), textBytesMax),
+			Line2:      cut(firstOf(o.text("address_line_2"), o.text("line2")), textBytesMax),
+			City:       cut(firstOf(o.text("admin_area_2"), o.text("city")), textBytesMax),
+			State:      cut(firstOf(o.text("admin_area_1"), o.text("state")), textBytesMax),
+			PostalCode: cut(o.text("postal_code"), textBytesMax),
+			Country:    cut(o.text("country_code"), textBytesMax),
+		}
+		has := p.p.Address
+		if has == (schemas.Address{}) || has == (schemas.Address{Country: has.Country}) && a.Line1+a.City+a.PostalCode != "" {
+			p.p.Address = a
+		}
+	}
+}
+
+// done completes the full name and returns nil where nothing at all is known: absence erases nothing.
+func (p *person) done() *schemas.Payer {
+	if p.p.GivenName == "" && p.p.Surname == "" && p.p.FullName == "" {
+		p.p.FullName = cut(p.ship, textBytesMax)
+	}
+	if p.p.FullName == "" {
+		p.p.FullName = strings.TrimSpace(p.p.GivenName + " " + p.p.Surname)
+	}
+	if p.p == (schemas.Payer{}) {
+		return nil
+	}
+	return &p.p
+}
+
+// sources are the objects inside payment_source, PayPal's own first, then by name: one order on every machine.
+func sources(o object) []object {
+	all := o.object("payment_source")
+	var out []object
+	if pp := all.object("paypal"); pp != nil {
+		out = append(out, pp)
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if part := all.object(name); name != "paypal" && part != nil {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+// orderPayer reads the buyer of an order. The payee is the merchant and never looked at. The phone's order of trust:
+// what the buyer chose for this order, the payer's, the payment source's.
+func orderPayer(order object, units []object) *schemas.Payer {
+	var p person
+	payer := order.object("payer")
+	from := sources(order)
+	p.email(payer.text("email_address"))
+	p.nameOf(payer)
+	p.id(payer.text("payer_id"))
+	for _, u := range units {
+		s := u.object("shipping")
+		p.phone(s.object("phone_number"))
+		p.address(s.object("address"))
+		p.ship = firstOf(p.ship, s.text("name", "full_name"))
+	}
+	p.phone(payer.object("phone"))
+	p.address(payer.object("address"))
+	for _, s := range from {
+		p.email(s.text("email_address"), s.text("email"))
+		p.nameOf(s)
+		p.id(s.text("account_id"))
+		p.phone(s.object("phone_number"), s.object("phone"))
+		p.address(s.object("address"), s.object("billing_address"))
+	}
+	for _, u := range units {
+		p.email(u.text("shipping", "email_address"))
+	}
+	return p.done()
+}
+
+// subscriberPayer reads a subscription's customer, in the shape of v2 (subscriber) or of a v1 agreement (payer).
+func subscriberPayer(resource object) *schemas.Payer {
+	s := resource.object("subscriber")
+	if s == nil {
+		return legacyPayer(resource.object("payer"))
+	}
+	var p person
+	ship := s.object("shipping_address")
+	p.email(s.text("email_address"))
+	p.nameOf(s)
+	p.id(s.text("payer_id"))
+	p.phone(ship.object("phone_number"), s.object("phone"))
+	p.address(ship.object("address"))
+	p.ship = ship.text("name", "full_name")
+	for _, from := range sources(s) {
+		p.email(from.text("email_address"), from.text("email"))
+		p.nameOf(from)
+		p.id(from.text("account_id"))
+		p.phone(from.object("phone_number"), from.object("phone"))
+		p.address(from.object("address"), from.object("billing_address"))
+	}
+	p.email(ship.text("email_address"))
+	return p.done()
+}
+
+// legacyPayer reads the payer of the v1 payment and agreement bodies.
+func legacyPayer(payer object) *schemas.Payer {
+	info := payer.object("payer_info")
+	var p person
+	p.email(info.text("email"))
+	p.name(info.text("first_name"), info.text("last_name"), "")
+	p.id(info.text("payer_id"))
+	p.phoneText(info.text("phone"))
+	p.address(info.object("shipping_address"), info.object("billing_address"))
+	if p.p.Address.Country == "" {
+		p.p.Address.Country = cut(info.text("country_code"), textBytesMax)
+	}
+	p.ship = info.text("shipping_address", "recipient_name")
+	return p.done()
+}
