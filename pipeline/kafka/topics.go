@@ -1,0 +1,251 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/tillstream/tillstream/schemas"
+)
+
+// Promises of the topics that recovery counts on.
+const (
+	// InputRetention is the least time that an input is kept: the longest outage that loses nothing.
+	InputRetention = 14 * 24 * time.Hour
+	// TombstoneRetention is how long a removed state stays visible in a changelog. A copy of the state that is
+	// older than half of it is rebuilt, not caught up.
+	TombstoneRetention = 7 * 24 * time.Hour
+	// RecordBytesMax is the largest batch that data topics take.
+	RecordBytesMax = 8 << 20
+
+	deadLetterRetention = 90 * 24 * time.Hour
+	partitionsDefault   = 8
+)
+
+// TopicSpec is a topic and the settings that the product relies on.
+type TopicSpec struct {
+	Name       string
+	Partitions int32
+	Compacted  bool
+	Retention  time.Duration // least retention of a topic that is not compacted
+	// Together names the topics that are partitioned alike: partition n of all of them has one owner.
+	Together string
+}
+
+// Topics lists every topic of the product.
+func Topics(o Options) []TopicSpec {
+	n := o.Partitions
+	if n == 0 {
+		n = partitionsDefault
+	}
+	data := func(name, together string) TopicSpec {
+		return TopicSpec{Name: name, Partitions: n, Retention: InputRetention, Together: together}
+	}
+	compacted := func(name, together string, partitions int32) TopicSpec {
+		return TopicSpec{Name: name, Partitions: partitions, Compacted: true, Together: together}
+	}
+	letters := data(schemas.TopicDeadLetters, "")
+	letters.Retention = deadLetterRetention
+	return []TopicSpec{
+		data(schemas.TopicPayPalEvents, "orders"), data(schemas.TopicStoreOrders, "orders"), data(schemas.TopicOrdersInbox, "orders"),
+		compacted(schemas.TopicOrdersChangelog, "orders", n),
+		data(schemas.TopicTransitions, ""),
+		data(schemas.TopicAutomationInbox, "automation"),
+		compacted(schemas.TopicAutomationLog, "automation", n),
+		data(schemas.TopicCommands, ""), data(schemas.TopicDeliveries, ""), letters,
+		compacted(schemas.TopicConfig, "", 1),
+	}
+}
+
+// config is what a new topic is created with.
+func (s TopicSpec) config(o Options) map[string]*string {
+	c := map[string]string{
+		"message.timestamp.type": "LogAppendTime",
+		"max.message.bytes":      strconv.Itoa(RecordBytesMax),
+		"cleanup.policy":         "delete",
+	}
+	if s.Compacted {
+		c["cleanup.policy"] = "compact"
+		c["delete.retention.ms"] = millis(TombstoneRetention)
+	} else {
+		c["retention.ms"] = millis(s.Retention)
+	}
+	if o.ReplicationFactor >= 3 {
+		c["min.insync.replicas"] = "2"
+	}
+	if o.Strict {
+		c["unclean.leader.election.enable"] = "false"
+	}
+	out := make(map[string]*string, len(c))
+	for k, v := range c {
+		out[k] = &v
+	}
+	return out
+}
+
+func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+
+// EnsureTopics creates the topics that are missing and checks those that are there. A topic whose siblings exist
+// already gets their number of partitions. The error lists everything that is wrong and what to do about it.
+func EnsureTopics(ctx context.Context, o Options, specs []TopicSpec) error {
+	cl, err := o.Client()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	admin := kadm.NewClient(cl)
+	found, err := listTopics(ctx, admin, specs)
+	if err != nil {
+		return err
+	}
+	if err := createMissing(ctx, admin, o, specs, found); err != nil {
+		return err
+	}
+	if found, err = listTopics(ctx, admin, specs); err != nil {
+		return err
+	}
+	problems := []error{}
+	for _, s := range specs {
+		d, ok := found[s.Name]
+		if !ok || d.Err != nil {
+			problems = append(problems, fmt.Errorf("topic %s: not there after its creation: %w", s.Name, d.Err))
+			continue
+		}
+		if o.Strict && d.Partitions.NumReplicas() < 3 {
+			problems = append(problems, fmt.Errorf("topic %s has %d replicas, the strict profile needs 3: reassign its partitions, or set kafka.strict: false", s.Name, d.Partitions.NumReplicas()))
+		}
+	}
+	problems = append(problems, checkPartitions(specs, found)...)
+	problems = append(problems, checkConfigs(ctx, admin, o, specs)...)
+	return errors.Join(problems...)
+}
+
+func listTopics(ctx context.Context, admin *kadm.Client, specs []TopicSpec) (kadm.TopicDetails, error) {
+	names := make([]string, 0, len(specs))
+	for _, s := range specs {
+		names = append(names, s.Name)
+	}
+	found, err := admin.ListTopics(ctx, names...)
+	if err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
+	}
+	maps.DeleteFunc(found, func(_ string, d kadm.TopicDetail) bool { return errors.Is(d.Err, kerr.UnknownTopicOrPartition) })
+	return found, nil
+}
+
+func createMissing(ctx context.Context, admin *kadm.Client, o Options, specs []TopicSpec, found kadm.TopicDetails) error {
+	rf := o.ReplicationFactor
+	if rf == 0 {
+		rf = -1 // the broker's own default, KIP-464
+	}
+	var problems []error
+	for _, s := range specs {
+		if _, ok := found[s.Name]; ok {
+			continue
+		}
+		n := s.Partitions
+		for _, sibling := range specs {
+			if d, ok := found[sibling.Name]; ok && s.Together != "" && sibling.Together == s.Together {
+				n = int32(len(d.Partitions))
+			}
+		}
+		_, err := admin.CreateTopic(ctx, n, rf, s.config(o), s.Name)
+		if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
+			problems = append(problems, fmt.Errorf("create topic %s with %d partitions: %w", s.Name, n, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func checkPartitions(specs []TopicSpec, found kadm.TopicDetails) (problems []error) {
+	first := map[string]TopicSpec{}
+	for _, s := range specs {
+		if s.Together == "" {
+			continue
+		}
+		sibling, ok := first[s.Together]
+		if !ok {
+			first[s.Together] = s
+			continue
+		}
+		if a, b := len(found[sibling.Name].Partitions), len(found[s.Name].Partitions); a != b {
+			problems = append(problems, fmt.Errorf("topics %s and %s have %d and %d partitions, but one key must meet in one number: "+
+				"recreate the emptier one; partitions are never added to a topic in use", sibling.Name, s.Name, a, b))
+		}
+	}
+	return problems
+}
+
+func checkConfigs(ctx context.Context, admin *kadm.Client, o Options, specs []TopicSpec) (problems []error) {
+	names := make([]string, 0, len(specs))
+	for _, s := range specs {
+		names = append(names, s.Name)
+	}
+	configs, err := admin.DescribeTopicConfigs(ctx, names...)
+	if err != nil {
+		return []error{fmt.Errorf("read the settings of topics: %w", err)}
+	}
+	for _, s := range specs {
+		rc, err := configs.On(s.Name, nil)
+		if err == nil {
+			err = rc.Err
+		}
+		if err != nil {
+			problems = append(problems, fmt.Errorf("read the settings of topic %s: %w", s.Name, err))
+			continue
+		}
+		got := map[string]string{}
+		for _, c := range rc.Configs {
+			got[c.Key] = c.MaybeValue()
+		}
+		problems = append(problems, s.check(o, got)...)
+	}
+	return problems
+}
+
+// check compares the settings of an existing topic with what the product needs.
+func (s TopicSpec) check(o Options, got map[string]string) (problems []error) {
+	bad := func(setting, want string) {
+		problems = append(problems, fmt.Errorf("topic %s has %s=%s: set it to %s", s.Name, setting, got[setting], want))
+	}
+	if got["message.timestamp.type"] != "LogAppendTime" {
+		bad("message.timestamp.type", "LogAppendTime")
+	}
+	if s.Compacted {
+		if got["cleanup.policy"] != "compact" {
+			bad("cleanup.policy", "compact")
+		}
+		if !atLeast(got["delete.retention.ms"], TombstoneRetention) {
+			bad("delete.retention.ms", millis(TombstoneRetention)+" or more")
+		}
+	} else {
+		if slices.Contains([]string{"compact", "compact,delete", "delete,compact"}, got["cleanup.policy"]) {
+			bad("cleanup.policy", "delete")
+		}
+		if !atLeast(got["retention.ms"], s.Retention) {
+			bad("retention.ms", millis(s.Retention)+" or more")
+		}
+	}
+	if o.Strict {
+		if n, _ := strconv.Atoi(got["min.insync.replicas"]); n < 2 {
+			bad("min.insync.replicas", "2")
+		}
+		if got["unclean.leader.election.enable"] == "true" {
+			bad("unclean.leader.election.enable", "false")
+		}
+	}
+	return problems
+}
+
+// atLeast reads a retention in milliseconds; -1 is for ever, and absent is not judged.
+func atLeast(value string, want time.Duration) bool {
+	n, err := strconv.ParseInt(value, 10, 64)
+	return err != nil || n == -1 || n >= want.Milliseconds()
+}

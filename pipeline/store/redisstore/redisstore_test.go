@@ -1,0 +1,126 @@
+package redisstore_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tillstream/tillstream/pipeline/store"
+	"github.com/tillstream/tillstream/pipeline/store/redisstore"
+	"github.com/tillstream/tillstream/pipeline/store/storetest"
+)
+
+func TestMiniredis(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Harness {
+		m := miniredis.RunT(t)
+		h := harness(t, m.Addr())
+		h.Down = func(down bool) {
+			if down {
+				m.SetError("LOADING the dataset")
+			} else {
+				m.SetError("")
+			}
+		}
+		return h
+	})
+}
+
+func TestRealRedis(t *testing.T) {
+	binary, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("no redis-server on this machine (Debian package redis-server): only the embedded Redis was tested")
+	}
+	addr := startRedis(t, binary)
+	storetest.Run(t, func(t *testing.T) storetest.Harness {
+		h := harness(t, addr)
+		h.Wipe()
+		return h
+	})
+}
+
+func startRedis(t *testing.T, binary string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	l.Close()
+	cmd := exec.Command(binary, "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.TempDir())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
+	c := redis.NewClient(&redis.Options{Addr: addr})
+	defer c.Close()
+	for deadline := time.Now().Add(20 * time.Second); c.Ping(t.Context()).Err() != nil; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("redis-server did not answer within 20 s")
+		}
+	}
+	return addr
+}
+
+func harness(t *testing.T, addr string) storetest.Harness {
+	client := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
+	t.Cleanup(func() { client.Close() })
+	return storetest.Harness{
+		Open: func() store.Store {
+			c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1})
+			t.Cleanup(func() { c.Close() })
+			return redisstore.New(c)
+		},
+		Wipe:     func() { must(t, client.FlushAll(t.Context()).Err()) },
+		Snapshot: func() func() { return snapshot(t, client) },
+		Spoil: func(id store.ID) {
+			for _, k := range client.Keys(t.Context(), "*").Val() {
+				if strings.HasSuffix(k, ":images") {
+					must(t, client.Del(t.Context(), k).Err())
+					must(t, client.Set(t.Context(), k, "spoilt", 0).Err())
+				}
+			}
+		},
+	}
+}
+
+// snapshot copies hashes and sorted sets by their own commands, which every Redis has.
+func snapshot(t *testing.T, c *redis.Client) (restore func()) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	hashes, sets := map[string]map[string]string{}, map[string][]redis.Z{}
+	for _, k := range c.Keys(ctx, "*").Val() {
+		if c.Type(ctx, k).Val() == "hash" {
+			hashes[k] = c.HGetAll(ctx, k).Val()
+		} else {
+			sets[k] = c.ZRangeWithScores(ctx, k, 0, -1).Val()
+		}
+	}
+	return func() {
+		must(t, c.FlushAll(ctx).Err())
+		for k, h := range hashes {
+			must(t, c.HSet(ctx, k, h).Err())
+		}
+		for k, z := range sets {
+			must(t, c.ZAdd(ctx, k, z...).Err())
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
