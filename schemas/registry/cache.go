@@ -100,8 +100,9 @@ func syncDir(dir string) error {
 
 // Entry is one remembered schema.
 type Entry struct {
-	ID     int
-	Schema string
+	Subject string // tillstream.<Record>, from the schema's own name
+	ID      int
+	Schema  string
 }
 
 // Remembered lists what a cache file holds, by rising id; none where there is no file yet. A registry that keeps nothing
@@ -113,8 +114,17 @@ func Remembered(file string) ([]Entry, error) {
 	}
 	list := make([]Entry, 0, len(c.Schemas))
 	for id, text := range c.Schemas {
-		list = append(list, Entry{id, text})
+		list = append(list, Entry{subjectOf(text), id, text})
 	}
 	slices.SortFunc(list, func(a, b Entry) int { return a.ID - b.ID })
 	return list, nil
+}
+
+// subjectOf returns the full name of the schema, which is its subject; "" where it has none.
+func subjectOf(text string) string {
+	var record struct{ Namespace, Name string }
+	if err := json.Unmarshal([]byte(text), &record); err != nil || record.Name == "" {
+		return ""
+	}
+	return record.Namespace + "." + record.Name
 }
