@@ -49,7 +49,10 @@ func TestSecretNeverPrints(t *testing.T) {
 	}{s, []schemas.Secret{s}}
 	texts := []string{string(asJSON)}
 	for _, verb := range []string{"%s", "%v", "%+v", "%#v", "%q", "%d", "%x", "%X", "%t"} {
-		texts = append(texts, fmt.Sprintf(verb, s), fmt.Sprintf(verb, &s), fmt.Sprintf(verb, hidden), fmt.Sprintf(verb, *hidden))
+		if got := fmt.Sprintf(verb, s); got != "***" {
+			t.Errorf("%s prints %s, want ***", verb, got)
+		}
+		texts = append(texts, fmt.Sprintf(verb, &s), fmt.Sprintf(verb, hidden), fmt.Sprintf(verb, *hidden))
 	}
 	for _, text := range texts {
 		if strings.Contains(text, "hunter2") || strings.Contains(strings.ToLower(text), "68756e74657232") {

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -129,12 +130,26 @@ func TestDownAtStart(t *testing.T) {
 		t.Errorf("own schema from the cache: %q, %v", text, err)
 	}
 
+	full, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Who gives up is not told that all went well.
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := New(Options{URL: reg.URL(), CacheFile: file}).Register(cancelled); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: got %v, want context.Canceled", err)
+	}
+
 	for name, prepare := range map[string]func(file string){
-		"without a cache":         func(string) {},
-		"with a torn cache":       func(file string) { os.WriteFile(file, []byte(`{"ids": {"Ti`), 0o600) },
-		"with an empty cache":     func(file string) { os.WriteFile(file, []byte(`{}`), 0o600) },
-		"with another's file":     func(file string) { os.WriteFile(file, []byte(`[1]`), 0o600) },
-		"with an older cache":     func(file string) { os.WriteFile(file, []byte(`{"ids":{"Tick":1},"schemas":{"1":"{}"}}`), 0o600) },
+		"without a cache":     func(string) {},
+		"with a torn cache":   func(file string) { os.WriteFile(file, []byte(`{"ids": {"Ti`), 0o600) },
+		"with an empty cache": func(file string) { os.WriteFile(file, []byte(`{}`), 0o600) },
+		"with another's file": func(file string) { os.WriteFile(file, []byte(`[1]`), 0o600) },
+		"with an older cache": func(file string) { os.WriteFile(file, []byte(`{"ids":{"Tick":1},"schemas":{"1":"{}"}}`), 0o600) },
+		"with a cache of before an upgrade": func(file string) {
+			os.WriteFile(file, bytes.ReplaceAll(full, []byte(`Counts the transitions`), []byte(`Counted them`)), 0o600)
+		},
 		"with a directory for it": func(file string) { os.Mkdir(file, 0o700) },
 	} {
 		t.Run(name, func(t *testing.T) {
