@@ -243,7 +243,7 @@ type Exchange struct {
 type DeadLetter struct {
 	ID            string    `avro:"id"` // Topic-Partition-Offset of the source, or a content hash where there is none
 	Stage         string    `avro:"stage"`
-	Cause         string    `avro:"cause"`  // a code, see DeadLetter* below
+	Cause         string    `avro:"cause"`  // a code, one of Cause...
 	Reason        string    `avro:"reason"` // one sentence: what happened to what
 	Remedy        string    `avro:"remedy"` // one sentence: what to do
 	Topic         string    `avro:"topic"`

@@ -1,7 +1,7 @@
 package schemas
 
 // PaymentStatus is the canonical status of an order, payment or subscription, whatever the provider calls it.
-// The words, ranks and legal moves follow reference/stores.md section 8 (canonical payment status).
+// Ranks and legal steps are stated a second time in testdata/transitions.txt, against which every pair is tested.
 type PaymentStatus string
 
 // The canonical statuses. Approved is not paid: the payer agreed, no money is held.
