@@ -102,7 +102,7 @@ func (s *Server) answer(ctx context.Context, out *answer, r *http.Request, a acc
 		return err
 	}
 	if a.readOnly {
-		if err := allowReadOnly(sess, q.statement); err != nil {
+		if err := s.allowReadOnly(sess, q.statement); err != nil {
 			return err
 		}
 	}
@@ -164,6 +164,9 @@ func (s *Server) read(r *http.Request, a access) (*request, error) {
 	q.database = firstOf(q.url.Get("database"), r.Header.Get("X-ClickHouse-Database"))
 	if q.database == "" || q.database == "default" {
 		q.database = s.options.Database
+	}
+	if a.readOnly && q.database != s.options.Database {
+		return nil, refusal(http.StatusForbidden, codeAccessDenied, "read-only SQL can use the database "+s.options.Database+" alone")
 	}
 	body, err := decodeBody(r, q.url.Get("decompress") == "1")
 	if err != nil {
@@ -288,27 +291,6 @@ func setAll(to, from map[string]string) {
 	for name, value := range from {
 		to[name] = value
 	}
-}
-
-// allowReadOnly asks the engine's own parser; readonly=1 then forbids at run
-// time what the class does not show, such as file() and url().
-func allowReadOnly(sess *session, st statement) error {
-	if st.kind == kindInsert || st.session {
-		return refusal(http.StatusForbidden, codeReadOnly, "only SELECT, SHOW, DESCRIBE and EXPLAIN can be run here")
-	}
-	analysis, err := sess.conn.Classify(st.head)
-	if err != nil {
-		return err
-	}
-	switch {
-	case analysis.Statements == 0:
-		return refusal(http.StatusBadRequest, codeSyntax, "the text is no SQL statement that ClickHouse understands")
-	case analysis.Statements > 1:
-		return refusal(http.StatusBadRequest, codeSyntax, errMultiple.Error())
-	case analysis.Class != chdb.ClassReadOnly:
-		return refusal(http.StatusForbidden, codeReadOnly, "only SELECT, SHOW, DESCRIBE and EXPLAIN can be run here")
-	}
-	return refuseFiles(st.head)
 }
 
 // hello answers clickhouse-go's first query at the client's own protocol

@@ -20,6 +20,7 @@ const testConnections = 4
 
 // server is shared by all tests: the library has one storage path per process.
 var (
+	engine  *chdb.Engine
 	server  *chserver.Server
 	missing error
 )
@@ -33,7 +34,7 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	engine, err := chdb.Open(chdb.Options{Dir: filepath.Join(dir, "data"), Connections: testConnections})
+	engine, err = chdb.Open(chdb.Options{Dir: filepath.Join(dir, "data"), Connections: testConnections})
 	var notFound *chdb.MissingError
 	var unsupported *chdb.UnsupportedError
 	switch {

@@ -77,6 +77,8 @@ type Server struct {
 	pool     *pool
 	version  string
 	timezone string
+	// denied are the functions that read-only SQL may not name, lower case.
+	denied map[string]bool
 
 	stop     context.CancelFunc
 	stopped  context.Context
@@ -100,6 +102,10 @@ func New(engine *chdb.Engine, o Options) (*Server, error) {
 	create := "CREATE DATABASE IF NOT EXISTS " + quoteName(o.Database) + " ENGINE = Atomic"
 	if _, err := conns[0].Query(discard{}, chdb.Statement{SQL: create, Format: "TSV"}); err != nil {
 		return nil, fmt.Errorf("create the database %s: %w", o.Database, err)
+	}
+	var err error
+	if s.denied, err = deniedFunctions(conns[0]); err != nil {
+		return nil, err
 	}
 	var answer strings.Builder
 	if _, err := conns[0].Query(&answer, chdb.Statement{SQL: "SELECT version(), timezone()", Format: "TSV"}); err != nil {

@@ -61,8 +61,8 @@ func parse(text string) (statement, error) {
 	}
 	// What follows the last semicolon can be only comments.
 	if last := tokens[len(tokens)-1]; last.is(";") {
-		end = last.start
 		tokens = tokens[:len(tokens)-1]
+		end = tokens[len(tokens)-1].end
 	}
 	s := statement{head: text[:end], format: outputFormat(tokens), session: changesSession(tokens)}
 	first := 0
