@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -243,6 +244,19 @@ func (b *builder) link(rel schemas.LinkRelation, id string) error {
 	return nil
 }
 
+// nestedLinksMax bounds the payments of one order that are linked; PayPal allows 10 units.
+const nestedLinksMax = 50
+
+// linkNested names the payments inside an order, so that their refunds, which name only them, find the order.
+func (b *builder) linkNested(rel schemas.LinkRelation, payments []object) {
+	for _, p := range payments {
+		l := schemas.Link{Relation: rel, ID: p.text("id")}
+		if checkID("", l.ID) == nil && !slices.Contains(b.rec.Links, l) && len(b.rec.Links) < nestedLinksMax {
+			b.rec.Links = append(b.rec.Links, l)
+		}
+	}
+}
+
 // linkParents adds the ids that the resource names, the explicit ones before those read from links, and moves the
 // event under the best of them: its order, else its subscription, else the payment that it belongs to.
 func (b *builder) linkParents() error {
@@ -321,6 +335,8 @@ func (b *builder) order() error {
 	}
 	units := b.resource.objects("purchase_units")
 	captures, authorizations := unitPayments(units)
+	b.linkNested(schemas.LinkCapture, captures)
+	b.linkNested(schemas.LinkAuthorization, authorizations)
 	b.status(orderStatuses)
 	if b.rec.ProviderStatus == "" && strings.HasSuffix(b.rec.EventType, ".APPROVED") {
 		b.rec.Status = schemas.StatusApproved

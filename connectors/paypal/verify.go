@@ -89,7 +89,7 @@ func (s *source) readHeaders(h http.Header, body []byte) (e envelope, sig []byte
 		return e, nil, "algorithm is not " + algorithm
 	}
 	e = envelope{values[headerID], values[headerTime], values[headerCert]}
-	if strings.Contains(e.id, "|") || checkID("", e.id) != nil {
+	if len(e.id) > idBytesMax || strings.ContainsFunc(e.id, func(r rune) bool { return r <= ' ' || r > '~' || r == '|' }) {
 		return e, nil, "transmission id is malformed"
 	}
 	sent, err := time.Parse(time.RFC3339, e.time)

@@ -1,0 +1,14 @@
+// Package all lists the connectors that this binary ships. Adding a connector is adding its line.
+package all
+
+import (
+	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/connectors/paypal"
+)
+
+// Connectors returns them in the order in which they are shown.
+func Connectors() *connectors.Registry {
+	return connectors.NewRegistry(
+		paypal.Connector,
+	)
+}
