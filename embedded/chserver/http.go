@@ -102,9 +102,12 @@ func (s *Server) answer(ctx context.Context, out *answer, r *http.Request, a acc
 		return err
 	}
 	if a.readOnly {
-		if err := s.allowReadOnly(sess, q.statement); err != nil {
-			return err
-		}
+		err = s.allowReadOnly(sess, q.statement)
+	} else if a.guarded {
+		err = refuseReaching(q.statement.head, s.denied, false)
+	}
+	if err != nil {
+		return err
 	}
 	sess.unknown = q.statement.session
 	defer s.pool.killOnDone(ctx, sess)()

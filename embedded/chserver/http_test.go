@@ -86,6 +86,8 @@ func TestWhatCurlSends(t *testing.T) {
 		{"method", "PATCH", "/", "", nil, 405, "Code: 48."},
 		{"bad gzip", "POST", "/", "SELECT 1", []string{"Content-Encoding", "gzip"}, 400, "Code: 271."},
 		{"bad blocks", "POST", query("decompress", "1"), "SELECT 1", nil, 400, "Code: 23."},
+		{"a file over the socket", "POST", "/", "SELECT file('/etc/passwd')", nil, 403, "Code: 497."},
+		{"an address over the socket", "POST", "/", "CREATE TABLE web (a UInt8) ENGINE = URL('http://127.0.0.1:1/', CSV)", nil, 403, "Code: 497."},
 		{"foreign host", "POST", "/", "SELECT 1", []string{"Host", "evil.example:8123"}, 403, "Code: 516."},
 		{"web page", "POST", "/", "SELECT 1", []string{"Origin", "http://evil.example"}, 403, "Code: 516."},
 		{"web page by GET", "GET", query("query", "SELECT 1"), "", []string{"Sec-Fetch-Site", "cross-site"}, 403, "Code: 516."},

@@ -3,6 +3,7 @@ package chserver
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/tillstream/tillstream/embedded/chdb"
@@ -28,6 +29,13 @@ var reachingFunctions = []string{
 	"addresstosymbol", "demangle", "getclienthttpheader", "sleep", "sleepeachrow", "evalmlmethod",
 }
 
+// reachingEngines are the table and database engines and dictionary sources, beside
+// those named like a table function, that reach files or the network.
+var reachingEngines = []string{
+	"http", "executablepool", "executable_pool", "materializedpostgresql", "kafka", "rabbitmq", "nats", "s3queue", "azurequeue",
+	"datalakecatalog", "backup", "keepermap", "distributed", "filelog", "overlay", "clickhouse", "cassandra", "mongo",
+}
+
 // openSystemTables are what tools and people need to know the data by. Others
 // stay closed: system.stack_trace signals every thread of this process, some
 // show other users' queries or the machine.
@@ -46,7 +54,7 @@ func deniedFunctions(conn *chdb.Conn) (map[string]bool, error) {
 		return nil, fmt.Errorf("ask the embedded ClickHouse for its table functions: %w", err)
 	}
 	denied := map[string]bool{}
-	for _, name := range append(strings.Fields(names.String()), reachingFunctions...) {
+	for _, name := range slices.Concat(strings.Fields(names.String()), reachingFunctions, reachingEngines) {
 		if !harmlessTableFunctions[name] {
 			denied[name] = true
 		}
@@ -55,33 +63,36 @@ func deniedFunctions(conn *chdb.Conn) (map[string]bool, error) {
 }
 
 // refuseReaching refuses a text that names something outside of the data: see
-// the lists above.
-func refuseReaching(text string, denied map[string]bool) error {
+// the lists above. Untrusted texts may not look into this process either.
+func refuseReaching(text string, denied map[string]bool, untrusted bool) error {
 	tokens, _ := tokenize(text)
 	forbid := func(what string) error {
-		return refusal(http.StatusForbidden, codeAccessDenied, what+" cannot be used in read-only SQL")
+		return refusal(http.StatusForbidden, codeAccessDenied, what+" cannot be used here, it reaches outside of the data")
 	}
 	at := func(i int) token {
-		if i < len(tokens) {
+		if i >= 0 && i < len(tokens) {
 			return tokens[i]
 		}
 		return token{kind: tokenSign}
 	}
 	for i, t := range tokens {
 		name, plain := t.name()
+		called := at(i+1).is("(") || at(i-1).is("=") && at(i-2).is("ENGINE")
 		switch {
 		case !plain:
 			return forbid("a quoted name with a backslash")
 		case name == "":
-		case at(i+1).is("(") && denied[strings.ToLower(name)]:
-			return forbid("the function " + name + "()")
+		case called && denied[strings.ToLower(name)]:
+			return forbid(name + "()")
+		case t.is("INFILE"), t.is("OUTFILE"), i == 0 && t.is("ATTACH"):
+			return forbid(strings.ToUpper(name))
 		case at(i+1).is(".") && strings.EqualFold(name, "default"):
 			return forbid("the database default")
-		case at(i+1).is(".") && strings.EqualFold(name, "system"):
+		case untrusted && at(i+1).is(".") && strings.EqualFold(name, "system"):
 			if table, _ := at(i + 2).name(); !openSystemTables[table] {
 				return forbid(fmt.Sprintf("the table system.%.40s", table))
 			}
-		case strings.EqualFold(name, "Identifier") && i > 0 && tokens[i-1].is(":"):
+		case strings.EqualFold(name, "Identifier") && at(i-1).is(":"):
 			return forbid("a parameter of type Identifier")
 		}
 	}
@@ -119,7 +130,7 @@ func (s *Server) allowReadOnly(sess *session, st statement) error {
 	case analysis.Class != chdb.ClassReadOnly:
 		return errNotReadOnly()
 	}
-	return refuseReaching(st.head, s.denied)
+	return refuseReaching(st.head, s.denied, true)
 }
 
 func errNotReadOnly() error {

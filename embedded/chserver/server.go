@@ -143,10 +143,10 @@ func (s *Server) enter() bool {
 	return true
 }
 
-// Handler is the interface for a loopback listener. It may do everything that
-// the engine can, reading files included: it refuses requests that a web page
-// may have caused (foreign Host or Origin), and asks for the password when there
-// is one.
+// Handler is the interface for a loopback listener: everything in the data, but
+// no file(), url() or other way out, because other users of the machine can call
+// it. It refuses requests that a web page may have caused (foreign Host or
+// Origin), and asks for the password when there is one.
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.serve(w, r, access{guarded: true})

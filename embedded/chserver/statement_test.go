@@ -48,24 +48,28 @@ func TestParse(t *testing.T) {
 func TestRefuseReaching(t *testing.T) {
 	denied := map[string]bool{"file": true, "url": true}
 	for text, refused := range map[string]bool{
-		"SELECT file('/etc/passwd')":                 true,
-		"SELECT FILE ('/etc/passwd')":                true,
-		"SELECT `file`('/etc/passwd')":               true,
-		"SELECT \"file\" /* x */ ('/etc/passwd')":    true,
-		"SELECT `fi\\x6ce`('/etc/passwd')":           true,
-		"DESCRIBE TABLE url('http://127.0.0.1')":     true,
-		"EXISTS TABLE default.`/etc/passwd`":         true,
-		"EXISTS TABLE `default` . x":                 true,
-		"SELECT * FROM system.stack_trace":           true,
-		"SELECT * FROM system.`processes`":           true,
-		"SELECT * FROM {d:Identifier}.x":             true,
-		"SELECT * FROM system.tables":                false,
-		"SELECT file, url FROM t":                    false,
-		"SELECT 'file(1)' -- file(":                  false,
-		"SELECT count() FROM t WHERE a = {a:String}": false,
-		`SELECT 'a\'b'`:                              false,
+		"SELECT file('/etc/passwd')":                  true,
+		"SELECT FILE ('/etc/passwd')":                 true,
+		"SELECT `file`('/etc/passwd')":                true,
+		"SELECT \"file\" /* x */ ('/etc/passwd')":     true,
+		"SELECT `fi\\x6ce`('/etc/passwd')":            true,
+		"DESCRIBE TABLE url('http://127.0.0.1')":      true,
+		"EXISTS TABLE default.`/etc/passwd`":          true,
+		"EXISTS TABLE `default` . x":                  true,
+		"SELECT * FROM system.stack_trace":            true,
+		"SELECT * FROM system.`processes`":            true,
+		"SELECT * FROM {d:Identifier}.x":              true,
+		"CREATE TABLE t (a UInt8) ENGINE = File(CSV)": true,
+		"CREATE DATABASE d ENGINE = File":             true,
+		"INSERT INTO t FROM INFILE 'x'":               true,
+		"ATTACH TABLE t FROM '/etc'":                  true,
+		"SELECT * FROM system.tables":                 false,
+		"SELECT file, url FROM t":                     false,
+		"SELECT 'file(1)' -- file(":                   false,
+		"SELECT count() FROM t WHERE a = {a:String}":  false,
+		`SELECT 'a\'b'`:                               false,
 	} {
-		if err := refuseReaching(text, denied); (err != nil) != refused {
+		if err := refuseReaching(text, denied, true); (err != nil) != refused {
 			t.Errorf("%s: got %v, want refused %t", text, err, refused)
 		}
 	}
