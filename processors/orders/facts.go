@@ -250,3 +250,21 @@ func orElse(a, b string) string {
 func paymentOf(e *schemas.OrderEvent) string {
 	return orElse(e.Linked(schemas.LinkCapture), orElse(e.Linked(schemas.LinkSale), e.Linked(schemas.LinkAuthorization)))
 }
+
+// Facts are what a root adds up to, whatever the order in which its events came.
+type Facts struct {
+	Kind           schemas.EventKind
+	Status         schemas.PaymentStatus // UNKNOWN while nothing is known
+	Paid, Refunded string                // canonical decimals
+	Currency       string
+	Payer          *schemas.Payer
+}
+
+// Facts reads them off the state. ok is false where nothing was applied under this key.
+func (s State) Facts() (f Facts, ok bool) {
+	m := s.money()
+	return Facts{s.Kind, word(s.Status()), m.paid.String(), m.refunded.String(), m.currency, s.Payer()}, s.Kind != ""
+}
+
+// Pending counts the events and transitions that still wait under this key: for a link, and for a contact.
+func (s State) Pending() (events, transitions int) { return len(s.Parked), len(s.Waiting) }
