@@ -1,0 +1,221 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/tillstream/tillstream/pipeline/store"
+)
+
+// share is a batch as written: its changelog records in the order of their offsets, the meta record last.
+type share struct {
+	*batch
+	images []store.Image
+	log    []*kgo.Record
+}
+
+// commit writes the batches as one transaction and, once it is known to be committed, applies them to the store. An
+// error means that the session must end.
+func (l *lane) commit(ctx context.Context, batches []*batch) error {
+	var shares []*share
+	for _, b := range batches {
+		if b.p.ctx.Err() == nil {
+			shares = append(shares, &share{batch: b, images: b.images()})
+		}
+	}
+	if len(shares) == 0 {
+		return nil
+	}
+	// The transaction ends by its own clock: to stop in mid-commit would leave its outcome open.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	started := l.e.o.Now()
+	if err := l.sess.Begin(); err != nil {
+		return fmt.Errorf("begin a transaction: %w: %w", errRenew, err)
+	}
+	produced := l.produce(ctx, shares)
+	committed, named, err := l.end(ctx, shares, produced)
+	l.e.m.transactionSeconds.Observe(l.e.o.Now().Sub(started).Seconds())
+	if !committed {
+		// Not "aborted": unknown. The brokers know, and the recovery asks them.
+		l.unknown(errors.Join(produced, err))
+		if err != nil {
+			return fmt.Errorf("end a transaction: %w: %w", errRenew, err)
+		}
+		return nil
+	}
+	l.e.m.transactions.Inc()
+	if !named {
+		l.log.Error().Msg("a transaction was committed without its offsets; this must not be")
+		l.unknown(errors.New("no offsets in the transaction"))
+		return errRenew
+	}
+	var wg sync.WaitGroup
+	for _, s := range shares {
+		wg.Go(func() { l.committed(s) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// produce writes everything and waits for the acknowledgements.
+func (l *lane) produce(ctx context.Context, shares []*share) error {
+	var (
+		mu    sync.Mutex
+		first error
+	)
+	promise := func(r *kgo.Record, err error) {
+		if err == nil {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if first == nil {
+			first = fmt.Errorf("produce to %s/%d: %w", r.Topic, r.Partition, err)
+		}
+	}
+	changelog := l.e.o.Topology.Changelog
+	for _, s := range shares {
+		for _, r := range s.outs {
+			l.sess.Produce(ctx, r, promise)
+		}
+		for _, im := range s.images {
+			s.log = append(s.log, &kgo.Record{Topic: changelog, Partition: s.p.number, Key: []byte(stateKeyPrefix + im.Key), Value: im.Value})
+		}
+		s.log = append(s.log, &kgo.Record{Topic: changelog, Partition: s.p.number, Key: []byte(metaKey), Value: s.meta.encode()})
+		for _, r := range s.log {
+			l.sess.Produce(ctx, r, promise)
+		}
+	}
+	if err := l.sess.Client().Flush(ctx); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	return first
+}
+
+var errNoGeneration = errors.New("not a member of the group: offsets would not be checked against its generation")
+
+// end ends the transaction. named says that the offsets of every partition written were in the commit.
+func (l *lane) end(ctx context.Context, shares []*share, produced error) (committed, named bool, err error) {
+	if produced != nil {
+		_, err = l.sess.End(ctx, kgo.TryAbort)
+		return false, false, err
+	}
+	ctx = kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
+		if req.Generation < 0 || req.MemberID == "" {
+			return errNoGeneration
+		}
+		req.Topics = l.commitTopics(shares, req.MemberID)
+		named = true
+		return nil
+	})
+	committed, err = l.sess.End(ctx, kgo.TryCommit)
+	return committed && err == nil, named, err
+}
+
+// commitTopics names the offset of each input of each partition written, changed or not: so every transaction passes
+// the group's check of the generation.
+func (l *lane) commitTopics(shares []*share, member string) []kmsg.TxnOffsetCommitRequestTopic {
+	var topics []kmsg.TxnOffsetCommitRequestTopic
+	for _, topic := range l.e.o.Topology.Inputs {
+		t := kmsg.NewTxnOffsetCommitRequestTopic()
+		t.Topic = topic
+		for _, s := range shares {
+			t.TopicID = s.p.inputIDs[topic]
+			part := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+			part.Partition, part.Offset, part.LeaderEpoch, part.Metadata = s.p.number, s.meta.Inputs[topic].Next, -1, &member
+			t.Partitions = append(t.Partitions, part)
+		}
+		topics = append(topics, t)
+	}
+	return topics
+}
+
+// unknown drops every overlay of the lane: the client went back to offsets of its own for all of its partitions.
+func (l *lane) unknown(cause error) {
+	l.e.m.unknown.Inc()
+	l.log.Warn().AnErr("cause", cause).Msg("the outcome of a transaction is not known; recovering")
+	l.mu.Lock()
+	var parts []*partition
+	for _, p := range l.parts {
+		if p.state == stateRunning {
+			parts = append(parts, p)
+		}
+	}
+	l.mu.Unlock()
+	for _, p := range parts {
+		l.restart(p, "unknown_outcome")
+	}
+}
+
+// committed brings the store and the memory up to a transaction that is known to be committed.
+func (l *lane) committed(s *share) {
+	p := s.p
+	l.count(s)
+	for topic, n := range s.taken {
+		q := p.queues[topic]
+		clear(q.items[:n])
+		q.items = q.items[n:]
+	}
+	p.meta = s.meta
+	started := l.e.o.Now()
+	fence, err := l.applyShare(p, s)
+	l.e.m.storeSeconds.WithLabelValues("apply").Observe(l.e.o.Now().Sub(started).Seconds())
+	if err != nil {
+		if p.ctx.Err() == nil {
+			l.stop(p, storeStall(err))
+		}
+		return
+	}
+	p.fence, p.failures = fence, 0
+	for _, e := range s.loaded {
+		p.cache.put(e)
+	}
+	for _, key := range s.order {
+		p.cache.put(s.touched[key])
+	}
+	if p.poisoned(l.e.o.Now(), s.records, s.letters) {
+		p.letters = nil
+		l.stop(p, &stall{reason: ReasonPoison, final: true, err: fmt.Errorf("more than %d records, and more than 1 in %d, became dead letters within a minute", poisonLetters, poisonShare),
+			remedy: "this is a fault of the configuration or the stage, not of the records: repair it, then resume the partition"})
+	}
+}
+
+// applyShare applies the after-images in bounded batches: a prefix of a transaction is a valid place to stand.
+func (l *lane) applyShare(p *partition, s *share) (store.Fence, error) {
+	at := p.fence.Applied - 1
+	for _, r := range s.log {
+		// A duplicate that the broker remembers may be acknowledged without its offset.
+		if r.Offset <= at {
+			return p.fence, fmt.Errorf("%w: changelog offset %d after %d", store.ErrRolledBack, r.Offset, at)
+		}
+		at = r.Offset
+	}
+	fence, done, now := p.fence, 0, l.e.o.Now()
+	cuts := store.Cut(s.images)
+	if len(cuts) == 0 {
+		cuts = []int{0}
+	}
+	for i, cut := range cuts {
+		b := store.Batch{Images: s.images[done:cut], At: now}
+		if i < len(cuts)-1 {
+			b.To = s.log[cut-1].Offset + 1
+		} else {
+			last := s.log[len(s.log)-1]
+			b.To, b.Meta = last.Offset+1, last.Value
+		}
+		var err error
+		if fence, err = p.part.Apply(p.ctx, fence, b); err != nil {
+			return fence, err
+		}
+		done = cut
+	}
+	return fence, nil
+}

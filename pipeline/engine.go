@@ -1,0 +1,207 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tillstream/tillstream/pipeline/kafka"
+	"github.com/tillstream/tillstream/pipeline/store"
+)
+
+// Engine runs one stage: its lanes, and what they share.
+type Engine struct {
+	o      EngineOptions
+	m      *metrics
+	client *kgo.Client // for recoveries, ticks and questions: outside of any transaction
+	lanes  []*lane
+
+	mu     sync.Mutex
+	counts map[string]int32 // partitions of output topics; fixed for ever
+}
+
+// NewEngine checks the options and opens a client. It talks to nobody yet.
+func NewEngine(o EngineOptions) (*Engine, error) {
+	if err := o.fill(); err != nil {
+		return nil, err
+	}
+	o.Log = o.Log.With().Str("stage", o.Topology.Stage.Name()).Logger()
+	m, err := newMetrics(o.Topology.Stage.Name(), o.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	client, err := o.Kafka.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.WithLogger(kafka.Logger(o.Log)))
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{o: o, m: m, client: client, counts: map[string]int32{}}
+	for n := range o.Lanes {
+		e.lanes = append(e.lanes, newLane(e, n))
+	}
+	return e, nil
+}
+
+// Run works until ctx ends, then stops cleanly: the transaction at hand is finished, the store brought up to it, and
+// the group left, within 10 s. An engine runs once. What fails meanwhile stalls partitions or renews clients, and is
+// told by Status, Ready, the log and the metrics; Run itself returns no error for it.
+func (e *Engine) Run(ctx context.Context) error {
+	defer e.client.Close()
+	var wg sync.WaitGroup
+	for _, l := range e.lanes {
+		wg.Go(func() { l.run(ctx) })
+	}
+	wg.Wait()
+	return nil
+}
+
+// PartitionStatus is one partition of the stage at this process.
+type PartitionStatus struct {
+	Partition int32            `json:"partition"`
+	Lane      int              `json:"lane"`
+	State     string           `json:"state"` // running, recovering or stalled
+	Reason    Reason           `json:"reason,omitempty"`
+	Detail    string           `json:"detail,omitempty"`
+	Remedy    string           `json:"remedy,omitempty"`
+	Offsets   map[string]int64 `json:"offsets"` // next offset of each input, committed
+	// Behind is how many offsets of the inputs lie ahead, transaction markers included.
+	Behind      int64         `json:"behind"`
+	Lag         time.Duration `json:"lag"` // age of the oldest record at hand; 0: none
+	TimersArmed int64         `json:"timers_armed"`
+	StreamTime  time.Time     `json:"stream_time"`
+	Counts      Counts        `json:"counts"`
+	// RestorePosition and RestoreTarget are changelog offsets; equal when restored.
+	RestorePosition int64 `json:"restore_position"`
+	RestoreTarget   int64 `json:"restore_target"`
+}
+
+// Status returns the partitions that this process owns, by number.
+func (e *Engine) Status() []PartitionStatus {
+	var out []PartitionStatus
+	for _, l := range e.lanes {
+		l.mu.Lock()
+		for _, p := range l.parts {
+			s := p.shown
+			s.Lane, s.State = l.number, "recovering"
+			s.RestorePosition, s.RestoreTarget = p.position.Load(), p.target.Load()
+			switch p.state {
+			case stateRunning:
+				s.State = "running"
+			case stateStalled:
+				s.State, s.Reason, s.Detail, s.Remedy = "stalled", p.stalled.reason, p.stalled.err.Error(), p.stalled.remedy
+			}
+			out = append(out, s)
+		}
+		l.mu.Unlock()
+	}
+	slices.SortFunc(out, func(a, b PartitionStatus) int { return int(a.Partition - b.Partition) })
+	return out
+}
+
+// Ready returns nil when every lane has joined and every partition runs, else what is not so.
+func (e *Engine) Ready() error {
+	var problems []string
+	for _, l := range e.lanes {
+		l.mu.Lock()
+		if !l.open {
+			problems = append(problems, fmt.Sprintf("lane %d has no kafka session", l.number))
+		}
+		l.mu.Unlock()
+	}
+	for _, s := range e.Status() {
+		if s.State != "running" {
+			problems = append(problems, strings.TrimSpace(fmt.Sprintf("partition %d is %s %s", s.Partition, s.State, s.Reason)))
+		}
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	return errors.New(e.o.Topology.Stage.Name() + ": " + strings.Join(problems, ", "))
+}
+
+// Resume lets a partition try again that stalled on something which does not pass by itself. It reports whether
+// this process has such a partition.
+func (e *Engine) Resume(partition int32) bool {
+	for _, l := range e.lanes {
+		l.mu.Lock()
+		p := l.parts[partition]
+		stalled := p != nil && p.state == stateStalled
+		if stalled {
+			p.state, p.stalled = stateAssigned, nil
+			l.wake()
+		}
+		l.mu.Unlock()
+		if stalled {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Engine) storeID(partition int32) store.ID {
+	return store.ID{Stage: e.o.Topology.Stage.Name(), Partition: partition}
+}
+
+// inputs names one partition of every input, as the client wants it.
+func (e *Engine) inputs(partition int32) map[string][]int32 {
+	m := make(map[string][]int32, len(e.o.Topology.Inputs))
+	for _, topic := range e.o.Topology.Inputs {
+		m[topic] = []int32{partition}
+	}
+	return m
+}
+
+// partitions is the number of partitions of a topic, asked once.
+func (e *Engine) partitions(ctx context.Context, topic string) (int32, error) {
+	e.mu.Lock()
+	n := e.counts[topic]
+	e.mu.Unlock()
+	if n > 0 {
+		return n, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	info, err := kafka.DescribeTopic(ctx, e.client, topic)
+	if err != nil {
+		return 0, err
+	}
+	if info.Count == 0 {
+		return 0, errors.New("it has no partitions")
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.counts[topic] = info.Count
+	return info.Count, nil
+}
+
+// show copies what Status tells from the lane's goroutine to where others may read it, and sets the gauges.
+func (l *lane) show() {
+	now := l.e.o.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.parts {
+		if p.state != stateRunning {
+			continue
+		}
+		s := &p.shown
+		s.Counts, s.StreamTime = p.meta.Counts, time.UnixMilli(p.meta.StreamTime).UTC()
+		s.Counts.Outputs = maps.Clone(s.Counts.Outputs)
+		s.TimersArmed = p.window.armed
+		s.Offsets, s.Behind, s.Lag = map[string]int64{}, 0, 0
+		for topic, q := range p.queues {
+			next := p.meta.Inputs[topic].Next
+			s.Offsets[topic] = next
+			s.Behind += max(0, q.end-next)
+			if len(q.items) > 0 {
+				s.Lag = max(s.Lag, now.Sub(q.items[0].r.Timestamp))
+			}
+		}
+	}
+	l.e.m.gauges(l)
+}

@@ -1,0 +1,76 @@
+package pipeline
+
+import (
+	"context"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// The callbacks below run in the client's goroutines. They only mark; the lane's own goroutine acts.
+
+// onAssigned takes partitions into care: nothing is fetched of them until they are recovered. A partition that was
+// ours before starts anew, since a revocation in between may not have been told (see kafka.CoPartition).
+func (l *lane) onAssigned(_ context.Context, cl *kgo.Client, assigned map[string][]int32) {
+	cl.PauseFetchPartitions(assigned)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for topic, numbers := range assigned {
+		for _, n := range numbers {
+			if l.assigned[n] == nil {
+				l.assigned[n] = map[string]bool{}
+			}
+			l.assigned[n][topic] = true
+			l.drop(n)
+		}
+	}
+	for n, topics := range l.assigned {
+		if l.parts[n] == nil && len(topics) == len(l.e.o.Topology.Inputs) {
+			l.parts[n] = l.adopt(n)
+		}
+	}
+	l.wake()
+}
+
+// onRevoked drops partitions before anyone else can get them.
+func (l *lane) onRevoked(_ context.Context, _ *kgo.Client, revoked map[string][]int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for topic, numbers := range revoked {
+		for _, n := range numbers {
+			delete(l.assigned[n], topic)
+			l.drop(n)
+		}
+	}
+	l.wake()
+}
+
+// onSync drops what the group no longer gives us, told or not.
+func (l *lane) onSync(assigned map[string][]int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for n, topics := range l.assigned {
+		for topic := range topics {
+			if !slices.Contains(assigned[topic], n) {
+				delete(topics, topic)
+				l.drop(n)
+			}
+		}
+	}
+}
+
+// adopt makes a partition of ours. l.mu is held.
+func (l *lane) adopt(n int32) *partition {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &partition{number: n, ctx: ctx, cancel: cancel, part: l.e.o.Store.Partition(l.e.storeID(n))}
+	p.shown.Partition = n
+	return p
+}
+
+// drop ends a partition. l.mu is held.
+func (l *lane) drop(n int32) {
+	if p := l.parts[n]; p != nil {
+		p.cancel()
+		delete(l.parts, n)
+	}
+}

@@ -1,0 +1,368 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tillstream/tillstream/pipeline/kafka"
+	"github.com/tillstream/tillstream/pipeline/store"
+)
+
+// lane is one client with one transactional id, and the partitions that the group gave to it. One goroutine polls,
+// computes and commits; recoveries run beside it and hand their result to it.
+type lane struct {
+	e      *Engine
+	number int
+	log    zerolog.Logger
+	sess   *kgo.GroupTransactSession
+
+	mu       sync.Mutex
+	parts    map[int32]*partition
+	assigned map[int32]map[string]bool // inputs assigned, by partition
+	finished []recovered
+	cancel   context.CancelFunc // of the poll that runs
+	woken    bool
+	open     bool
+
+	recoveries sync.WaitGroup
+	lastCommit time.Time
+	barren     bool            // the last round had records and could use none
+	gauged     map[string]bool // partitions with gauges
+}
+
+// errRenew ends a session: the client is closed, and another one with the same transactional id settles what is open.
+var errRenew = errors.New("the client must be renewed")
+
+func newLane(e *Engine, number int) *lane {
+	return &lane{
+		e: e, number: number, log: e.o.Log.With().Int("lane", number).Logger(),
+		parts: map[int32]*partition{}, assigned: map[int32]map[string]bool{},
+	}
+}
+
+// run keeps a session open until ctx ends.
+func (l *lane) run(ctx context.Context) {
+	wait := retryFirst
+	for ctx.Err() == nil {
+		started := l.e.o.Now()
+		err := l.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		l.e.m.renewals.Inc()
+		l.log.Warn().Err(err).Str("kind", kafka.Classify(err).String()).Msg("the kafka session of the lane ended; opening another")
+		if l.e.o.Now().Sub(started) > retryMax {
+			wait = retryFirst
+		}
+		_ = kafka.Sleep(ctx, wait)
+		wait = min(2*wait, retryMax)
+	}
+}
+
+func (l *lane) session(ctx context.Context) error {
+	if err := l.connect(ctx); err != nil {
+		return err
+	}
+	defer l.disconnect()
+	// Step 1 of the recovery: the former life of this transactional id ends before anything is read.
+	initCtx, cancel := context.WithTimeout(ctx, endTimeout)
+	_, _, err := l.sess.Client().ProducerID(initCtx)
+	cancel()
+	if err != nil {
+		return fmt.Errorf("init the producer id: %w", err)
+	}
+	l.mu.Lock()
+	l.open = true
+	l.mu.Unlock()
+	for ctx.Err() == nil {
+		if err := l.round(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *lane) connect(ctx context.Context) error {
+	t := l.e.o.Topology
+	opts, err := l.e.o.Kafka.Opts(
+		kgo.TransactionalID(fmt.Sprintf("tillstream-%s-%s-%d", t.Group, l.e.o.Instance, l.number)),
+		kgo.TransactionTimeout(txnTimeout),
+		kgo.ConsumerGroup(t.Group), kgo.ConsumeTopics(t.Inputs...),
+		kgo.SessionTimeout(sessionTimeout), kgo.RebalanceTimeout(rebalanceTimeout),
+		kgo.Balancers(kafka.CoPartition(l.onSync)),
+		kgo.OnPartitionsAssigned(l.onAssigned), kgo.OnPartitionsRevoked(l.onRevoked), kgo.OnPartitionsLost(l.onRevoked),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchMaxBytes(kafka.RecordBytesMax-1024), kgo.ProducerLinger(5*time.Millisecond),
+		kgo.RecordDeliveryTimeout(txnTimeout),
+		kgo.WithLogger(kafka.Logger(l.log)),
+	)
+	if err != nil {
+		return err
+	}
+	if l.sess, err = kgo.NewGroupTransactSession(opts...); err != nil {
+		return fmt.Errorf("open a transactional session: %w", err)
+	}
+	return ctx.Err()
+}
+
+// disconnect leaves the group and forgets every partition.
+func (l *lane) disconnect() {
+	l.mu.Lock()
+	l.open = false
+	for n := range l.parts {
+		l.drop(n)
+	}
+	clear(l.assigned)
+	l.finished = nil
+	l.mu.Unlock()
+	l.recoveries.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	defer cancel()
+	if err := l.sess.Client().LeaveGroupContext(ctx); err != nil {
+		l.log.Warn().Err(err).Msg("could not leave the group; its partitions are given away after the session timeout")
+	}
+	l.sess.Close()
+	l.mu.Lock()
+	for n := range l.parts {
+		l.drop(n)
+	}
+	clear(l.assigned)
+	l.mu.Unlock()
+}
+
+// round polls once, and commits what can be computed. Its error ends the session.
+func (l *lane) round(ctx context.Context) error {
+	now := l.e.o.Now()
+	l.startRecoveries(now)
+	l.finishRecoveries(now)
+	if err := l.poll(ctx, now); err != nil {
+		return err
+	}
+	l.finishRecoveries(l.e.o.Now())
+	batches := l.compute(ctx)
+	if len(batches) > 0 && ctx.Err() == nil {
+		if wait := l.e.o.CommitInterval - l.e.o.Now().Sub(l.lastCommit); wait > 0 {
+			_ = kafka.Sleep(ctx, wait)
+		}
+		l.lastCommit = l.e.o.Now()
+		if err := l.commit(ctx, batches); err != nil {
+			return err
+		}
+	}
+	l.tick(ctx)
+	l.show()
+	return nil
+}
+
+// running returns the partitions that may be computed.
+func (l *lane) running() []*partition {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []*partition
+	for _, p := range l.parts {
+		if p.state == stateRunning {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// poll waits for records as long as there is nothing else to do, and queues them.
+func (l *lane) poll(ctx context.Context, now time.Time) error {
+	queued := 0
+	for _, p := range l.running() {
+		queued += p.queued()
+	}
+	var fetches kgo.Fetches
+	room := l.e.o.BatchRecordsMax - queued
+	switch {
+	case room <= 0:
+		return nil
+	case queued > 0 && !l.barren:
+		fetches = l.sess.PollRecords(nil, room) //nolint:staticcheck // nil means: take what is there, never wait
+	default:
+		wait := l.wait(now)
+		if queued > 0 {
+			wait = min(wait, l.e.o.CommitInterval)
+		}
+		pollCtx, cancel := context.WithTimeout(ctx, wait)
+		l.arm(cancel)
+		fetches = l.sess.PollRecords(pollCtx, room)
+		l.arm(nil)
+		cancel()
+	}
+	if fetches.IsClientClosed() {
+		return fmt.Errorf("poll: %w", kgo.ErrClientClosed)
+	}
+	fetches.EachError(func(topic string, p int32, err error) {
+		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+			return
+		}
+		l.e.m.fetchErrors.Inc()
+		l.log.Warn().Err(err).Str("topic", topic).Int32("partition", p).Msg("fetch")
+	})
+	l.take(fetches)
+	return nil
+}
+
+// wait is how long a poll may wait for records.
+func (l *lane) wait(now time.Time) time.Duration {
+	wait := pollWaitMax
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.parts {
+		if p.state == stateStalled && !p.stalled.final {
+			wait = min(wait, p.retryAt.Sub(now))
+		}
+	}
+	return max(wait, time.Millisecond)
+}
+
+// arm makes cancel end the poll that is about to run; a wake that came before ends it at once.
+func (l *lane) arm(cancel context.CancelFunc) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cancel = cancel
+	if cancel != nil && l.woken {
+		l.woken = false
+		cancel()
+	}
+}
+
+// wake ends the poll that runs, or the next one. l.mu is held.
+func (l *lane) wake() {
+	if l.cancel != nil {
+		l.cancel()
+		return
+	}
+	l.woken = true
+}
+
+// take queues polled records. One whose offset is not the expected or a later one shows that the client stands
+// elsewhere than the state: the partition recovers.
+func (l *lane) take(fetches kgo.Fetches) {
+	now := l.e.o.Now()
+	parts := map[int32]*partition{}
+	for _, p := range l.running() {
+		parts[p.number] = p
+	}
+	fetches.EachPartition(func(ftp kgo.FetchTopicPartition) {
+		p := parts[ftp.Partition]
+		if p == nil || p.queues[ftp.Topic] == nil {
+			return
+		}
+		q := p.queues[ftp.Topic]
+		q.end = max(q.end, ftp.HighWatermark)
+		for _, r := range ftp.Records {
+			if r.Offset < q.expect {
+				if q.skipping {
+					continue
+				}
+				l.log.Warn().Str("topic", r.Topic).Int32("partition", r.Partition).Int64("offset", r.Offset).Int64("expected", q.expect).Msg("the client went back")
+				delete(parts, p.number)
+				l.restart(p, "position")
+				return
+			}
+			q.skipping = false
+			q.items = append(q.items, queued{r: r})
+			q.expect = r.Offset + 1
+			p.lastInput = now
+		}
+	})
+}
+
+// compute lets every running partition prepare its share of a transaction, side by side.
+func (l *lane) compute(ctx context.Context) []*batch {
+	now := l.e.o.Now()
+	l.barren = false
+	var (
+		wg      sync.WaitGroup
+		mu      sync.Mutex
+		batches []*batch
+	)
+	for _, p := range l.running() {
+		if p.queued() == 0 {
+			continue
+		}
+		if p.held(now) {
+			l.barren = true
+			continue
+		}
+		wg.Go(func() {
+			b := l.newBatch(p)
+			err := b.compute(ctx)
+			if err != nil && (b.empty() || ctx.Err() != nil) {
+				if p.ctx.Err() == nil && ctx.Err() == nil {
+					l.stop(p, err)
+				}
+				return
+			}
+			if !b.empty() {
+				mu.Lock()
+				defer mu.Unlock()
+				batches = append(batches, b)
+			}
+		})
+	}
+	wg.Wait()
+	return batches
+}
+
+// restart makes a partition recover at once.
+func (l *lane) restart(p *partition, kind string) {
+	l.e.m.recoveries.WithLabelValues(kind).Inc()
+	l.pause(p)
+	p.clearQueues()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p.state, p.stalled = stateAssigned, nil
+}
+
+func (p *partition) clearQueues() {
+	for _, q := range p.queues {
+		q.items = nil
+	}
+}
+
+// stop stalls a partition until its cause may have passed. That the store fenced it or went back is no cause: what
+// is to be done then is to recover, at once the first time.
+func (l *lane) stop(p *partition, err error) {
+	var s *stall
+	if !errors.As(err, &s) {
+		s = &stall{reason: ReasonKafkaUnavailable, err: err, remedy: "check the Kafka brokers; the partition goes on by itself when they answer"}
+	}
+	l.pause(p)
+	p.clearQueues()
+	p.rebuild = p.rebuild || s.rebuild
+	lostStore := errors.Is(err, store.ErrFenced) || errors.Is(err, store.ErrRolledBack) || errors.Is(err, store.ErrCorrupt)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p.failures++
+	if lostStore && p.failures <= 3 {
+		l.e.m.recoveries.WithLabelValues("store").Inc()
+		l.log.Warn().Err(err).Int32("partition", p.number).Msg("the store stands elsewhere; recovering")
+		p.state, p.stalled = stateAssigned, nil
+		l.wake()
+		return
+	}
+	wait := min(retryFirst<<min(p.failures, 10), retryMax)
+	p.state, p.stalled, p.retryAt = stateStalled, s, l.e.o.Now().Add(wait)
+	e := l.log.Warn()
+	if s.final {
+		e = l.log.Error()
+	}
+	e.Err(s.err).Str("reason", string(s.reason)).Str("remedy", s.remedy).Bool("retried", !s.final).Int32("partition", p.number).Msg("partition stalled")
+	l.wake()
+}
+
+func (l *lane) pause(p *partition) {
+	l.sess.Client().PauseFetchPartitions(l.e.inputs(p.number))
+}

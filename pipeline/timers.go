@@ -1,0 +1,176 @@
+package pipeline
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tillstream/tillstream/pipeline/store"
+	"github.com/tillstream/tillstream/processors"
+	"github.com/tillstream/tillstream/schemas"
+)
+
+const timerReadAhead = 256
+
+// deadlineOf is when a timer fires, cut to the millisecond, the unit of the broker's stamps. A timer before 1970
+// counts as 1970: 0 stands for no timer.
+func deadlineOf(t processors.Timer) int64 { return max(1, t.At.UnixMilli()) }
+
+// armed are the timers that may fire, in firing order.
+func armed(timers []processors.Timer, muted []mark) []processors.Timer {
+	out := make([]processors.Timer, 0, len(timers))
+	for _, t := range timers {
+		if !slices.Contains(muted, markOf(t)) {
+			out = append(out, t)
+		}
+	}
+	slices.SortFunc(out, func(a, b processors.Timer) int {
+		return cmp.Or(cmp.Compare(deadlineOf(a), deadlineOf(b)), cmp.Compare(a.ID, b.ID))
+	})
+	return out
+}
+
+// drain fires every timer with a deadline before at, the stamp of the record cause. It reports false where the
+// budget of the transaction ended first: the rest fires in the next one, before the same record.
+func (b *batch) drain(ctx context.Context, at int64, topic string, cause *kgo.Record) (bool, error) {
+	for {
+		d, ok, err := b.due(ctx, at)
+		if err != nil || !ok {
+			return err == nil, err
+		}
+		if b.timers >= b.l.e.o.BatchTimersMax || b.l.e.o.Now().Sub(b.started) >= computeMax {
+			return false, nil
+		}
+		if b.find(d.Key) == nil {
+			if err := b.load(ctx, append(b.p.window.next(at, timerReadAhead), d.Key)); err != nil {
+				return false, err
+			}
+		}
+		if err := b.fire(ctx, d.Key, at, topic, cause); err != nil {
+			return false, err
+		}
+	}
+}
+
+func (b *batch) due(ctx context.Context, at int64) (d store.Deadline, ok bool, err error) {
+	if d, ok = b.p.window.first(); !ok && !b.p.window.complete(at) {
+		touched := make(map[string]int64, len(b.touched))
+		for k, e := range b.touched {
+			touched[k] = e.deadline()
+		}
+		if err := b.p.window.refill(ctx, b.p.part, b.p.fence, touched); err != nil {
+			return d, false, storeStall(err)
+		}
+		d, ok = b.p.window.first()
+	}
+	return d, ok && d.At < at, nil
+}
+
+// fire lets the earliest timer of key fire. A stage that fails on it, or leaves it in the state, does not get it
+// again: it is muted, and a dead letter says so.
+func (b *batch) fire(ctx context.Context, key string, at int64, topic string, cause *kgo.Record) error {
+	e, err := b.entry(ctx, key)
+	if err != nil {
+		return err
+	}
+	if len(e.timers) == 0 || deadlineOf(e.timers[0]) >= at {
+		return &stall{reason: ReasonStateUnreadable, rebuild: true, err: fmt.Errorf("the state of key %q has no timer at its deadline", key),
+			remedy: "the state is rebuilt from the changelog; if this repeats, the stage derives its timers from more than its state"}
+	}
+	t := e.timers[0]
+	in := processors.Input{At: time.UnixMilli(at).UTC(), Key: key, Topic: topic, Timer: &t}
+	finding, err := b.step(ctx, e, in, cause)
+	if err != nil {
+		return err
+	}
+	b.timers++
+	if finding == nil {
+		b.meta.Counts.Timers++
+		if !slices.Contains(b.touched[key].env.muted, markOf(t)) {
+			return nil
+		}
+		finding = errors.New("the timer is still in the state after it fired")
+	} else {
+		b.accept(e, b.mute(e, t))
+	}
+	letter := letterOf(cause, schemas.CauseStageFailed, fmt.Errorf("timer %q of %s: %w", t.ID, t.At.UTC().Format(time.RFC3339Nano), finding))
+	letter.ID = fmt.Sprintf("%s-timer-%s-%s-%d", letter.ID, key, t.ID, t.At.UnixNano())
+	letter.Key, letter.Value = []byte(key), nil
+	letter.Remedy = "repair the stage; the timer does not fire again for this state"
+	return b.deadLetter(letter)
+}
+
+// mute is e without timer t.
+func (b *batch) mute(e *entry, t processors.Timer) *entry {
+	n := *e
+	n.env.muted = append(slices.Clip(e.env.muted), markOf(t))
+	n.timers = slices.DeleteFunc(slices.Clone(e.timers), func(o processors.Timer) bool { return markOf(o) == markOf(t) })
+	n.seal()
+	return &n
+}
+
+// settle makes an entry of the state that follows e. It counts timers set into the past, and mutes those beyond the
+// bound and the fired one where it is still there.
+func (b *batch) settle(e *entry, next State, in processors.Input) (n *entry, past int, finding error) {
+	image, err := next.Image()
+	if err != nil {
+		return nil, 0, err
+	}
+	n = &entry{key: e.key, state: next}
+	if image == nil {
+		if n.state, err = b.l.e.o.Topology.Stage.Open(nil); err != nil {
+			return nil, 0, err
+		}
+		return n, 0, nil
+	}
+	if len(image) > valueBytesMax {
+		return nil, 0, fmt.Errorf("the state of key %q has %d bytes, more than %d", e.key, len(image), valueBytesMax)
+	}
+	timers, err := next.Timers()
+	if err != nil {
+		return nil, 0, err
+	}
+	n.env.state = image
+	for _, t := range timers {
+		m := markOf(t)
+		known := slices.ContainsFunc(e.timers, func(o processors.Timer) bool { return markOf(o) == m })
+		switch {
+		case slices.Contains(e.env.muted, m), in.Timer != nil && m == markOf(*in.Timer):
+			n.env.muted = append(n.env.muted, m)
+		case !known && deadlineOf(t) < in.At.UnixMilli():
+			if past++; b.meta.Past+past > pastTimersMax {
+				n.env.muted = append(n.env.muted, m)
+			}
+		}
+	}
+	n.timers = armed(timers, n.env.muted)
+	n.seal()
+	b.past += past
+	return n, past, nil
+}
+
+// seal computes the deadline and the image of a state that stays.
+func (e *entry) seal() {
+	e.env.deadline = 0
+	if len(e.timers) > 0 {
+		e.env.deadline = deadlineOf(e.timers[0])
+	}
+	e.image = e.env.encode()
+}
+
+// overdue reports whether a timer of p fires at a record stamped at.
+func (l *lane) overdue(ctx context.Context, p *partition, at int64) (bool, error) {
+	if _, ok := p.window.first(); !ok && !p.window.complete(math.MaxInt64) {
+		if err := p.window.refill(ctx, p.part, p.fence, nil); err != nil {
+			return false, storeStall(err)
+		}
+	}
+	d, ok := p.window.first()
+	return ok && d.At < at, nil
+}
