@@ -192,6 +192,12 @@ func respond(w http.ResponseWriter, a answer) {
 	if a.status == http.StatusMethodNotAllowed {
 		w.Header().Set("Allow", http.MethodPost)
 	}
+	switch a.outcome {
+	case outcomeAccepted, outcomeForged, outcomeUnverifiable, outcomeFailed, outcomePanic:
+	default:
+		// The body was not read. Without this the server would wait for it before it lets the answer out.
+		w.Header().Set("Connection", "close")
+	}
 	w.WriteHeader(a.status)
 	_, _ = io.WriteString(w, http.StatusText(a.status)+"\n") // whoever does not read it sends again
 }
