@@ -121,7 +121,10 @@ type Connection struct {
 	Environment schemas.Environment
 	Resources   []string
 	Token       string
-	Settings    any // what Connector.Config returned, filled
+	// AllowPrivate permits a provider address inside the network; TLSRoots is a PEM file of further trusted roots for it.
+	AllowPrivate bool
+	TLSRoots     string
+	Settings     any // what Connector.Config returned, filled
 }
 
 // Destination is one file of destinations/: a CRM account. Its name is the file's.
@@ -354,7 +357,10 @@ type connectionFile struct {
 	Environment schemas.Environment `yaml:"environment" jsonschema:"required,enum=sandbox,enum=live"`
 	Resources   []string            `yaml:"resources" jsonschema:"description=Resources to receive. Empty: all of the connector's."`
 	Token       string              `yaml:"token" jsonschema:"description=Last part of the webhook address; makes it hard to guess."`
-	Settings    any                 `yaml:"settings"`
+	// The next two are for a provider's twin inside the network, such as a simulator.
+	AllowPrivate bool   `yaml:"allow_private_address" jsonschema:"description=Permits a provider address inside the network (a simulator\\, a proxy)."`
+	TLSRoots     string `yaml:"tls_roots" jsonschema:"description=PEM file of further trusted roots for the provider's address."`
+	Settings     any    `yaml:"settings"`
 }
 
 func (l *loader) connection(file, name string, doc *document) {
@@ -396,7 +402,8 @@ func (l *loader) connection(file, name string, doc *document) {
 		}
 	}
 	l.cfg.Connections = append(l.cfg.Connections, Connection{Name: name, File: file, Connector: c,
-		Environment: f.Environment, Resources: f.Resources, Token: f.Token, Settings: settings})
+		Environment: f.Environment, Resources: f.Resources, Token: f.Token,
+		AllowPrivate: f.AllowPrivate, TLSRoots: f.TLSRoots, Settings: settings})
 }
 
 // validName keeps names safe in keys, topics' headers, addresses and file names.

@@ -1,0 +1,231 @@
+// Package app assembles the roles of one process from a configuration and runs them until it is told to stop.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/cenkalti/backoff/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tillstream/tillstream/api"
+	"github.com/tillstream/tillstream/pipeline/config"
+	"github.com/tillstream/tillstream/pipeline/kafka"
+	"github.com/tillstream/tillstream/schemas/codec"
+	"github.com/tillstream/tillstream/schemas/registry"
+)
+
+// Roles say what a process does. Each scales by itself, as members of Kafka consumer groups.
+type Roles struct{ Connectors, Processors, Sinks bool }
+
+// AllRoles is everything in one process.
+var AllRoles = Roles{Connectors: true, Processors: true, Sinks: true}
+
+// ParseRoles reads names such as "connectors,sinks". "api" is accepted and always on: the management port.
+func ParseRoles(names []string) (Roles, error) {
+	if len(names) == 0 {
+		return AllRoles, nil
+	}
+	var r Roles
+	for _, n := range names {
+		switch n {
+		case "connectors":
+			r.Connectors = true
+		case "processors":
+			r.Processors = true
+		case "sinks":
+			r.Sinks = true
+		case "api":
+		default:
+			return Roles{}, fmt.Errorf("role %q: use connectors, processors, sinks or api", n)
+		}
+	}
+	return r, nil
+}
+
+// Options of a process.
+type Options struct {
+	Config  *config.Config
+	Roles   Roles
+	Version string
+	Now     func() time.Time
+	Log     zerolog.Logger
+	// ClickHouse replaces the configured address (the embedded engine has none).
+	ClickHouse *clickhouse.Options
+	// Started is called once every role runs, with the addresses that were opened.
+	Started func(Addresses)
+}
+
+// Addresses are where a running process is reached.
+type Addresses struct{ Ingest, Management string }
+
+// process is one running assembly.
+type process struct {
+	Options
+	board    *api.Board
+	metrics  *prometheus.Registry
+	codec    *codec.Codec
+	registry *registry.Client
+	redis    *redis.Client
+	group    *errgroup.Group
+	gate     gate
+
+	mu      sync.Mutex
+	waiting string // what the start waits for
+	closers []func()
+}
+
+// stopTimeout bounds an orderly stop; past it what is open is left to the protocol, which loses nothing.
+const stopTimeout = 10 * time.Second
+
+// Run starts the roles and returns after ctx ended and they stopped, or with the error that no waiting can mend
+// (a port in use, a topic of another form, a configuration without meaning). What may come back, Kafka, the
+// registry, Redis, ClickHouse or a provider, is waited for, and readiness says so.
+func Run(ctx context.Context, o Options) error {
+	p := &process{Options: o, metrics: prometheus.NewRegistry(), waiting: "the start"}
+	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	p.board = api.NewBoard(map[string]string{"version": o.Version, "instance": o.Config.Settings.Instance, "config_version": o.Config.Version})
+	p.board.Add(api.Part{Name: "start", Ready: p.started})
+	defer p.close()
+
+	stopTracing, err := startTracing(ctx, o.Config.Settings.Telemetry.OTLPEndpoint, o.Version, o.Config.Settings.Instance)
+	if err != nil {
+		return err
+	}
+	defer stopTracing()
+	rules, err := compileRules(o.Config)
+	if err != nil {
+		return err
+	}
+	management, err := api.Listen(o.Config.Settings.Management.Listen, o.Config.Settings.Management.AllowRemote)
+	if err != nil {
+		return err
+	}
+	var hooks net.Listener
+	if o.Roles.Connectors {
+		if hooks, err = net.Listen("tcp", o.Config.Settings.Ingest.Listen); err != nil {
+			management.Close()
+			return fmt.Errorf("ingest.listen %q: %w; free the port or choose another", o.Config.Settings.Ingest.Listen, err)
+		}
+	}
+
+	p.group, ctx = errgroup.WithContext(ctx)
+	p.group.Go(func() error { return api.Serve(ctx, management, p.board.Handler(p.metrics)) })
+	if hooks != nil {
+		p.group.Go(func() error { return p.openReceiver(ctx, hooks) })
+	}
+	p.group.Go(func() error { return p.start(ctx, rules, hooks, management.Addr().String()) })
+	err = p.group.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// start waits for what everything needs, then adds the roles to the group.
+func (p *process) start(ctx context.Context, rules rulesSet, hooks net.Listener, management string) error {
+	s := p.Config.Settings
+	p.registry = registry.New(registry.Options{URL: s.Registry.URL, User: s.Registry.User, Password: s.Registry.Password,
+		CacheFile: s.Registry.CacheFile, HTTP: &http.Client{Timeout: 10 * time.Second}})
+	if err := p.await(ctx, "the schema registry at "+s.Registry.URL, p.setWaiting, func(ctx context.Context) error { return p.registry.Register(ctx) }); err != nil {
+		return err
+	}
+	var err error
+	if p.codec, err = codec.New(p.registry); err != nil {
+		return err
+	}
+	if err := p.await(ctx, "kafka", p.setWaiting, func(ctx context.Context) error { return kafka.EnsureTopics(ctx, s.Kafka, kafka.Topics(s.Kafka)) }); err != nil {
+		return err
+	}
+	if err := p.await(ctx, "kafka", p.setWaiting, p.publishConfig); err != nil {
+		return err
+	}
+	p.redis = redis.NewClient(redisOptions(s.Redis))
+	p.atEnd(func() { _ = p.redis.Close() })
+	addresses := Addresses{Management: management}
+	if p.Roles.Processors {
+		if err := p.startStages(ctx, rules); err != nil {
+			return err
+		}
+	}
+	if p.Roles.Sinks {
+		if err := p.startSinks(ctx); err != nil {
+			return err
+		}
+	}
+	if p.Roles.Connectors {
+		addresses.Ingest = hooks.Addr().String()
+		if err := p.openGate(); err != nil {
+			return err
+		}
+	}
+	p.setWaiting("")
+	p.Log.Info().Str("ingest", addresses.Ingest).Str("management", management).Str("config_version", p.Config.Version).Msg("running")
+	if p.Started != nil {
+		p.Started(addresses)
+	}
+	return nil
+}
+
+func (p *process) started() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.waiting != "" {
+		return fmt.Errorf("waiting for %s", p.waiting)
+	}
+	return nil
+}
+
+func (p *process) setWaiting(what string) {
+	p.mu.Lock()
+	p.waiting = what
+	p.mu.Unlock()
+}
+
+// retryMax is the longest pause between two tries of something that may come back.
+const retryMax = 5 * time.Second
+
+// await tries until it works, ctx ends, or the error says that waiting is in vain.
+func (p *process) await(ctx context.Context, what string, tell func(string), try func(context.Context) error) error {
+	tell(what)
+	b := backoff.NewExponentialBackOff()
+	b.InitialInterval, b.MaxInterval = 100*time.Millisecond, retryMax
+	_, err := backoff.Retry(ctx, func() (struct{}, error) {
+		c, cancel := context.WithTimeout(ctx, 30*time.Second)
+		defer cancel()
+		err := try(c)
+		if err != nil && kafka.Classify(err) == kafka.Fatal {
+			return struct{}{}, backoff.Permanent(err)
+		}
+		return struct{}{}, err
+	}, backoff.WithBackOff(b), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, d time.Duration) {
+		tell(fmt.Sprintf("%s: %v", what, err))
+		p.Log.Warn().Err(err).Dur("again_in", d).Msg("waiting for " + what)
+	}))
+	return err
+}
+
+// atEnd has f called when the process stops, in the opposite order of the calls.
+func (p *process) atEnd(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closers = append(p.closers, f)
+}
+
+func (p *process) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := len(p.closers) - 1; i >= 0; i-- {
+		p.closers[i]()
+	}
+}

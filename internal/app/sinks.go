@@ -1,0 +1,159 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tillstream/tillstream/api"
+	"github.com/tillstream/tillstream/outbound"
+	"github.com/tillstream/tillstream/pipeline/config"
+	"github.com/tillstream/tillstream/pipeline/deliver"
+	"github.com/tillstream/tillstream/pipeline/load"
+	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/sinks"
+	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
+)
+
+// LoadedTopics are what ClickHouse keeps.
+var LoadedTopics = []string{
+	schemas.TopicPayPalEvents, schemas.TopicStoreOrders, schemas.TopicTransitions, schemas.TopicCommands,
+	schemas.TopicDeliveries, schemas.TopicDeadLetters, schemas.TopicConfig,
+}
+
+// startSinks adds the CRM deliverer and the ClickHouse loader to the group.
+func (p *process) startSinks(ctx context.Context) error {
+	if len(p.Config.Destinations) > 0 {
+		if err := p.startDeliverer(ctx); err != nil {
+			return err
+		}
+	}
+	options := p.ClickHouse
+	if options == nil {
+		if p.Config.Settings.ClickHouse.Address == "" {
+			p.Log.Warn().Msg("clickhouse.address is not set: no reports, no trace")
+			return nil
+		}
+		options = ClickHouseOptions(p.Config.Settings.ClickHouse)
+	}
+	// The loader waits by itself: ClickHouse being down must not keep webhooks or stages from starting.
+	p.group.Go(func() error { return p.runLoader(ctx, options) })
+	return nil
+}
+
+// ClickHouseOptions turns the settings into the client's: the native protocol, or HTTP where the address says so.
+func ClickHouseOptions(c config.ClickHouse) *clickhouse.Options {
+	o := &clickhouse.Options{Auth: clickhouse.Auth{Database: c.Database, Username: c.User, Password: c.Password.Reveal()}}
+	address := c.Address
+	if rest, ok := strings.CutPrefix(address, "http://"); ok {
+		o.Protocol, address = clickhouse.HTTP, rest
+	}
+	o.Addr = []string{address}
+	if c.TLS {
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return o
+}
+
+func (p *process) startDeliverer(ctx context.Context) error {
+	s := p.Config.Settings
+	writers := map[string]sinks.Writer{}
+	for _, d := range p.Config.Destinations {
+		var limiter outbound.Limiter
+		if d.RatePerSecond > 0 {
+			limiter = deliver.NewRedisLimiter(p.redis, d.Name, d.RatePerSecond)
+		}
+		client, err := outbound.NewClient(outbound.Options{AllowPrivate: d.AllowPrivate, Limiter: limiter})
+		if err != nil {
+			return fmt.Errorf("%s: %w", d.File, err)
+		}
+		w, err := d.Sink.Open(ctx, d.Settings, sinks.Env{Destination: d.Name, Now: p.Now, HTTP: client,
+			Log: p.Log.With().Str("destination", d.Name).Logger()})
+		if err != nil {
+			return fmt.Errorf("%s: %w", d.File, err)
+		}
+		p.atEnd(func() { _ = w.Close() })
+		writers[d.Name] = w
+	}
+	d, err := deliver.New(deliver.Options{
+		Kafka: s.Kafka, Codec: p.codec, Group: "tillstream-deliver", Instance: s.Instance, Writers: writers,
+		Now: p.Now, Log: p.Log.With().Str("role", "deliver").Logger(), Registerer: p.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	p.board.Add(api.Part{Name: "deliver", Ready: d.Ready, Status: func() any { return d.Status() }})
+	p.group.Go(func() error { return stopped(d.Run(ctx), "deliver") })
+	return nil
+}
+
+func stopped(err error, what string) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+func (p *process) runLoader(ctx context.Context, options *clickhouse.Options) error {
+	s := p.Config.Settings
+	tell := func(what string) {
+		p.board.Add(api.Part{Name: "load", Ready: func() error { return fmt.Errorf("waiting for %s", what) }})
+	}
+	log := p.Log.With().Str("role", "load").Logger()
+	var store *chsink.Store
+	err := p.await(ctx, "clickhouse", tell, func(ctx context.Context) error {
+		var err error
+		if store, err = chsink.Open(ctx, chsink.Options{Client: options, Now: p.Now, Log: log}); err != nil {
+			return err
+		}
+		return store.Prepare(ctx)
+	})
+	if err != nil {
+		return stopped(err, "clickhouse")
+	}
+	defer store.Close()
+	letters, err := s.Kafka.Client()
+	if err != nil {
+		return err
+	}
+	defer letters.Close()
+	l, err := load.New(load.Options{
+		Kafka: s.Kafka, Codec: p.codec, Writer: store, Topics: LoadedTopics, Group: "tillstream-load",
+		FlushInterval: s.ClickHouse.FlushInterval, FlushRows: s.ClickHouse.FlushRows, Now: p.Now, Log: log, Registerer: p.metrics,
+		DeadLetters: func(ctx context.Context, dl schemas.DeadLetter) error { return p.deadLetter(ctx, letters, dl) },
+	})
+	if err != nil {
+		return err
+	}
+	p.board.Add(api.Part{Name: "load", Ready: l.Ready, Status: func() any { return l.Status() }})
+	return stopped(l.Run(ctx), "load")
+}
+
+// deadLetter appends what a sink without a transaction of its own refuses. Its id is the row's place, so that a
+// repetition after a crash is the same letter.
+func (p *process) deadLetter(ctx context.Context, cl *kgo.Client, dl schemas.DeadLetter) error {
+	value, err := p.codec.Encode(&dl)
+	if err != nil {
+		return err
+	}
+	return cl.ProduceSync(ctx, &kgo.Record{Topic: schemas.TopicDeadLetters, Key: []byte(dl.ID), Value: value}).FirstErr()
+}
+
+// endOffset is the end of a one-partition topic.
+func endOffset(ctx context.Context, cl *kgo.Client, topic string) (int64, error) {
+	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, topic)
+	if err != nil {
+		return 0, fmt.Errorf("end of topic %s: %w", topic, err)
+	}
+	if err := ends.Error(); err != nil {
+		return 0, fmt.Errorf("end of topic %s: %w", topic, err)
+	}
+	end, _ := ends.Lookup(topic, 0)
+	return end.Offset, nil
+}

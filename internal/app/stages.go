@@ -1,0 +1,174 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"sort"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/tillstream/tillstream/api"
+	"github.com/tillstream/tillstream/pipeline"
+	"github.com/tillstream/tillstream/pipeline/config"
+	"github.com/tillstream/tillstream/pipeline/store/redisstore"
+	"github.com/tillstream/tillstream/processors/automation"
+	"github.com/tillstream/tillstream/processors/orders"
+	"github.com/tillstream/tillstream/schemas"
+)
+
+// MappingsFolder holds the mappings: which event fields go to which CRM fields, which tags, which triggers.
+const MappingsFolder = "mappings"
+
+// Kinds are the folders of configuration that the stages own.
+func Kinds() []config.Kind {
+	return []config.Kind{{Folder: MappingsFolder, New: func() any { return &automation.MappingFile{} }}}
+}
+
+type rulesSet = automation.Rules
+
+// compileRules turns the mapping files into the automation stage's rules. The error is config.Problems, with places.
+func compileRules(c *config.Config) (rulesSet, error) {
+	files := map[string]automation.MappingFile{}
+	lines := map[string]config.Document{}
+	for _, d := range c.Documents[MappingsFolder] {
+		files[d.Name] = *d.Value.(*automation.MappingFile)
+		lines[d.Name] = d
+	}
+	known := automation.Known{}
+	seen := map[string]bool{}
+	for _, conn := range c.Connections {
+		known.Connections = append(known.Connections, conn.Name)
+		if seen[conn.Connector.Type] {
+			continue
+		}
+		seen[conn.Connector.Type] = true
+		for _, r := range conn.Connector.Resources {
+			known.Resources = append(known.Resources, r.ID)
+		}
+		for _, f := range conn.Connector.Fields {
+			known.FieldCatalogue = append(known.FieldCatalogue, f.Name)
+		}
+	}
+	for _, d := range c.Destinations {
+		known.Destinations = append(known.Destinations, d.Name)
+	}
+	rules, found := automation.Compile(files, known)
+	if len(found) > 0 {
+		var problems config.Problems
+		for _, f := range found {
+			doc := lines[f.File]
+			p := config.Problem{File: doc.File, Field: f.Field, Message: f.Message, Hint: f.Hint}
+			if doc.Line != nil {
+				p.Line = doc.Line(f.Field)
+			}
+			problems = append(problems, p)
+		}
+		sort.SliceStable(problems, func(i, j int) bool { return problems[i].File < problems[j].File })
+		return rules, problems
+	}
+	rules.ConfigVersion = c.Version
+	return rules, nil
+}
+
+// Check reports what is wrong with a loaded configuration in meaning.
+func Check(c *config.Config) error { _, err := compileRules(c); return err }
+
+func redisOptions(r config.Redis) *redis.Options {
+	o := &redis.Options{Addr: r.Address, Username: r.User, Password: r.Password.Reveal(), DB: r.DB, Protocol: 2, DisableIdentity: true}
+	if r.TLS {
+		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return o
+}
+
+// startStages adds one engine per stage to the group.
+func (p *process) startStages(ctx context.Context, rules rulesSet) error {
+	s := p.Config.Settings
+	topologies := []pipeline.Topology{
+		{
+			Stage:     pipeline.Bind(orders.New(orders.Options{OrphanAfter: s.Stages.OrphanAfter, ForgetAfter: s.Stages.ForgetAfter})),
+			Inputs:    []string{schemas.TopicPayPalEvents, schemas.TopicStoreOrders, schemas.TopicOrdersInbox},
+			Inbox:     schemas.TopicOrdersInbox,
+			Changelog: schemas.TopicOrdersChangelog,
+			Group:     "tillstream-orders",
+		},
+		{
+			Stage:     pipeline.Bind(automation.New(rules)),
+			Inputs:    []string{schemas.TopicAutomationInbox},
+			Inbox:     schemas.TopicAutomationInbox,
+			Changelog: schemas.TopicAutomationLog,
+			Group:     "tillstream-automation",
+		},
+	}
+	for _, t := range topologies {
+		name := t.Stage.Name()
+		e, err := pipeline.NewEngine(pipeline.EngineOptions{
+			Kafka: s.Kafka, Store: redisstore.New(p.redis), Codec: p.codec, Topology: t,
+			Instance: s.Instance, Lanes: s.Stages.Lanes, RulesHash: p.Config.Version,
+			Now: p.Now, Log: p.Log.With().Str("stage", name).Logger(), Registerer: p.metrics,
+		})
+		if err != nil {
+			return fmt.Errorf("stage %s: %w", name, err)
+		}
+		p.board.Add(api.Part{Name: "stage " + name, Ready: e.Ready, Status: func() any { return e.Status() }})
+		p.group.Go(func() error {
+			if err := e.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				return fmt.Errorf("stage %s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	return nil
+}
+
+// publishConfig appends the configuration to the config topic, unless it is the newest there already.
+func (p *process) publishConfig(ctx context.Context) error {
+	value, err := p.codec.Encode(&schemas.ConfigVersion{Version: p.Config.Version, Files: p.Config.Files, At: p.Now()})
+	if err != nil {
+		return err
+	}
+	last, err := p.lastConfig(ctx)
+	if err != nil || last == p.Config.Version {
+		return err
+	}
+	cl, err := p.Config.Settings.Kafka.Client()
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	record := &kgo.Record{Topic: schemas.TopicConfig, Key: []byte("current"), Value: value}
+	if err := cl.ProduceSync(ctx, record).FirstErr(); err != nil {
+		return fmt.Errorf("append the configuration to topic %s: %w", schemas.TopicConfig, err)
+	}
+	return nil
+}
+
+// lastConfig reads the newest version on the config topic; empty where there is none.
+func (p *process) lastConfig(ctx context.Context) (version string, err error) {
+	reader, err := p.Config.Settings.Kafka.Client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
+		schemas.TopicConfig: {0: kgo.NewOffset().AtEnd().Relative(-1)},
+	}))
+	if err != nil {
+		return "", err
+	}
+	defer reader.Close()
+	end, err := endOffset(ctx, reader, schemas.TopicConfig)
+	if err != nil || end == 0 {
+		return "", err
+	}
+	fetches := reader.PollFetches(ctx)
+	if err := fetches.Err(); err != nil {
+		return "", fmt.Errorf("read topic %s: %w", schemas.TopicConfig, err)
+	}
+	fetches.EachRecord(func(r *kgo.Record) {
+		if rec, err := p.codec.Decode(r.Value); err == nil {
+			if c, ok := rec.(*schemas.ConfigVersion); ok {
+				version = c.Version
+			}
+		}
+	})
+	return version, nil
+}

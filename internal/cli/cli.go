@@ -1,0 +1,143 @@
+// Package cli is the command line: one file per command, one struct for the state of the process, so that a test of a
+// command is a function call.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/spf13/cobra"
+
+	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/internal/app"
+	"github.com/tillstream/tillstream/pipeline/config"
+	"github.com/tillstream/tillstream/sinks"
+)
+
+// Process is what a command may know of the process it runs in.
+type Process struct {
+	Args       []string
+	Getenv     func(string) (string, bool)
+	Stdin      io.Reader
+	Stdout     io.Writer
+	Stderr     io.Writer
+	Connectors *connectors.Registry
+	Sinks      *sinks.Registry
+	Now        func() time.Time
+}
+
+// Exit codes.
+const (
+	ExitOK       = 0
+	ExitFailed   = 1 // the command ran and failed; the last line of stderr says why and what to do
+	ExitUsage    = 2 // unknown command, flag or argument
+	ExitConfig   = 3 // the configuration was refused; each problem has its place
+	ExitDisagree = 4 // demo: the counts do not agree, something was lost or doubled
+	ExitStopped  = 130
+)
+
+// version is set at the build.
+var version = "dev"
+
+// Main runs one command and returns its exit code. The first interrupt drains and stops in order, the second at once.
+func Main(ctx context.Context, p Process) int {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(ExitStopped)
+	}()
+	root := p.root()
+	root.SetArgs(p.Args)
+	root.SetIn(p.Stdin)
+	root.SetOut(p.Stdout)
+	root.SetErr(p.Stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return ExitOK
+	}
+	var problems config.Problems
+	var coded *codedError
+	switch {
+	case errors.As(err, &problems):
+		fmt.Fprintf(p.Stderr, "the configuration is refused:\n%s\n", problems)
+		return ExitConfig
+	case errors.As(err, &coded):
+		fmt.Fprintf(p.Stderr, "tillstream: %v\n", coded.err)
+		return coded.code
+	default:
+		fmt.Fprintf(p.Stderr, "tillstream: %v\n", err)
+		return ExitFailed
+	}
+}
+
+// codedError carries its exit code.
+type codedError struct {
+	code int
+	err  error
+}
+
+func (e *codedError) Error() string { return e.err.Error() }
+func (e *codedError) Unwrap() error { return e.err }
+
+func (p Process) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tillstream",
+		Short: "Turns payment events into customer action: PayPal and stores, through Kafka, to the CRM and to reports",
+		Long: `Tillstream records every payment event on Kafka, works out what changed, brings the customer's contact in the CRM up to
+date, and keeps the whole story in ClickHouse. Nothing is lost, nothing happens twice, everything can be seen.
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 configuration refused, 4 the demo's counts disagree, 130 stopped at once.`,
+		SilenceUsage: true, SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &codedError{ExitUsage, fmt.Errorf("%w; see '%s --help'", err, c.CommandPath())}
+	})
+	root.AddCommand(p.runCommand(), p.devCommand(), p.demoCommand(), p.simulatorCommand(), p.traceCommand(),
+		p.queryCommand(), p.configCommand(), p.versionCommand())
+	return root
+}
+
+func (p Process) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: usage(cobra.NoArgs),
+		Run: func(c *cobra.Command, _ []string) { fmt.Fprintln(c.OutOrStdout(), "tillstream", version) },
+	}
+}
+
+// usage gives wrong arguments the usage exit code.
+func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return &codedError{ExitUsage, fmt.Errorf("%w; see '%s --help'", err, c.CommandPath())}
+		}
+		return nil
+	}
+}
+
+// loadConfig loads a folder with the registries of this binary.
+func (p Process) loadConfig(dir string, getenv func(string) (string, bool)) (*config.Config, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "tillstream"
+	}
+	c, err := config.LoadDir(dir, config.Options{Connectors: p.Connectors, Sinks: p.Sinks, Kinds: app.Kinds(), Getenv: getenv, Hostname: host})
+	if err != nil {
+		return nil, err
+	}
+	return c, app.Check(c)
+}
+
+func (p Process) logger(t config.Telemetry) zerolog.Logger { return app.NewLogger(p.Stderr, t) }
