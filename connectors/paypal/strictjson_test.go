@@ -1,0 +1,203 @@
+package paypal
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// TestStrictJSON: what two readers could understand differently, or what is too much, is refused.
+func TestStrictJSON(t *testing.T) {
+	deep := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+	keys := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `,"k%d":1`, i)
+		}
+		return "{" + b.String()[1:] + "}"
+	}
+	for _, c := range []struct {
+		name, text, err string
+	}{
+		{"object", ` {"a":[1,-0.5e+3,true,false,null,"x"]} `, ""},
+		{"escapes", `"\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00"`, ""},
+		{"depth at the bound", deep(jsonDepthMax), ""},
+		{"too deep", deep(jsonDepthMax + 1), "nested deeper than 64"},
+		{"keys at the bound", keys(jsonKeysMax), ""},
+		{"too many keys", keys(jsonKeysMax + 1), "more than 10000 keys"},
+		{"too many values", "[" + strings.Repeat("1,", jsonValuesMax) + "1]", "more than 100000 values"},
+		{"key repeated", `{"a":1,"b":2,"a":1}`, `key "a" repeated`},
+		{"key repeated by escape", `{"a":1,"\u0061":1}`, `key "a" repeated`},
+		{"invalid UTF-8", "\"\xff\"", "invalid UTF-8"},
+		{"overlong UTF-8", "\"\xc0\xaf\"", "invalid UTF-8"},
+		{"lone high surrogate", `"\ud800"`, "lone surrogate"},
+		{"lone low surrogate", `"\udc00"`, "lone surrogate"},
+		{"two high surrogates", `"\ud800\ud800"`, "lone surrogate"},
+		{"byte order mark", "\ufeff{}", "unexpected"},
+		{"control character", "\"\n\"", "control character"},
+		{"control character after an escape", "\"\\n\n\"", "control character"},
+		{"two values", `{} {}`, "text after the value"},
+		{"comment", `{/**/}`, "expected a key"},
+		{"single quotes", `{'a':1}`, "expected a key"},
+		{"trailing comma", `[1,]`, "unexpected"},
+		{"leading zero", `01`, "text after the value"},
+		{"plus", `+1`, "unexpected"},
+		{"bare point", `.5`, "unexpected"},
+		{"point at the end", `5.`, "bad number"},
+		{"NaN", `NaN`, "unexpected"},
+		{"cut", `{"a":"b`, "unexpected end"},
+		{"cut escape", `"\u12`, "unexpected end"},
+		{"nothing", ` `, "unexpected end"},
+		{"NUL", "\x00", "unexpected"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := parseStrict([]byte(c.text))
+			if got := fmt.Sprint(err); c.err == "" && err != nil || c.err != "" && !strings.Contains(got, c.err) {
+				t.Errorf("got %v, want %q", err, c.err)
+			}
+		})
+	}
+	t.Run("numbers keep their digits", func(t *testing.T) {
+		v, err := parseStrict([]byte(`[1.10, 1e400, 12345678901234567890.12345678901234567890]`))
+		want := []any{number("1.10"), number("1e400"), number("12345678901234567890.12345678901234567890")}
+		if err != nil || !reflect.DeepEqual(v, want) {
+			t.Errorf("got %v %v, want %v", v, err, want)
+		}
+	})
+}
+
+// plain turns our values into encoding/json's.
+func plain(v any) any {
+	switch v := v.(type) {
+	case number:
+		return json.Number(v)
+	case []any:
+		out := make([]any, len(v))
+		for i, e := range v {
+			out[i] = plain(e)
+		}
+		return out
+	case map[string]any:
+		out := map[string]any{}
+		for k, e := range v {
+			out[k] = plain(e)
+		}
+		return out
+	}
+	return v
+}
+
+// FuzzStrictJSON: what is accepted, the standard library understands in the same way, and its canonical form is JSON of
+// the same content and its own canonical form.
+func FuzzStrictJSON(f *testing.F) {
+	for _, s := range []string{`{"a":[1,2.50,"\u00e9\ud83d\ude00"],"b":null}`, `{"a":1,"a":2}`, `"\ud800"`, `[[[]]]`, `-0e1`, "{\"\x00\":1}"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		v, err := parseStrict(body)
+		if err != nil {
+			return
+		}
+		std := func(b []byte) any {
+			dec := json.NewDecoder(bytes.NewReader(b))
+			dec.UseNumber()
+			var out any
+			if err := dec.Decode(&out); err != nil {
+				t.Fatalf("%q accepted, encoding/json: %v", b, err)
+			}
+			return out
+		}
+		if want := std(body); !reflect.DeepEqual(plain(v), want) {
+			t.Fatalf("%q: got %v, encoding/json says %v", body, plain(v), want)
+		}
+		form := appendCanonical(nil, v)
+		again, err := parseStrict(form)
+		if err != nil || !reflect.DeepEqual(again, v) {
+			t.Fatalf("canonical form %q of %q: %v %v", form, body, again, err)
+		}
+		if twice := appendCanonical(nil, again); !bytes.Equal(twice, form) {
+			t.Fatalf("canonical form %q of %q", twice, form)
+		}
+	})
+}
+
+// FuzzNormalize: no body panics; what is understood has an id, a root, valid money and bounded fields.
+func FuzzNormalize(f *testing.F) {
+	files, _ := filepath.Glob("testdata/signed/*/body.json")
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte(`{"id":"WH-1","event_type":"CHECKOUT.ORDER.COMPLETED","create_time":"2022-08-30T12:53:22Z","resource":{"id":"O","status":"COMPLETED","purchase_units":[{"amount":{"currency_code":"EUR","value":"1"},"payments":{"captures":[{"id":"C","status":"COMPLETED","amount":{"currency_code":"EUR","value":".5"}}]}}]}}`))
+	f.Add([]byte(`{"id":"WH-1","event_type":"PAYMENT.CAPTURE.REFUNDED","create_time":"2022-08-30T12:53:22Z","resource":{"id":"R","links":[{"rel":"up","href":"https://x/v2/payments/captures/C"}],"amount":{"total":"-1","currency":"eur"}}}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		events, err := normalize(delivery(string(body)))
+		if err != nil {
+			return
+		}
+		if len(events) != 1 {
+			t.Fatalf("got %d events, want 1", len(events))
+		}
+		e := events[0]
+		if e.EventID == "" || e.RootID == "" || e.Kind == "" || e.Status == "" || e.ProviderTime.IsZero() {
+			t.Fatalf("incomplete: %+v", e)
+		}
+		size := 0
+		for k, v := range e.Fields {
+			size += len(k) + len(v)
+		}
+		if len(e.Fields) > fieldsMax || size > fieldsBytesTotal {
+			t.Fatalf("got %d fields of %d bytes", len(e.Fields), size)
+		}
+		if e.Amount != nil {
+			if _, err := e.Amount.Money(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again, err := normalize(delivery(string(body)))
+		if err != nil || !reflect.DeepEqual(again, events) {
+			t.Fatalf("a second time: %v %v, want %v", again, err, events)
+		}
+	})
+}
+
+// TestCanonicalOrder: the order of members and the white space are not content.
+func TestCanonicalOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := rapid.MapOf(rapid.StringMatching(`[a-zé"\\]{0,4}`), rapid.String()).Draw(t, "members")
+		sorted, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b strings.Builder
+		b.WriteString("{ ")
+		first := true
+		for k, v := range m { // the language shuffles it
+			kb, _ := json.Marshal(k)
+			vb, _ := json.Marshal(v)
+			if !first {
+				b.WriteString(" ,\n")
+			}
+			first = false
+			b.Write(kb)
+			b.WriteString(" : ")
+			b.Write(vb)
+		}
+		b.WriteString("}")
+		x, err1 := parseStrict(sorted)
+		y, err2 := parseStrict([]byte(b.String()))
+		if err1 != nil || err2 != nil || !bytes.Equal(appendCanonical(nil, x), appendCanonical(nil, y)) {
+			t.Fatalf("%s and %s: %v %v", sorted, b.String(), err1, err2)
+		}
+	})
+}
