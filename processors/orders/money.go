@@ -28,7 +28,7 @@ func (s State) money() balance {
 		if auths[p.ID] || !p.everCaptured() {
 			continue // an authorization's own notices repeat the money of its captures
 		}
-		if value, currency := p.amount(); currency == b.currency {
+		if value, currency := p.amount(); value != "" && currency == b.currency {
 			captures = true
 			b.paid = b.paid.Add(parsed(value))
 		}

@@ -159,7 +159,7 @@ func (b *book) close() orders.Facts {
 	for id, ever := range b.everPaid {
 		if ever && !b.authorization[id] {
 			paid.Add(paid, rat(b.amount[id]))
-			captures = true
+			captures = captures || b.amount[id] != "" // a capture without an amount leaves the order's word standing
 		}
 	}
 	if !captures && b.document != nil && money(b.document.e.Status) && b.document.e.Status != schemas.StatusPartiallyPaid {
@@ -199,7 +199,7 @@ func (b *book) refunded() (sum *big.Rat, live, gone *line) {
 		groups[of].Add(groups[of], rat(b.amount[id]))
 	}
 	for id, p := range b.payments {
-		if t, ok := b.total[id]; p.e.Status == schemas.StatusRefunded && p.e.RefundedTotal == nil && (!ok || p.at > t.at) {
+		if t, ok := b.total[id]; p.e.Status == schemas.StatusRefunded && p.e.RefundedTotal == nil && b.amount[id] != "" && (!ok || p.at > t.at) {
 			whole := *p.e
 			whole.RefundedTotal = &schemas.Amount{Value: b.amount[id]}
 			b.total[id] = line{&whole, p.at}

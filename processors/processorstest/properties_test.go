@@ -58,7 +58,7 @@ func TestArrivalOrderNeverShows(t *testing.T) {
 		r.Pick = func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "partition") }
 		drain(t, r, events)
 		if diff := cmp.Diff(processorstest.Fold(events), factsOf(t, r)); diff != "" {
-			t.Fatalf("facts differ from the fold (-fold +stage):\n%s", diff)
+			t.Fatalf("facts differ from the fold (-fold +stage):\n%s\nin order of arrival:\n%s", diff, dump(events))
 		}
 	})
 }
