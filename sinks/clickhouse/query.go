@@ -137,7 +137,7 @@ func readOnly(sql string) (string, error) {
 		switch {
 		case w == "INTO" && next == "OUTFILE":
 			return "", fmt.Errorf("%w: INTO OUTFILE writes a file: redirect the output instead", ErrRefused)
-		case w == "FORMAT" && i > 0 && i+1 == len(st.words)-1 && next != "ASC" && next != "DESC": // not a column of that name
+		case w == "FORMAT" && i > 0 && i+1 == len(st.words)-1:
 			return "", fmt.Errorf("%w: leave FORMAT %s out: the output format is an option of the command", ErrRefused, next)
 		}
 	}
