@@ -153,6 +153,8 @@ type TopicInfo struct {
 	ID      [16]byte
 	Leaders map[int32]int32 // by partition; one without a leader is missing
 	Count   int32
+	// Replicas is the least number of any partition.
+	Replicas int
 }
 
 // DescribeTopic asks the brokers, not the client's cache.
@@ -173,7 +175,10 @@ func DescribeTopic(ctx context.Context, cl *kgo.Client, topic string) (TopicInfo
 		return TopicInfo{}, fmt.Errorf("describe topic %s: %w", topic, err)
 	}
 	info := TopicInfo{ID: got.TopicID, Leaders: map[int32]int32{}, Count: int32(len(got.Partitions))}
-	for _, p := range got.Partitions {
+	for i, p := range got.Partitions {
+		if i == 0 || len(p.Replicas) < info.Replicas {
+			info.Replicas = len(p.Replicas)
+		}
 		if p.Leader >= 0 {
 			info.Leaders[p.Partition] = p.Leader
 		}

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tillstream/tillstream/schemas"
 )
@@ -101,25 +101,25 @@ func EnsureTopics(ctx context.Context, o Options, specs []TopicSpec) error {
 	}
 	defer cl.Close()
 	admin := kadm.NewClient(cl)
-	found, err := listTopics(ctx, admin, specs)
+	found, err := listTopics(ctx, cl, specs)
 	if err != nil {
 		return err
 	}
 	if err := createMissing(ctx, admin, o, specs, found); err != nil {
 		return err
 	}
-	if found, err = listTopics(ctx, admin, specs); err != nil {
+	if found, err = listTopics(ctx, cl, specs); err != nil {
 		return err
 	}
 	problems := []error{}
 	for _, s := range specs {
 		d, ok := found[s.Name]
-		if !ok || d.Err != nil {
-			problems = append(problems, fmt.Errorf("topic %s: not there after its creation: %w", s.Name, d.Err))
+		if !ok {
+			problems = append(problems, fmt.Errorf("topic %s is not there although it was created: try again", s.Name))
 			continue
 		}
-		if o.Strict && d.Partitions.NumReplicas() < 3 {
-			problems = append(problems, fmt.Errorf("topic %s has %d replicas, the strict profile needs 3: reassign its partitions, or set kafka.strict: false", s.Name, d.Partitions.NumReplicas()))
+		if o.Strict && d.Replicas < 3 {
+			problems = append(problems, fmt.Errorf("topic %s has %d replicas, the strict profile needs 3: reassign its partitions, or set kafka.strict: false", s.Name, d.Replicas))
 		}
 	}
 	problems = append(problems, checkPartitions(specs, found)...)
@@ -127,20 +127,23 @@ func EnsureTopics(ctx context.Context, o Options, specs []TopicSpec) error {
 	return errors.Join(problems...)
 }
 
-func listTopics(ctx context.Context, admin *kadm.Client, specs []TopicSpec) (kadm.TopicDetails, error) {
-	names := make([]string, 0, len(specs))
+// listTopics leaves out what does not exist. It asks the brokers, since kadm may answer from its client's cache.
+func listTopics(ctx context.Context, cl *kgo.Client, specs []TopicSpec) (map[string]TopicInfo, error) {
+	found := map[string]TopicInfo{}
 	for _, s := range specs {
-		names = append(names, s.Name)
+		info, err := DescribeTopic(ctx, cl, s.Name)
+		switch {
+		case errors.Is(err, kerr.UnknownTopicOrPartition):
+		case err != nil:
+			return nil, err
+		default:
+			found[s.Name] = info
+		}
 	}
-	found, err := admin.ListTopics(ctx, names...)
-	if err != nil {
-		return nil, fmt.Errorf("list topics: %w", err)
-	}
-	maps.DeleteFunc(found, func(_ string, d kadm.TopicDetail) bool { return errors.Is(d.Err, kerr.UnknownTopicOrPartition) })
 	return found, nil
 }
 
-func createMissing(ctx context.Context, admin *kadm.Client, o Options, specs []TopicSpec, found kadm.TopicDetails) error {
+func createMissing(ctx context.Context, admin *kadm.Client, o Options, specs []TopicSpec, found map[string]TopicInfo) error {
 	rf := o.ReplicationFactor
 	if rf == 0 {
 		rf = -1 // the broker's own default, KIP-464
@@ -153,7 +156,7 @@ func createMissing(ctx context.Context, admin *kadm.Client, o Options, specs []T
 		n := s.Partitions
 		for _, sibling := range specs {
 			if d, ok := found[sibling.Name]; ok && s.Together != "" && sibling.Together == s.Together {
-				n = int32(len(d.Partitions))
+				n = d.Count
 			}
 		}
 		_, err := admin.CreateTopic(ctx, n, rf, s.config(o), s.Name)
@@ -164,7 +167,7 @@ func createMissing(ctx context.Context, admin *kadm.Client, o Options, specs []T
 	return errors.Join(problems...)
 }
 
-func checkPartitions(specs []TopicSpec, found kadm.TopicDetails) (problems []error) {
+func checkPartitions(specs []TopicSpec, found map[string]TopicInfo) (problems []error) {
 	first := map[string]TopicSpec{}
 	for _, s := range specs {
 		if s.Together == "" {
@@ -175,7 +178,7 @@ func checkPartitions(specs []TopicSpec, found kadm.TopicDetails) (problems []err
 			first[s.Together] = s
 			continue
 		}
-		if a, b := len(found[sibling.Name].Partitions), len(found[s.Name].Partitions); a != b {
+		if a, b := found[sibling.Name].Count, found[s.Name].Count; a != b {
 			problems = append(problems, fmt.Errorf("topics %s and %s have %d and %d partitions, but one key must meet in one number: "+
 				"recreate the emptier one; partitions are never added to a topic in use", sibling.Name, s.Name, a, b))
 		}
