@@ -3,6 +3,7 @@ package paypal
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -232,12 +233,18 @@ func (a *api) readError(res *http.Response, path string, data []byte) *apiError 
 	return e
 }
 
-// masked takes the secret out of a text of the answer, should the other side repeat it.
+// masked takes what authenticates us out of a text of the answer, should the other side repeat it.
 func (a *api) masked(text string) string {
-	if a.secret.Empty() {
-		return text
+	a.mu.Lock()
+	bearer := a.cached.value
+	a.mu.Unlock()
+	basic := schemas.NewSecret(base64.StdEncoding.EncodeToString([]byte(a.id + ":" + a.secret.Reveal())))
+	for _, s := range []schemas.Secret{basic, a.secret, bearer} {
+		if !s.Empty() {
+			text = strings.ReplaceAll(text, s.Reveal(), s.String())
+		}
 	}
-	return strings.ReplaceAll(text, a.secret.Reveal(), a.secret.String())
+	return text
 }
 
 // retryAfter reads both forms of the header: seconds, and a date.
