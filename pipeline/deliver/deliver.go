@@ -1,0 +1,237 @@
+// Package deliver takes commands from Kafka to their destinations, each exactly once as far as the destination permits.
+//
+// Progress is kept in the offset commit itself: the offset is the oldest unfinished command, and the metadata beside it
+// says what is finished or intended beyond. So a command that fails holds up no other. Receipts, dead letters and
+// offsets are committed in one transaction.
+//
+// A desired state may be sent again; an effect may not. Its intent is committed before its request leaves, so that
+// after a crash the destination is asked first whether it happened.
+//
+// Outcomes that concern the account (Outcome.Account) hold the whole destination and are never a command's fault: with
+// a RetryAfter for that long, without one until a probe succeeds, with an alarm.
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/tillstream/tillstream/pipeline/kafka"
+	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/sinks"
+)
+
+// Defaults and bounds.
+const (
+	DefaultParallel  = 8
+	DefaultRetryFor  = 72 * time.Hour
+	DefaultSettle    = 30 * time.Second
+	DefaultWindowMax = 10_000
+
+	windowBytesMax        = 32 << 20 // values of unfinished commands of one partition
+	contactsRememberedMax = 10_000   // per destination
+	deadValueBytesMax     = 512 << 10
+	pollMax               = 500
+	sessionTimeout        = 15 * time.Second
+	transactionTimeout    = 10 * time.Second
+	endTimeout            = 30 * time.Second // to end a transaction, with its retries
+	drainTimeout          = 8 * time.Second  // for requests in flight when a partition goes or the process ends
+	busyPoll              = 100 * time.Millisecond
+	idlePoll              = time.Second
+	restartPause          = time.Second
+	failuresBeforeGiveUp  = 3 // of the command's own, however old it is
+	missingWriterPause    = 30 * time.Second
+)
+
+// Codec turns records into bytes and back. An error of Decode that wraps codec.ErrUnavailable is tried again.
+type Codec interface {
+	Encode(schemas.Record) ([]byte, error)
+	Decode([]byte) (schemas.Record, error)
+}
+
+// Options of a Deliverer.
+type Options struct {
+	Kafka kafka.Options
+	Codec Codec
+	// Group is the consumer group; Instance makes the transactional id and must be unique and stable per process.
+	Group, Instance string
+	// Writers by destination. A command to any other waits until RetryFor has passed.
+	Writers map[string]sinks.Writer
+	// Parallel is how many contacts of one destination are written at a time; default 8.
+	Parallel int
+	// BatchMax is how many commands one call of Write gets; default 1.
+	BatchMax int
+	// RetryFor is how long after its making a command is tried; default 72 h.
+	RetryFor time.Duration
+	// Settle is how long an effect whose outcome is unknown rests before the destination is asked; default 30 s. It must
+	// be longer than a request can be on its way.
+	Settle time.Duration
+	// WindowMax bounds the unfinished commands of one partition; default 10,000.
+	WindowMax int
+	// RetryBase and RetryMax shape the back-off with full jitter; default 1 s and 10 min.
+	RetryBase, RetryMax time.Duration
+
+	Now        func() time.Time
+	Log        zerolog.Logger
+	Registerer prometheus.Registerer
+
+	session time.Duration // how long the group waits for a dead member; tests shorten it
+}
+
+// Deliverer runs writers over the commands.
+type Deliverer struct {
+	opts    Options
+	metrics *metrics
+	owner   uint64
+
+	mu        sync.Mutex // guards all below
+	windows   map[int32]*window
+	lanes     map[string]*lane
+	undecoded []*entry
+	outbox    []output
+	results   []result
+	stopPoll  context.CancelFunc
+	closing   bool
+	trouble   error
+	broken    error // a record that could not be encoded; ends the session
+	joined    bool
+	rand      *rand.Rand
+	measured  time.Time
+}
+
+// New checks o and makes a deliverer. It connects to nothing.
+func New(o Options) (*Deliverer, error) {
+	var errs []error
+	if o.Codec == nil {
+		errs = append(errs, errors.New("deliver: no codec"))
+	}
+	if o.Group == "" || o.Instance == "" {
+		errs = append(errs, errors.New("deliver: group and instance are needed"))
+	}
+	for name, w := range o.Writers {
+		if w == nil {
+			errs = append(errs, fmt.Errorf("deliver: destination %s has no writer", name))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	setDefault(&o.Parallel, DefaultParallel)
+	setDefault(&o.BatchMax, 1)
+	setDefault(&o.RetryFor, DefaultRetryFor)
+	setDefault(&o.session, sessionTimeout)
+	setDefault(&o.Settle, DefaultSettle)
+	setDefault(&o.WindowMax, DefaultWindowMax)
+	setDefault(&o.RetryBase, time.Second)
+	setDefault(&o.RetryMax, 10*time.Minute)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	d := &Deliverer{
+		opts: o, windows: map[int32]*window{}, lanes: map[string]*lane{},
+		rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+	}
+	var err error
+	if d.metrics, err = newMetrics(o.Registerer); err != nil {
+		return nil, err
+	}
+	for name, w := range o.Writers {
+		d.lanes[name] = newLane(name, w)
+	}
+	return d, nil
+}
+
+func setDefault[T int | time.Duration](v *T, def T) {
+	if *v <= 0 {
+		*v = def
+	}
+}
+
+// Ready returns nil when the deliverer is a member of its group and its last transaction went well.
+func (d *Deliverer) Ready() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.trouble != nil:
+		return d.trouble
+	case !d.joined:
+		return errors.New("deliver: not joined to the consumer group yet")
+	}
+	return nil
+}
+
+// Status is a snapshot for people.
+type Status struct {
+	Partitions   []int32
+	Destinations []DestinationStatus
+}
+
+// DestinationStatus says how one destination does.
+type DestinationStatus struct {
+	Name       string
+	Unfinished int
+	InFlight   int
+	// Oldest is when the oldest unfinished command was made; zero: none.
+	Oldest time.Time
+	// Paused says why nothing is sent: "refused" (credentials, an alarm), "asked" (Retry-After), "failing" (the
+	// destination is down), or "".
+	Paused string
+	Until  time.Time
+}
+
+// Status returns what is unfinished and what is held.
+func (d *Deliverer) Status() Status {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var s Status
+	for p := range d.windows {
+		s.Partitions = append(s.Partitions, p)
+	}
+	slices.Sort(s.Partitions)
+	for _, l := range d.lanes {
+		ds := DestinationStatus{Name: l.name, InFlight: l.flying, Paused: l.reason, Until: l.hold}
+		for _, q := range l.queues {
+			for _, e := range q.entries {
+				if e.done || e.win.dropped {
+					continue
+				}
+				ds.Unfinished++
+				if ds.Oldest.IsZero() || e.at.Before(ds.Oldest) {
+					ds.Oldest = e.at
+				}
+			}
+		}
+		s.Destinations = append(s.Destinations, ds)
+	}
+	slices.SortFunc(s.Destinations, func(a, b DestinationStatus) int { return strings.Compare(a.Name, b.Name) })
+	return s
+}
+
+// Run delivers until ctx ends. It returns nil then, after what was in flight has been committed or given up; trouble
+// with Kafka is logged, shown by Ready, and tried again.
+func (d *Deliverer) Run(ctx context.Context) error {
+	defer d.metrics.unregister(d.opts.Registerer)
+	for {
+		err := d.session(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		d.mu.Lock()
+		d.trouble = fmt.Errorf("deliver: session with kafka ended: %w", err)
+		d.mu.Unlock()
+		d.opts.Log.Error().Err(err).Msg("delivery starts a new session with kafka")
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(restartPause):
+		}
+	}
+}

@@ -1,0 +1,108 @@
+package deliver
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/tillstream/tillstream/schemas"
+)
+
+// plan is what one transaction commits for each partition.
+type plan struct{ rows []planRow }
+
+type planRow struct {
+	win      *window
+	offset   int64
+	metadata string
+}
+
+// stamp is how the row looks when it is fetched back.
+func (r planRow) stamp() string { return fmt.Sprint(r.offset, "/", r.metadata) }
+
+// plan takes a bounded part of the outbox, and the progress that it makes. Deliverer.mu is held.
+func (d *Deliverer) plan() ([]output, *plan, error) {
+	p := &plan{}
+	// Progress counts every finished command, so the whole outbox has to go into the transaction that says so.
+	batch := d.outbox
+	d.outbox = nil
+	for _, w := range d.windows {
+		offset, known, ok := w.progress()
+		if !ok {
+			continue
+		}
+		metadata, err := known.encode()
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", w, err)
+		}
+		p.rows = append(p.rows, planRow{w, offset, metadata})
+	}
+	return batch, p, nil
+}
+
+// request replaces what the client would commit, its reading position, by what is finished. It names every partition,
+// so that each transaction is checked against the group's generation.
+func (p *plan) request(req *kmsg.TxnOffsetCommitRequest) error {
+	t := kmsg.NewTxnOffsetCommitRequestTopic()
+	t.Topic = schemas.TopicCommands
+	for _, old := range req.Topics {
+		if old.Topic == t.Topic {
+			t.TopicID = old.TopicID
+		}
+	}
+	for i := range p.rows {
+		part := kmsg.NewTxnOffsetCommitRequestTopicPartition()
+		part.Partition, part.Offset, part.LeaderEpoch = p.rows[i].win.partition, p.rows[i].offset, -1
+		part.Metadata = &p.rows[i].metadata
+		t.Partitions = append(t.Partitions, part)
+	}
+	req.Topics = append(req.Topics[:0], t)
+	return nil
+}
+
+// applied says that the transaction is committed. Deliverer.mu is held.
+func (d *Deliverer) applied(batch []output, p *plan) {
+	for _, row := range p.rows {
+		row.win.seq++
+		row.win.before = row.stamp()
+	}
+	for _, o := range batch {
+		if o.intent && !o.win.dropped {
+			o.entry.intent = intentCommitted
+			l := d.lane(o.entry.cmd.Destination)
+			if q := l.queues[contactKey(o.entry)]; q != nil {
+				l.touch(q)
+			}
+		}
+	}
+}
+
+// measure refreshes the gauges. Deliverer.mu is held.
+func (d *Deliverer) measure() {
+	now := d.opts.Now()
+	if now.Sub(d.measured) < time.Second {
+		return
+	}
+	d.measured = now
+	for _, l := range d.lanes {
+		n, oldest := 0, time.Time{}
+		for _, q := range l.queues {
+			for _, e := range q.entries {
+				if e.done || e.win.dropped {
+					continue
+				}
+				n++
+				if oldest.IsZero() || e.at.Before(oldest) {
+					oldest = e.at
+				}
+			}
+		}
+		d.metrics.backlog.WithLabelValues(l.name).Set(float64(n))
+		age := 0.0
+		if n > 0 {
+			age = now.Sub(oldest).Seconds()
+		}
+		d.metrics.oldest.WithLabelValues(l.name).Set(age)
+	}
+}

@@ -1,0 +1,159 @@
+package deliver
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+)
+
+var cmpRuns = cmp.AllowUnexported(progress{}, run{})
+
+func drawProgress(t *rapid.T) progress {
+	p := progress{owner: rapid.Uint64().Draw(t, "owner"), seq: rapid.Uint64().Draw(t, "seq")}
+	for range rapid.IntRange(0, 200).Draw(t, "runs") {
+		p.runs = appendRun(p.runs, stand(rapid.IntRange(0, 2).Draw(t, "stand")), rapid.Int64Range(1, 40).Draw(t, "n"))
+	}
+	return p
+}
+
+func TestProgressSurvivesItsText(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := drawProgress(t)
+		text, err := want.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := decodeProgress(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(got, want, cmpRuns); d != "" {
+			t.Fatalf("got - want:\n%s", d)
+		}
+		if len(text) > metadataBytesMax {
+			t.Fatalf("%d bytes", len(text))
+		}
+	})
+}
+
+func TestProgressOfSomethingElseIsRefused(t *testing.T) {
+	for _, text := range []string{
+		"", "member-1234", "ts1.", "ts1.!!!", "ts1.AA", "ts2.AAAA", "ts1." + strings.Repeat("A", metadataBytesMax),
+		"ts1.AQECAA", // unknown kind
+		"ts1.AQEAAw", // a run of nothing
+	} {
+		if _, err := decodeProgress(text); !errors.Is(err, errProgress) {
+			t.Errorf("%.20q: got %v, want errProgress", text, err)
+		}
+	}
+}
+
+func FuzzDecodeProgress(f *testing.F) {
+	for _, p := range []progress{
+		{}, {owner: 1, seq: 2, runs: []run{{open, 1}, {finished, 1000}, {intended, 2}}},
+		{owner: 1 << 63, seq: 3, runs: []run{{open, 1}, {finished, 1}, {open, 1}, {finished, 1}, {intended, 1}}},
+	} {
+		text, err := p.encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Add("ts1.AQEBBQ")
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := decodeProgress(text)
+		if err != nil {
+			return
+		}
+		again, err := p.encode()
+		if err != nil {
+			t.Fatalf("%q was read and cannot be written: %v", text, err)
+		}
+		q, err := decodeProgress(again)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(q, p, cmpRuns); d != "" {
+			t.Fatalf("got - want:\n%s", d)
+		}
+	})
+}
+
+// A window that room let grow has metadata that Kafka takes, however its commands finish.
+func TestWindowAlwaysFitsItsMetadata(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWindow(t.Context(), "t", 0, 1, rapid.Int64Range(-1, 1000).Draw(t, "from"), progress{})
+		offset := max(w.low, 0)
+		gapMax := rapid.SampledFrom([]int64{0, 1, 50, 100_000}).Draw(t, "gapMax")
+		every := rapid.IntRange(1, 4).Draw(t, "every")
+		for i := range 15_000 {
+			if gapMax > 0 && i%3 == 0 {
+				offset += rapid.Int64Range(0, gapMax).Draw(t, "gap") % (gapMax + 1)
+			}
+			if !w.room(offset, 10, DefaultWindowMax) {
+				break
+			}
+			e := w.admit(offset)
+			if i%every != 0 {
+				w.finish(e)
+			} else if i%2 == 0 {
+				e.intent = intentQueued
+			}
+			offset++
+		}
+		low, p, ok := w.progress()
+		if !ok {
+			t.Skip("nothing admitted")
+		}
+		text, err := p.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The next owner sees every unfinished command as such.
+		back, err := decodeProgress(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := newWindow(t.Context(), "t", 0, 2, low, back)
+		for _, e := range w.entries {
+			got := next.admit(e.offset)
+			if got == nil {
+				t.Fatalf("offset %d is lost: it counts as finished", e.offset)
+			}
+			if got.unsure != (e.intent != noIntent) {
+				t.Fatalf("offset %d: got unsure %v, want %v", e.offset, got.unsure, !got.unsure)
+			}
+		}
+	})
+}
+
+func TestFinishedCommandsStayFinished(t *testing.T) {
+	w := newWindow(t.Context(), "t", 0, 1, 100, progress{})
+	var all []*entry
+	for o := int64(100); o < 110; o++ {
+		all = append(all, w.admit(o))
+	}
+	for _, i := range []int{0, 1, 3, 4, 7} {
+		w.finish(all[i])
+	}
+	low, p, _ := w.progress()
+	if low != 102 {
+		t.Fatalf("got low %d, want 102", low)
+	}
+	next := newWindow(t.Context(), "t", 0, 2, low, p)
+	var got []int64
+	for o := low; o < 112; o++ {
+		if next.admit(o) != nil {
+			got = append(got, o)
+		}
+	}
+	if d := cmp.Diff(got, []int64{102, 105, 106, 108, 109, 110, 111}); d != "" {
+		t.Errorf("unfinished, got - want:\n%s", d)
+	}
+	if next.admit(105) != nil {
+		t.Error("a record fetched twice is admitted twice")
+	}
+}

@@ -1,0 +1,237 @@
+package deliver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/sinks"
+)
+
+// lane returns the destination's lane, with a writer that always waits where the configuration has none.
+func (d *Deliverer) lane(destination string) *lane {
+	l := d.lanes[destination]
+	if l == nil {
+		l = newLane(destination, missing{destination})
+		d.lanes[destination] = l
+	}
+	return l
+}
+
+// contactKey is what one request at a time is kept for.
+func contactKey(e *entry) string {
+	if e.cmd.ContactKey != "" {
+		return e.cmd.ContactKey
+	}
+	if email := schemas.NormalizeEmail(e.cmd.Contact.Email); email != "" {
+		return "email:" + email
+	}
+	return "command:" + e.cmd.CommandID
+}
+
+// enqueue puts a decoded entry into its lane, unless it is already clear what becomes of it.
+func (d *Deliverer) enqueue(e *entry) {
+	l, key := d.lane(e.cmd.Destination), contactKey(e)
+	v, known := l.seen.get(key)
+	switch {
+	case e.cmd.Kind == schemas.CommandContact && known && e.cmd.Version < v.sent:
+		// A newer state was sent before: this one must not overwrite it.
+		d.final(e, schemas.OutcomeSuperseded, result{entry: e, started: d.opts.Now()})
+		return
+	case e.cmd.Kind == schemas.CommandContact && known && v.refused:
+		l.seen.set(key, v.sent, false)
+	case e.cmd.Kind != schemas.CommandContact && known && v.refused && e.intent == noIntent && !l.queues[key].hasContact():
+		d.refuseEffect(e)
+		return
+	}
+	if e.unsure {
+		// An earlier owner may have sent it a moment ago.
+		e.nextTry = d.opts.Now().Add(d.opts.Settle)
+	}
+	l.add(key, e)
+}
+
+// dispatch starts what may start: intents into the outbox, requests into goroutines. Deliverer.mu is held.
+func (d *Deliverer) dispatch() {
+	if d.closing {
+		return
+	}
+	now := d.opts.Now()
+	for _, l := range d.lanes {
+		d.dispatchLane(l, now)
+	}
+}
+
+func (d *Deliverer) dispatchLane(l *lane, now time.Time) {
+	l.due(now)
+	if l.hold.After(now) {
+		return
+	}
+	if l.reason == "asked" {
+		d.recovered(l)
+	}
+	parallel := d.opts.Parallel
+	if l.probing {
+		parallel = 1
+	}
+	var batch []*entry
+	send := func() {
+		if len(batch) > 0 {
+			d.start(l, batch)
+			batch = nil
+		}
+	}
+	// Intents are ahead of requests, but only so far that a crash leaves few to be asked about.
+	intents := 0
+	for len(l.ready) > 0 && l.flying+intents < parallel {
+		q := l.ready[0]
+		l.ready = l.ready[1:]
+		q.queued = false
+		q.remove()
+		s := q.next(now)
+		switch {
+		case s.send != nil:
+			q.flying = true
+			s.send.flying = true
+			l.flying++
+			if s.send.unsure {
+				d.start(l, []*entry{s.send})
+				break
+			}
+			if batch = append(batch, s.send); len(batch) >= d.opts.BatchMax {
+				send()
+			}
+		case s.intend != nil:
+			intents++
+			s.intend.intent = intentQueued
+			s.intend.win.dirty = true
+			d.emit(s.intend, schemas.OutcomeIntent, result{entry: s.intend, started: now})
+		case !s.wake.IsZero():
+			l.wait(q, s.wake)
+		}
+	}
+	send()
+}
+
+// start writes a batch in a goroutine. Its windows wait for it before they go.
+func (d *Deliverer) start(l *lane, batch []*entry) {
+	for _, e := range batch {
+		e.win.flights.Add(1)
+	}
+	d.metrics.inFlight.WithLabelValues(l.name).Add(float64(len(batch)))
+	// Batches hold entries of one partition as a rule; a cut of any one of them cuts the batch.
+	ctx, cancel := context.WithCancel(batch[0].win.ctx)
+	var stops []func() bool
+	for _, e := range batch[1:] {
+		stops = append(stops, context.AfterFunc(e.win.ctx, cancel))
+	}
+	unsure := batch[0].unsure
+	go func() {
+		results := d.write(ctx, l.writer, batch, unsure)
+		for _, stop := range stops {
+			stop()
+		}
+		cancel()
+		d.metrics.inFlight.WithLabelValues(l.name).Sub(float64(len(batch)))
+		d.mu.Lock()
+		d.results = append(d.results, results...)
+		if d.stopPoll != nil {
+			d.stopPoll()
+		}
+		d.mu.Unlock()
+		for _, e := range batch {
+			e.win.flights.Done()
+		}
+	}()
+}
+
+// write asks first where an effect may have been sent, and sends where that did not happen.
+func (d *Deliverer) write(ctx context.Context, w sinks.Writer, batch []*entry, unsure bool) []result {
+	started := d.opts.Now()
+	var before []schemas.Exchange
+	if unsure {
+		o := guard(func() []sinks.Outcome { return []sinks.Outcome{w.Reconcile(ctx, *batch[0].cmd)} }, batch[:1], sinks.Retryable)[0]
+		if o.Kind != sinks.NotHappened {
+			return []result{{entry: batch[0], outcome: o, started: started, reconciled: true}}
+		}
+		before = o.Exchanges
+	}
+	cmds := make([]schemas.Command, len(batch))
+	for i, e := range batch {
+		cmds[i] = *e.cmd
+	}
+	outcomes := guard(func() []sinks.Outcome { return w.Write(ctx, cmds) }, batch, sinks.Unknown)
+	out := make([]result, len(batch))
+	for i, e := range batch {
+		outcomes[i].Exchanges = append(before, outcomes[i].Exchanges...)
+		out[i] = result{entry: e, outcome: outcomes[i], started: started}
+	}
+	return out
+}
+
+// guard calls a writer and makes one outcome per command of whatever comes back, a panic included.
+func guard(call func() []sinks.Outcome, batch []*entry, without sinks.OutcomeKind) (out []sinks.Outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			out = nil
+			for range batch {
+				out = append(out, sinks.Outcome{Kind: without, Err: fmt.Errorf("writer panicked: %T", p), Remedy: "report this as a bug"})
+			}
+		}
+	}()
+	out = call()
+	for len(out) < len(batch) {
+		out = append(out, sinks.Outcome{Kind: without, Err: errors.New("writer gave no outcome"), Remedy: "report this as a bug"})
+	}
+	return out
+}
+
+// collect judges what came back since the last time. Deliverer.mu is held.
+func (d *Deliverer) collect() {
+	results := d.results
+	d.results = nil
+	for _, r := range results {
+		l := d.lane(r.entry.cmd.Destination)
+		l.flying--
+		q := l.queues[contactKey(r.entry)]
+		if q != nil {
+			q.flying = false
+		}
+		if !r.entry.win.dropped {
+			if r.entry.unsure && !r.reconciled {
+				// It was asked, had not happened, and was sent.
+				r.entry.unsure = false
+			}
+			d.judge(r)
+		}
+		if q != nil {
+			q.remove()
+			if len(q.entries) > 0 {
+				l.touch(q)
+			}
+		}
+	}
+}
+
+// missing stands in for a writer that the configuration does not have (any more, or yet).
+type missing struct{ name string }
+
+func (m missing) Write(_ context.Context, batch []schemas.Command) []sinks.Outcome {
+	out := make([]sinks.Outcome, len(batch))
+	for i := range out {
+		out[i] = m.outcome()
+	}
+	return out
+}
+
+func (m missing) Reconcile(context.Context, schemas.Command) sinks.Outcome { return m.outcome() }
+
+func (m missing) outcome() sinks.Outcome {
+	return sinks.Outcome{Kind: sinks.Retryable, RetryAfter: missingWriterPause, Err: fmt.Errorf("destination %s is not in the configuration", m.name),
+		Remedy: "add the destination to the configuration, or discard its commands"}
+}
+
+func (m missing) Check(context.Context) []sinks.Finding { return nil }
+func (m missing) Close() error                          { return nil }

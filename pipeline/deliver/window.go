@@ -1,0 +1,213 @@
+package deliver
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tillstream/tillstream/schemas"
+)
+
+// entry is one unfinished command.
+type entry struct {
+	win    *window
+	offset int64
+	prev   int64 // offset of the record before it, to see which gaps hold no record
+	key    []byte
+	value  []byte
+	cmd    *schemas.Command // nil: not decoded yet
+	at     time.Time        // when the command was made
+
+	done     bool // its final delivery is in the outbox or committed
+	flying   bool
+	intent   intentState
+	unsure   bool // an effect that may have been sent: ask before sending
+	attempts int64
+	failures int // that were the command's own
+	nextTry  time.Time
+}
+
+type intentState int
+
+const (
+	noIntent intentState = iota
+	intentQueued
+	intentCommitted
+)
+
+func (e *entry) stand() stand {
+	switch {
+	case e.done:
+		return finished
+	case e.intent != noIntent:
+		return intended
+	}
+	return open
+}
+
+// window is what is unfinished in one partition. Deliverer.mu guards it.
+type window struct {
+	topic     string
+	partition int32
+	owner     uint64
+	seq       uint64 // of the last committed transaction
+	low       int64  // offset at which the window began; -1: none yet
+	next      int64  // first offset that was not admitted; -1: none yet
+	last      int64  // offset of the last record seen
+	tail      []run  // what an earlier owner said about the offsets from next on
+	entries   []*entry
+	open      int   // entries that are not done
+	bytes     int64 // of their values
+	paused    bool
+	before    string // what the broker has, as planRow.stamp writes it
+	dirty     bool
+
+	ctx     context.Context
+	cancel  context.CancelFunc
+	flights sync.WaitGroup
+	dropped bool
+}
+
+// newWindow starts at the committed offset (below zero: none) with what its metadata says.
+func newWindow(ctx context.Context, topic string, partition int32, owner uint64, offset int64, p progress) *window {
+	w := &window{topic: topic, partition: partition, owner: owner, low: offset, next: offset, last: offset - 1, tail: p.runs}
+	if offset < 0 {
+		w.low, w.next, w.last, w.tail = -1, -1, -1, nil
+	}
+	w.ctx, w.cancel = context.WithCancel(ctx)
+	return w
+}
+
+// admit takes the record at offset. It returns nil where an earlier owner finished it, or where it was admitted before.
+func (w *window) admit(offset int64) *entry {
+	if w.next >= 0 && offset < w.next {
+		return nil
+	}
+	s := open
+	if w.next >= 0 {
+		s = w.skip(offset - w.next)
+	}
+	if w.low < 0 {
+		w.low = offset
+	}
+	prev := w.last
+	w.next, w.last = offset+1, offset
+	if s == finished {
+		return nil
+	}
+	e := &entry{win: w, offset: offset, prev: prev}
+	if s == intended {
+		e.intent, e.unsure = intentCommitted, true
+	}
+	w.entries = append(w.entries, e)
+	w.open++
+	return e
+}
+
+// skip passes over n offsets of the tail and returns the stand of the one after them, which it takes away too.
+func (w *window) skip(n int64) stand {
+	for len(w.tail) > 0 && w.tail[0].n <= n {
+		n -= w.tail[0].n
+		w.tail = w.tail[1:]
+	}
+	if len(w.tail) == 0 {
+		return open
+	}
+	w.tail = slices.Clone(w.tail)
+	w.tail[0].n -= n + 1
+	s := w.tail[0].stand
+	if w.tail[0].n == 0 {
+		w.tail = w.tail[1:]
+	}
+	return s
+}
+
+// finish says that e's final delivery is on its way into a transaction.
+func (w *window) finish(e *entry) {
+	e.done = true
+	w.open--
+	w.bytes -= int64(len(e.value))
+	w.dirty = true
+}
+
+// progress returns the oldest unfinished offset and what lies beyond it; ok is false where there is nothing to commit.
+func (w *window) progress() (low int64, p progress, ok bool) {
+	if w.next < 0 {
+		return 0, progress{}, false
+	}
+	w.entries = slices.DeleteFunc(w.entries, func(e *entry) bool { return e.done })
+	p = progress{owner: w.owner, seq: w.seq + 1}
+	low = w.next
+	if len(w.entries) > 0 {
+		low = w.entries[0].offset
+	}
+	at := low
+	var lastStand stand
+	var lastOffset int64 = -1
+	for _, e := range w.entries {
+		if gap := e.offset - at; gap > 0 {
+			// A gap that holds no record (a transaction's marker) must cost no run of its own.
+			s := finished
+			if e.prev == lastOffset {
+				s = lastStand
+			}
+			p.runs = appendRun(p.runs, s, gap)
+		}
+		p.runs = appendRun(p.runs, e.stand(), 1)
+		at, lastStand, lastOffset = e.offset+1, e.stand(), e.offset
+	}
+	if len(w.entries) > 0 {
+		p.runs = appendRun(p.runs, finished, w.next-at)
+	}
+	for _, r := range w.tail {
+		p.runs = appendRun(p.runs, r.stand, r.n)
+	}
+	if len(w.entries) == 0 && len(p.runs) > 0 && p.runs[0].stand == finished {
+		low += p.runs[0].n
+		p.runs = p.runs[1:]
+	}
+	return low, p, true
+}
+
+// room reports whether one more record at offset can be held, in memory and in the metadata.
+func (w *window) room(offset int64, size int, entriesMax int) bool {
+	if w.open == 0 {
+		return true
+	}
+	oldest := w.next
+	for _, e := range w.entries {
+		if !e.done {
+			oldest = e.offset
+			break
+		}
+	}
+	end := max(offset, w.next) + 1
+	runs := 0
+	for _, r := range w.tail {
+		end += r.n
+		runs++
+	}
+	return w.open < entriesMax && w.bytes+int64(size) <= windowBytesMax && fits(w.open+1+runs, end-oldest)
+}
+
+// drop ends the window: requests get until the deadline to end by themselves, then they are cut. It must not be called
+// with Deliverer.mu held.
+func (w *window) drop(patience time.Duration) {
+	done := make(chan struct{})
+	go func() {
+		w.flights.Wait()
+		close(done)
+	}()
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+	}
+	w.cancel()
+	<-done
+}
+
+func (w *window) String() string { return fmt.Sprintf("%s-%d", w.topic, w.partition) }
