@@ -54,7 +54,12 @@ type event struct {
 	accepted      []time.Time
 	attempts      int
 	transmissions []transmissionRecord
+	pending       int    // deliveries of it on their way
+	earlier       *event // another body under the same id; it is sent first
 }
+
+// aheadWait is how long a body under a known id waits before it looks again whether the first one has arrived.
+const aheadWait = 20 * time.Millisecond
 
 type transmissionRecord struct {
 	url, id, status string
@@ -104,9 +109,14 @@ func (s *Server) Emit(ctx context.Context, accountName string, ev Event) error {
 		return fmt.Errorf("paypal simulator: there is no account %q", accountName)
 	}
 	e := &event{account: a, id: ev.ID, typ: ev.Type, body: bytes.Clone(ev.Body), created: ev.CreateTime, stored: s.o.Now()}
+	if first := a.byID[e.id]; first != nil {
+		e.earlier = first
+	} else {
+		a.byID[e.id] = e
+		a.learn(e.typ, e.body)
+	}
 	s.sent = append(s.sent, e)
 	a.events = append(a.events, e)
-	a.learn(e.typ, e.body)
 	var list []*delivery
 	for _, h := range a.webhooks {
 		if h.wants(e.typ) {
@@ -255,6 +265,7 @@ func (d *dispatcher) add(ctx context.Context, one *delivery) error {
 		d.idle = make(chan struct{})
 	}
 	d.outstanding++
+	one.event.pending++
 	d.mu.Unlock()
 	d.push(one)
 	return nil
@@ -315,6 +326,11 @@ func (d *dispatcher) schedule(ctx context.Context) {
 
 // send makes one try. Success is any 2xx and nothing else.
 func (d *dispatcher) send(ctx context.Context, one *delivery) {
+	if d.ahead(one.event) {
+		one.due = time.Now().Add(aheadWait)
+		d.push(one)
+		return
+	}
 	code, err := d.post(ctx, one)
 	if ctx.Err() != nil {
 		return
@@ -346,6 +362,7 @@ func (d *dispatcher) send(ctx context.Context, one *delivery) {
 			d.tried--
 		}
 		d.outstanding--
+		one.event.pending--
 		<-d.slots
 		if d.outstanding == 0 {
 			close(d.idle)
@@ -360,6 +377,13 @@ func (d *dispatcher) send(ctx context.Context, one *delivery) {
 		d.s.log.Debug().Str("event", one.event.id).Int("status", code).Int("attempt", one.attempt).Bool("again", again).
 			Err(err).Msg("delivery was not accepted")
 	}
+}
+
+// ahead reports whether e has to wait: which of two bodies under one id came first must not be left to chance.
+func (d *dispatcher) ahead(e *event) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return e.earlier != nil && e.earlier.pending > 0 && len(e.earlier.accepted) == 0
 }
 
 // note keeps the latest record of a transmission. The dispatcher's lock is held.

@@ -163,10 +163,8 @@ func (s *Server) read(e *event) json.RawMessage {
 func (s *Server) findEvent(a *account, id string) (*event, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range a.events {
-		if e.id == id && s.o.Now().Sub(e.stored) >= s.o.Faults.EventLag {
-			return e, nil
-		}
+	if e := a.byID[id]; e != nil && s.o.Now().Sub(e.stored) >= s.o.Faults.EventLag {
+		return e, nil
 	}
 	return nil, unknownID()
 }

@@ -18,7 +18,8 @@ type object = map[string]any
 type account struct {
 	Account
 	webhooks []*webhook
-	events   []*event // in order of emission
+	events   []*event          // in order of emission
+	byID     map[string]*event // the first of each id
 
 	orders, captures, refunds, subscriptions, sales, plans map[string]object
 
@@ -32,14 +33,14 @@ type account struct {
 // reply is the first answer to a request id; PayPal gives it again.
 type reply struct {
 	at   time.Time
-	body any
+	body rawJSON
 }
 
 // repliesMax bounds what is kept of request ids for an account; PayPal keeps them for hours.
 const repliesMax = 10_000
 
 func newAccount(a Account) *account {
-	return &account{Account: a, orders: map[string]object{}, captures: map[string]object{}, refunds: map[string]object{},
+	return &account{Account: a, byID: map[string]*event{}, orders: map[string]object{}, captures: map[string]object{}, refunds: map[string]object{},
 		subscriptions: map[string]object{}, sales: map[string]object{}, plans: map[string]object{}, payments: map[string][]string{}, captured: map[string][]string{}, booked: map[string]int{},
 		replies: map[string]reply{}}
 }
@@ -258,7 +259,11 @@ func (a *account) once(now time.Time, r *http.Request, first func() (any, error)
 				}
 			}
 		}
-		a.replies[key] = reply{now, rawJSON(encode(body))}
+		kept, ok := body.(rawJSON)
+		if !ok {
+			kept = encode(body)
+		}
+		a.replies[key] = reply{now, kept}
 	}
 	return http.StatusCreated, body, nil
 }

@@ -212,7 +212,7 @@ func sample(t *testing.T, id string) Event {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Event{Body: bytes.ReplaceAll(raw, []byte("WH-0RH37990339619354-3X553803UA816171V"), []byte(id))}
+	return Event{Body: bytes.ReplaceAll(bytes.TrimSpace(raw), []byte("WH-0RH37990339619354-3X553803UA816171V"), []byte(id))}
 }
 
 func (w *twin) emit(e Event) {
