@@ -463,6 +463,7 @@ func BenchmarkDeliveries(b *testing.B) {
 	s.accounts["shop"].webhooks = []*webhook{{id: "H", url: server.URL, types: []string{"*"}}}
 	events := story.New(story.Options{Orders: 200, Accounts: []string{"shop"}, Start: time.Now()}).Events()
 	n := 0
+	start := time.Now()
 	for b.Loop() {
 		e := events[n%len(events)]
 		n++
@@ -473,4 +474,5 @@ func BenchmarkDeliveries(b *testing.B) {
 	if err := s.Wait(b.Context()); err != nil {
 		b.Fatal(err)
 	}
+	b.ReportMetric(float64(n)/time.Since(start).Seconds(), "delivered/s")
 }

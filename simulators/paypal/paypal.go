@@ -116,7 +116,8 @@ func New(o Options) (*Server, error) {
 		o.Faults.LateDelay = 5 * time.Second
 	}
 	if o.Client == nil {
-		o.Client = &http.Client{Timeout: deliveryTimeout}
+		o.Client = &http.Client{Timeout: deliveryTimeout, Transport: &http.Transport{
+			MaxIdleConnsPerHost: o.Parallel, MaxConnsPerHost: o.Parallel, IdleConnTimeout: time.Minute}}
 	}
 	client := *o.Client
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -152,7 +153,10 @@ func scaledSchedule() []time.Duration {
 }
 
 // Close stops deliveries; what is outstanding is dropped.
-func (s *Server) Close() { s.sends.stop() }
+func (s *Server) Close() {
+	s.sends.stop()
+	s.o.Client.CloseIdleConnections()
+}
 
 // SetPublicURL says where the server is reached, for links and certificate URLs.
 func (s *Server) SetPublicURL(url string) {
