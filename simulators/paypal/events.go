@@ -48,28 +48,18 @@ func (s *Server) readable(a *account) []*event {
 	return out
 }
 
-// listEvents pages through the events: links carry the filters and a cursor of move_to, index_time and index_id.
-func (s *Server) listEvents(a *account, r *http.Request, _ []byte) (int, any, error) {
-	q := r.URL.Query()
-	size := eventPageDefault
-	if v := q.Get("page_size"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil || n < 1 || n > eventPageMax {
-			return 0, nil, invalidData("page_size", "Invalid data provided")
-		}
-		size = n
-	}
+// filtered returns the readable events that the query asks for. s.mu is held.
+func (s *Server) filtered(a *account, q url.Values) ([]*event, error) {
 	bounds := map[string]time.Time{}
 	for _, name := range []string{"start_time", "end_time"} {
 		if v := q.Get(name); v != "" {
 			t, err := time.Parse(time.RFC3339, v)
 			if err != nil || name == "start_time" && s.o.Now().Sub(t) > RetentionDays*24*time.Hour {
-				return 0, nil, invalidData(name, "Invalid data provided")
+				return nil, invalidData(name, "Invalid data provided")
 			}
 			bounds[name] = t
 		}
 	}
-	s.mu.Lock()
 	var list []*event
 	for _, e := range s.readable(a) {
 		if t, ok := bounds["start_time"]; ok && e.created.Before(t) {
@@ -86,8 +76,27 @@ func (s *Server) listEvents(a *account, r *http.Request, _ []byte) (int, any, er
 		}
 		list = append(list, e)
 	}
+	return list, nil
+}
+
+// listEvents pages through the events: links carry the filters and a cursor of move_to, index_time and index_id.
+func (s *Server) listEvents(a *account, r *http.Request, _ []byte) (int, any, error) {
+	q := r.URL.Query()
+	size := eventPageDefault
+	if v := q.Get("page_size"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil || n < 1 || n > eventPageMax {
+			return 0, nil, invalidData("page_size", "Invalid data provided")
+		}
+		size = n
+	}
+	s.mu.Lock()
+	list, err := s.filtered(a, q)
 	base := s.publicURL
 	s.mu.Unlock()
+	if err != nil {
+		return 0, nil, err
+	}
 	start := 0
 	if id := q.Get("index_id"); id != "" {
 		at := slices.IndexFunc(list, func(e *event) bool { return e.id == id })
