@@ -294,6 +294,29 @@ func TestSameHistorySameBytes(t *testing.T) {
 	processorstest.Determinism(t, st, history)
 }
 
+func TestApplyChangesNothingInPlace(t *testing.T) {
+	f := checkout()
+	f.Tags.Remove = []string{"paypal-integration"}
+	st := automation.New(rules(t, map[string]automation.MappingFile{"a.yaml": checkout(), "b.yaml": f}))
+	old, _, err := st.Apply(automation.State{}, processors.Input{At: noon, Key: ana, Record: transition(1, schemas.StatusApproved)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := st.Encode(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tr := range []*schemas.Transition{transition(2, schemas.StatusPaid), subscription(3, "BILLING.SUBSCRIPTION.CREATED")} {
+		if _, _, err := st.Apply(old, processors.Input{At: noon, Key: ana, Record: tr}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after, err := st.Encode(old)
+	if diff := cmp.Diff(string(before), string(after)); diff != "" || err != nil {
+		t.Errorf("the old state changed (-before +after), error %v:\n%s", err, diff)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	st := automation.New(rules(f, map[string]automation.MappingFile{"a.yaml": checkout()}))
 	s, _, err := st.Apply(automation.State{}, processors.Input{At: noon, Key: ana, Record: transition(1, schemas.StatusPaid)})

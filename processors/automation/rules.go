@@ -97,10 +97,11 @@ type TriggerOptions struct {
 	Data string `yaml:"data,omitempty" json:"data,omitempty"`
 }
 
-// Known is what mappings may refer to. A nil list is not checked.
+// Known is what mappings may refer to. Of the first three, a nil list is not checked.
 type Known struct {
 	Connections, Destinations, Resources []string
-	FieldCatalogue                       []string // of the connectors: names of OrderEvent.Fields
+	// FieldCatalogue lists the connectors' names of OrderEvent.Fields; no others but mapping.Sources may be used.
+	FieldCatalogue []string
 }
 
 // Problem is a finding about a mapping file. Rules with problems are not used.

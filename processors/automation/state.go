@@ -49,11 +49,7 @@ type field struct {
 
 func (s State) clone() State {
 	s.Created = slices.Clone(s.Created)
-	s.Destinations = slices.Clone(s.Destinations)
-	for i := range s.Destinations {
-		d := &s.Destinations[i]
-		d.Fields, d.Tags, d.NoTags = slices.Clone(d.Fields), slices.Clone(d.Tags), slices.Clone(d.NoTags)
-	}
+	s.Destinations = slices.Clone(s.Destinations) // what a destination points to is copied when it is changed
 	return s
 }
 
