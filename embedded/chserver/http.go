@@ -316,8 +316,10 @@ func (s *Server) hello(out io.Writer, clientRevision string) error {
 		block.Info.Encode(&buffer)
 	}
 	err = block.EncodeRawBlock(&buffer, revision, proto.Input{
-		{Name: "displayName()", Data: &name}, {Name: "version()", Data: &version},
-		{Name: "revision()", Data: &zero}, {Name: "timezone()", Data: &zone},
+		{Name: "displayName()", Data: &name},
+		{Name: "version()", Data: &version},
+		{Name: "revision()", Data: &zero},
+		{Name: "timezone()", Data: &zone},
 	})
 	if err != nil {
 		return fmt.Errorf("encode the server's hello: %w", err)
