@@ -210,12 +210,12 @@ func TestInsertFailuresInsertNothing(t *testing.T) {
 func TestClassify(t *testing.T) {
 	c := conn(t)
 	for sql, want := range map[string]chdb.Analysis{
-		"SELECT 1":                             {Statements: 1, Class: chdb.ClassReadOnly},
-		"SELECT 1; SELECT 2":                   {Statements: 2, Class: chdb.ClassReadOnly},
-		"SET readonly = 0; SELECT 1":           {Statements: 2, Class: chdb.ClassControl},
-		"DROP TABLE x":                         {Statements: 1, Class: chdb.ClassMutating},
+		"SELECT 1":                               {Statements: 1, Class: chdb.ClassReadOnly},
+		"SELECT 1; SELECT 2":                     {Statements: 2, Class: chdb.ClassReadOnly},
+		"SET readonly = 0; SELECT 1":             {Statements: 2, Class: chdb.ClassControl},
+		"DROP TABLE x":                           {Statements: 1, Class: chdb.ClassMutating},
 		"SELECT 1 INTO OUTFILE '/nonexistent/x'": {Statements: 1, Class: chdb.ClassControl},
-		"SELECT FROM (":                        {Statements: 0, Class: chdb.ClassUnknown},
+		"SELECT FROM (":                          {Statements: 0, Class: chdb.ClassUnknown},
 	} {
 		got, err := c.Classify(sql)
 		if err != nil {
