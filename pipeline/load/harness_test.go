@@ -55,6 +55,7 @@ type memoryWriter struct {
 	ranges   []sinks.Range
 	fail     func(r sinks.Range, rows []sinks.Row) error // before the insert
 	lose     func(r sinks.Range) error                   // after it: the answer is lost
+	prepare  func() error
 	undecode int
 }
 
@@ -62,8 +63,13 @@ func newWriter() *memoryWriter {
 	return &memoryWriter{byToken: map[string][]string{}, stored: map[string]int{}}
 }
 
-func (w *memoryWriter) Prepare(context.Context) error { return nil }
-func (w *memoryWriter) Close() error                  { return nil }
+func (w *memoryWriter) Prepare(context.Context) error {
+	if w.prepare != nil {
+		return w.prepare()
+	}
+	return nil
+}
+func (w *memoryWriter) Close() error { return nil }
 
 func (w *memoryWriter) Insert(_ context.Context, r sinks.Range, rows []sinks.Row) error {
 	w.mu.Lock()

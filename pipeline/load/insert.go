@@ -126,8 +126,7 @@ func (l *Loader) letter(p *partition, row sinks.Row, why error) schemas.DeadLett
 // writer says.
 func (l *Loader) postpone(p *partition, err error) {
 	p.tries++
-	pause := min(retryMax, retryMin<<min(p.tries-1, 10))
-	pause = retryMin/2 + rand.N(pause)
+	pause := backoff(p.tries)
 	var asked interface{ RetryAfter() time.Duration }
 	if errors.As(err, &asked) {
 		pause = max(pause, asked.RetryAfter())
@@ -136,4 +135,9 @@ func (l *Loader) postpone(p *partition, err error) {
 	l.metrics.retries.WithLabelValues(p.topic).Inc()
 	l.show()
 	l.o.Log.Warn().Err(err).Str("topic", p.topic).Int32("partition", p.number).Int("tries", p.tries).Dur("pause", pause).Msg("cannot store yet; offsets are held")
+}
+
+// backoff grows with the tries, with full jitter, so that members do not come back all at once.
+func backoff(tries int) time.Duration {
+	return retryMin/2 + rand.N(min(retryMax, retryMin<<min(tries-1, 10)))
 }

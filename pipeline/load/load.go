@@ -71,6 +71,7 @@ const (
 	sessionTimeout        = 15 * time.Second
 	commitTimeout         = 10 * time.Second
 	metadataTimeout       = 10 * time.Second
+	prepareTimeout        = 60 * time.Second
 	// passMax bounds one pass of inserts, so that a rebalance does not wait for many partitions of a slow writer.
 	passMax = 10 * time.Second
 	// farewellMax bounds the last pass when the loader is told to end.
@@ -141,7 +142,8 @@ type key struct {
 	partition int32
 }
 
-// New makes a loader; it talks to nobody before Run.
+// New makes a loader. It joins its group in the background; Run does the work and leaves it, Close is for a loader that
+// is never run.
 func New(o Options) (*Loader, error) {
 	if err := o.setDefaults(); err != nil {
 		return nil, err
@@ -180,7 +182,8 @@ func (l *Loader) Run(ctx context.Context) error {
 	if l.ran.Swap(true) {
 		return errors.New("load: Run was called twice")
 	}
-	defer l.client.CloseAllowingRebalance()
+	defer l.Close()
+	l.prepare(ctx)
 	for ctx.Err() == nil {
 		l.hurry.Store(false)
 		l.poll(ctx)
@@ -193,6 +196,29 @@ func (l *Loader) Run(ctx context.Context) error {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewellMax)
 	defer cancel()
 	return l.pass(last, true)
+}
+
+// Close leaves the group and ends the client. Calling it again does nothing.
+func (l *Loader) Close() { l.client.CloseAllowingRebalance() }
+
+// prepare has the writer make its tables, again and again until it can: a database that is down at start delays the
+// reports and stops nothing else.
+func (l *Loader) prepare(ctx context.Context) {
+	for tries := 1; ctx.Err() == nil; tries++ {
+		try, cancel := context.WithTimeout(ctx, prepareTimeout)
+		err := l.o.Writer.Prepare(try)
+		cancel()
+		if err == nil {
+			return
+		}
+		pause := backoff(tries)
+		l.o.Log.Warn().Err(err).Int("tries", tries).Dur("pause", pause).Msg("cannot prepare the writer yet; nothing is read")
+		l.mu.Lock()
+		l.fetchErr = fmt.Errorf("prepare the writer: %w", err)
+		l.show()
+		l.mu.Unlock()
+		_ = kafka.Sleep(ctx, pause) // ends early only with ctx
+	}
 }
 
 // poll waits for records until the next partition is due, and adds them to the buffers.

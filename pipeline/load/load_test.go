@@ -359,9 +359,7 @@ func TestReplayGenerationIsKept(t *testing.T) {
 	b.caughtUp(l)
 	_ = stop()
 	// An operator's replay: back to the start, under the next generation.
-	if err := b.rewind(mark{0, metadata{Replay: 1}}); err != nil {
-		t.Fatal(err)
-	}
+	until(t, "rewound (a group can be while nobody is in it)", func() bool { return b.rewind(mark{0, metadata{Replay: 1}}) == nil })
 	for range 2 { // the second start goes on under the same generation
 		b.produce(topic, "more")
 		l = b.loader(nil)
@@ -408,4 +406,81 @@ func TestOptionsAreChecked(t *testing.T) {
 			t.Errorf("got %v, want it to say %q", err, c.want)
 		}
 	}
+}
+
+// sickWriter fails until it is healed, and notes which partitions were tried after that.
+type sickWriter struct {
+	*memoryWriter
+	healed atomic.Bool
+	tried  [16]atomic.Bool
+}
+
+func (w *sickWriter) Insert(ctx context.Context, r sinks.Range, rows []sinks.Row) error {
+	if !w.healed.Load() {
+		return errors.New("no route to host")
+	}
+	w.tried[r.Partition].Store(true)
+	return w.memoryWriter.Insert(ctx, r, rows)
+}
+
+// A member whose inserts fail holds planned rows of all partitions when half of them move to another member. It must
+// not insert them any more: the new owner repeats their plans, and goes on.
+func TestHeldRowsOfALostPartitionAreDropped(t *testing.T) {
+	b := newBench(t, 4, topic)
+	values := numbered("v", 400)
+	b.produce(topic, values...)
+	sick := &sickWriter{memoryWriter: b.writer}
+	first := b.loader(func(o *Options) { o.Writer = sick })
+	b.start(first)
+	until(t, "all partitions were tried in vain", func() bool {
+		s := first.Status()
+		return len(s.Partitions) == 4 && !slices.ContainsFunc(s.Partitions, func(p PartitionStatus) bool { return p.Tries == 0 || p.Rows == 0 })
+	})
+	second := b.loader(nil)
+	b.start(second)
+	until(t, "the second has stored what moved to it", func() bool {
+		s := second.Status()
+		return len(s.Partitions) > 0 && b.writer.count() > 0 && !slices.ContainsFunc(s.Partitions, func(p PartitionStatus) bool { return p.LagRecords > 0 || p.Next <= 0 })
+	})
+	for _, p := range second.Status().Partitions {
+		if slices.ContainsFunc(first.Status().Partitions, func(q PartitionStatus) bool { return q.Partition == p.Partition }) {
+			t.Errorf("the first member still holds partition %d, which is the second's", p.Partition)
+		}
+	}
+	sick.healed.Store(true)
+	b.caughtUp(second)
+	for _, p := range second.Status().Partitions {
+		if sick.tried[p.Partition].Load() {
+			t.Errorf("the first member inserted into partition %d, which is the second's", p.Partition)
+		}
+	}
+	more := numbered("w", 100)
+	b.produce(topic, more...)
+	b.caughtUp(second)
+	b.wantStored(slices.Concat(values, more))
+}
+
+func TestAWriterThatIsDownAtTheStart(t *testing.T) {
+	b := newBench(t, 1, topic)
+	var up atomic.Bool
+	b.writer.prepare = func() error {
+		if !up.Load() {
+			return errors.New("dial: connection refused")
+		}
+		return nil
+	}
+	b.produce(topic, "v")
+	l := b.loader(nil)
+	b.start(l)
+	until(t, "not ready for that reason", func() bool {
+		err := l.Ready()
+		return err != nil && strings.Contains(err.Error(), "connection refused")
+	})
+	if b.writer.count() != 0 {
+		t.Error("rows were inserted into a writer that is not prepared")
+	}
+	up.Store(true)
+	b.caughtUp(l)
+	b.wantStored([]string{"v"})
+	until(t, "ready", func() bool { return l.Ready() == nil })
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // Status is what the loader is doing.
@@ -66,14 +68,14 @@ func (p *partition) lag(now time.Time) time.Duration {
 	return max(0, now.Sub(p.rows[0].At))
 }
 
-// Ready returns nil when the loader has joined its group and neither fetching nor storing fails.
+// Ready returns nil when the loader has joined its group and neither preparing nor fetching nor storing fails.
 func (l *Loader) Ready() error {
 	v := l.view.Load()
-	if !v.status.Joined {
-		return errors.New("load: has not joined its consumer group yet")
-	}
 	if v.fetchErr != nil {
 		return v.fetchErr
+	}
+	if !v.status.Joined {
+		return errors.New("load: has not joined its consumer group yet")
 	}
 	for _, p := range v.status.Partitions {
 		if p.Err != nil {
@@ -102,6 +104,9 @@ func (l *Loader) CaughtUp(ctx context.Context) (bool, error) {
 	marks, err := l.admin.FetchOffsets(ctx, l.o.Group)
 	if err == nil {
 		err = marks.Error()
+	}
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		marks, err = nil, nil // nobody has joined yet
 	}
 	if err != nil {
 		return false, fmt.Errorf("fetch the offsets of group %s: %w", l.o.Group, err)
