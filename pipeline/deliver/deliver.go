@@ -42,7 +42,7 @@ const (
 	pollMax               = 500
 	sessionTimeout        = 15 * time.Second
 	transactionTimeout    = 10 * time.Second
-	endTimeout            = 30 * time.Second // to end a transaction, with its retries
+	endTimeout            = 15 * time.Second // to end a transaction, with its retries
 	drainTimeout          = 8 * time.Second  // for requests in flight when a partition goes or the process ends
 	busyPoll              = 100 * time.Millisecond
 	idlePoll              = time.Second

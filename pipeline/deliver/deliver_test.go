@@ -167,7 +167,9 @@ func TestNewestStateStandsForOlderOnes(t *testing.T) {
 	}
 	run := r.start(r.options("one", c))
 	v := []schemas.Command{r.contact("a@x.example", 1), r.contact("a@x.example", 2), r.contact("a@x.example", 3), r.contact("a@x.example", 4)}
-	r.produce(v...)
+	r.produce(v[0])
+	eventually(t, "the first under way", func() bool { return c.triesOf(v[0]) == 1 })
+	r.produce(v[1:]...)
 	eventually(t, "all four read", func() bool { s := run.Status(); return len(s.Destinations) == 1 && s.Destinations[0].Unfinished == 4 })
 	close(gate)
 	got := r.ended(v...)

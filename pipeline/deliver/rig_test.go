@@ -101,6 +101,7 @@ type running struct {
 	cancel context.CancelFunc
 	done   chan error
 	link   *link
+	killed bool
 }
 
 func (r *rig) start(o Options) *running {
@@ -125,13 +126,19 @@ func (r *running) stop() {
 	}
 	r.cancel()
 	r.cancel = nil
+	if r.killed {
+		return // it only waits for a broker that it cannot reach
+	}
 	if err := <-r.done; err != nil {
 		r.t.Errorf("Run: %v", err)
 	}
 }
 
 // kill takes the network away, so that nothing more is committed, as when a process dies. Its requests still end.
-func (r *running) kill() { r.link.cut() }
+func (r *running) kill() {
+	r.killed = true
+	r.link.cut()
+}
 
 // link is a dialer that can be cut.
 type link struct {

@@ -178,6 +178,9 @@ func (d *Deliverer) turn(ctx context.Context, s *kgo.GroupTransactSession) error
 	d.mu.Lock()
 	d.collect()
 	d.decodeAgain()
+	for _, w := range d.windows {
+		d.drain(w)
+	}
 	d.dispatch()
 	pending, broken := len(d.outbox) > 0, d.broken
 	d.measure()
@@ -211,12 +214,8 @@ func (d *Deliverer) poll(ctx context.Context, s *kgo.GroupTransactSession) error
 	fetches := s.PollRecords(pollCtx, pollMax)
 	d.mu.Lock()
 	d.stopPoll = nil
-	again := d.admit(fetches)
+	d.admit(fetches)
 	d.mu.Unlock()
-	if len(again) > 0 {
-		// No room: these are fetched again later. The partition is paused by throttle until then.
-		s.Client().SetOffsets(map[string]map[int32]kgo.EpochOffset{schemas.TopicCommands: again})
-	}
 	s.AllowRebalance()
 	if fetches.IsClientClosed() {
 		return kgo.ErrClientClosed
@@ -244,7 +243,7 @@ func (d *Deliverer) busy() bool {
 // throttle pauses the fetching of full windows, and resumes the others.
 func (d *Deliverer) throttle(cl *kgo.Client) {
 	for p, w := range d.windows {
-		full := !w.room(w.next, 0, d.opts.WindowMax)
+		full := len(w.spill) > 0 || !w.room(w.next, 0, d.opts.WindowMax)
 		if full == w.paused {
 			continue
 		}
@@ -258,30 +257,39 @@ func (d *Deliverer) throttle(cl *kgo.Client) {
 	}
 }
 
-// admit takes fetched records into their windows. It returns where to fetch again for lack of room.
-func (d *Deliverer) admit(fetches kgo.Fetches) map[int32]kgo.EpochOffset {
-	var again map[int32]kgo.EpochOffset
+// admit takes fetched records into their windows. What has no room is kept aside: at most one poll's worth, because the
+// partition is paused until it is used up.
+func (d *Deliverer) admit(fetches kgo.Fetches) {
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		w := d.windows[f.Partition]
 		if w == nil || f.Topic != schemas.TopicCommands {
 			return
 		}
 		for _, r := range f.Records {
-			if r.Offset >= w.next && !w.room(r.Offset, len(r.Value), d.opts.WindowMax) {
-				if again == nil {
-					again = map[int32]kgo.EpochOffset{}
-				}
-				again[f.Partition] = kgo.EpochOffset{Epoch: -1, Offset: r.Offset}
-				return
-			}
-			if e := w.admit(r.Offset); e != nil {
-				e.key, e.value, e.at = r.Key, r.Value, r.Timestamp
-				w.bytes += int64(len(r.Value))
-				d.decode(e)
+			// After an aborted transaction the client reads again what it read before.
+			if n := len(w.spill); n == 0 || r.Offset > w.spill[n-1].Offset {
+				w.spill = append(w.spill, r)
 			}
 		}
+		d.drain(w)
 	})
-	return again
+}
+
+// drain admits what was kept aside, as far as there is room.
+func (d *Deliverer) drain(w *window) {
+	for len(w.spill) > 0 {
+		r := w.spill[0]
+		if r.Offset >= w.next && !w.room(r.Offset, len(r.Value), d.opts.WindowMax) {
+			return
+		}
+		w.spill = w.spill[1:]
+		if e := w.admit(r.Offset); e != nil {
+			e.key, e.value, e.at = r.Key, r.Value, r.Timestamp
+			w.bytes += int64(len(r.Value))
+			d.decode(e)
+		}
+	}
+	w.spill = nil
 }
 
 // decode reads an entry's command. What is none goes to the dead letters; without the registry it is tried again.

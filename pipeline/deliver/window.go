@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -61,7 +63,8 @@ type window struct {
 	open      int   // entries that are not done
 	bytes     int64 // of their values
 	paused    bool
-	before    string // what the broker has, as planRow.stamp writes it
+	spill     []*kgo.Record // fetched, and without room so far
+	before    string        // what the broker has, as planRow.stamp writes it
 	dirty     bool
 
 	ctx     context.Context
