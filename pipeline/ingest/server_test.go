@@ -33,7 +33,7 @@ func serve(t *testing.T, o Options) string {
 func TestSlowSenders(t *testing.T) {
 	s := &shelf{}
 	o := options(s)
-	o.ReadTimeout, o.ConcurrentMax = 300*time.Millisecond, 1
+	o.ReadTimeout, o.ConcurrentMax = time.Second, 1
 	addr := serve(t, o)
 	begun := "POST " + path + " HTTP/1.1\r\nHost: x\r\nSig: good\r\n"
 	var slow []net.Conn
