@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"time"
 )
 
 // Sent is one event as the provider sent it.
@@ -241,7 +242,7 @@ func differences(want DesiredContact, got CRMContact) (diffs []string) {
 		}
 	}
 	for field, value := range want.Fields {
-		if got.Fields[field] != value {
+		if held := got.Fields[field]; held != value && !sameDay(value, held) {
 			diffs = append(diffs, fmt.Sprintf("field %s is %q, want %q", field, got.Fields[field], value))
 		}
 	}
@@ -259,6 +260,12 @@ func differences(want DesiredContact, got CRMContact) (diffs []string) {
 	}
 	sort.Strings(diffs)
 	return diffs
+}
+
+// sameDay reports whether held is the date value in the form of a field that holds a time.
+func sameDay(value, held string) bool {
+	_, err := time.Parse(time.DateOnly, value)
+	return err == nil && strings.HasPrefix(held, value+"T00:00:00")
 }
 
 // tracked: each effect happened once; an uncertain one may have happened.

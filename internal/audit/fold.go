@@ -19,7 +19,8 @@ func hash(b []byte) string {
 // root is what the sent bodies say of one order or subscription.
 type root struct {
 	subscription bool
-	claims       []claim // everything but refunds
+	claims       []claim // everything but refunds and disputes
+	disputes     map[string]claim
 	refunds      map[string]refund
 	captured     map[string]decimal.Decimal
 }
@@ -55,7 +56,13 @@ func (c claim) after(d claim) bool {
 // status is the newest statement, seen together with the sums of the refunds.
 func (r *root) status() string {
 	var base, back claim
-	for _, c := range r.claims {
+	claims := r.claims
+	for _, d := range r.disputes {
+		if d.status != "" {
+			claims = append(claims[:len(claims):len(claims)], d)
+		}
+	}
+	for _, c := range claims {
 		if base.status == "" || c.after(base) {
 			base = c
 		}
@@ -247,7 +254,7 @@ func collect(roots map[string]*root, account, typ string, b body, owner map[stri
 	full := "sandbox/" + account + "/" + key
 	r := roots[full]
 	if r == nil {
-		r = &root{refunds: map[string]refund{}, captured: map[string]decimal.Decimal{}}
+		r = &root{disputes: map[string]claim{}, refunds: map[string]refund{}, captured: map[string]decimal.Decimal{}}
 		roots[full] = r
 	}
 	r.subscription = r.subscription || sub || strings.HasPrefix(key, "I-")
@@ -298,17 +305,11 @@ func (r *root) take(kind, typ, id, status string, b body) {
 		if status == "RESOLVED" {
 			c.status = disputeEnd(b.text("resource", "dispute_outcome", "outcome_code"))
 		}
-		// The newest word of one dispute replaces its older ones; a won one leaves the order as it was.
-		kept := r.claims[:0]
-		for _, old := range r.claims {
-			if old.id != "dispute "+id {
-				kept = append(kept, old)
-			} else if old.at.After(c.at) {
-				return
-			}
+		// The newest word of one dispute stands for all of them; a won one leaves the order as it was.
+		if old, ok := r.disputes[id]; !ok || c.after(old) {
+			r.disputes[id] = c
 		}
-		r.claims = kept
-		c.id = "dispute " + id
+		return
 	}
 	if c.status != "" {
 		r.claims = append(r.claims, c)

@@ -80,7 +80,7 @@ func (d *demo) play(running context.Context) error {
 	first := make(chan float64, 1)
 	go func() { first <- d.firstContact(ctx) }()
 	events := story.New(story.Options{Seed: d.o.Seed, Orders: d.o.orders, Accounts: []string{"paypal-eu", "paypal-us"},
-		Start: began.Add(-24 * time.Hour)}).Events()
+		Start: began.AddDate(-1, -2, 0)}).Events()
 	d.show.line("Everything runs. PayPal sends %d events of %d orders and subscriptions, some twice, some late, some out of order ...", len(events), d.o.orders)
 	if err := d.send(ctx, events); err != nil {
 		return err
@@ -111,14 +111,13 @@ func (d *demo) play(running context.Context) error {
 			return err
 		}
 	}
+	if !d.o.exit {
+		d.show.text("\nIt stays up to be looked at; Ctrl-C stops it.")
+		<-running.Done()
+	}
 	if report.Lost+report.Doubled > 0 {
 		return &codedError{ExitDisagree, fmt.Errorf("%d lost, %d doubled: %s", report.Lost, report.Doubled, strings.Join(report.Findings[:min(3, len(report.Findings))], "; "))}
 	}
-	if d.o.exit {
-		return nil
-	}
-	d.show.text("\nIt stays up to be looked at; Ctrl-C stops it.")
-	<-running.Done()
 	return nil
 }
 
