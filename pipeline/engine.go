@@ -90,10 +90,10 @@ func (e *Engine) Status() []PartitionStatus {
 			s := p.shown
 			s.Lane, s.State = l.number, "recovering"
 			s.RestorePosition, s.RestoreTarget = p.position.Load(), p.target.Load()
-			switch p.state {
-			case stateRunning:
+			switch {
+			case p.state == stateRunning:
 				s.State = "running"
-			case stateStalled:
+			case p.stalled != nil: // also while it tries again
 				s.State, s.Reason, s.Detail, s.Remedy = "stalled", p.stalled.reason, p.stalled.err.Error(), p.stalled.remedy
 			}
 			out = append(out, s)

@@ -345,7 +345,11 @@ func (l *lane) stop(p *partition, err error) {
 	lostStore := errors.Is(err, store.ErrFenced) || errors.Is(err, store.ErrRolledBack) || errors.Is(err, store.ErrCorrupt)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p.failures++
+	now := l.e.o.Now()
+	if now.Sub(p.failedAt) > forgiveAfter {
+		p.failures = 0
+	}
+	p.failures, p.failedAt = p.failures+1, now
 	if lostStore && p.failures <= 3 {
 		l.e.m.recoveries.WithLabelValues("store").Inc()
 		l.log.Warn().Err(err).Int32("partition", p.number).Msg("the store stands elsewhere; recovering")
@@ -354,7 +358,7 @@ func (l *lane) stop(p *partition, err error) {
 		return
 	}
 	wait := min(retryFirst<<min(p.failures, 10), retryMax)
-	p.state, p.stalled, p.retryAt = stateStalled, s, l.e.o.Now().Add(wait)
+	p.state, p.stalled, p.retryAt = stateStalled, s, now.Add(wait)
 	e := l.log.Warn()
 	if s.final {
 		e = l.log.Error()

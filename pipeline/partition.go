@@ -76,6 +76,7 @@ type partition struct {
 	letters             []minuteCount
 	rebuild             bool // the next recovery starts from nothing
 	failures            int
+	failedAt            time.Time
 
 	// mu
 	state   partitionState

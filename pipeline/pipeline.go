@@ -76,6 +76,7 @@ const (
 	recoverPatience  = 3 * time.Minute
 	retryFirst       = 200 * time.Millisecond
 	retryMax         = 10 * time.Second
+	forgiveAfter     = time.Minute // without a failure, the next one is the first again
 	pollWaitMax      = 500 * time.Millisecond
 	holdAfterRecover = 500 * time.Millisecond
 

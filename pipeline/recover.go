@@ -65,7 +65,7 @@ func (l *lane) finishRecoveries(now time.Time) {
 			p.queues[topic] = &queue{expect: next, end: r.ends[topic], skipping: r.ahead[topic]}
 			offsets[topic] = map[int32]kgo.EpochOffset{p.number: {Epoch: -1, Offset: next}}
 		}
-		p.cache, p.rebuild, p.failures = newCache(l.e.o.CacheImagesMax), false, 0
+		p.cache, p.rebuild = newCache(l.e.o.CacheImagesMax), false
 		p.lastInput, p.lastTick = now, now
 		if len(p.queues) > 1 {
 			p.holdUntil = now.Add(holdAfterRecover)

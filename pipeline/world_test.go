@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -111,13 +112,15 @@ func (tally) Apply(s tallyState, in processors.Input) (tallyState, []processors.
 // world is a Kafka, a store and the engines on them, all in virtual time: use it inside synctest.Test.
 type world struct {
 	t       *testing.T
-	net     kfake.VirtualNetwork
+	net     *kfake.VirtualNetwork
+	at      time.Time // when set, what the next events are stamped
 	kafka   *kfake.Cluster
 	store   *memstore.Store
 	codec   *codec.Codec
 	side    *kgo.Client
 	inputs  []string
 	options func(*EngineOptions)
+	lose    func() bool
 	n       int
 }
 
@@ -130,6 +133,7 @@ func newWorld(t *testing.T, partitions int32) *world {
 
 func (w *world) startKafka(partitions int32) {
 	w.t.Helper()
+	w.net = new(kfake.VirtualNetwork)
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(w.net.Listen))
 	if err != nil {
 		w.t.Fatal(err)
@@ -156,9 +160,25 @@ func (w *world) startKafka(partitions int32) {
 // wire is the network of one process: cutting it is what the others see of a kill.
 type wire struct {
 	dial  func(context.Context, string, string) (net.Conn, error)
+	lose  func() bool // whether to lose the answer to an EndTxn
 	mu    sync.Mutex
 	conns []net.Conn
 	cut   bool
+}
+
+// lossy closes a connection after an EndTxn went out on it, before the answer.
+type lossy struct {
+	net.Conn
+	lose func() bool
+}
+
+func (c lossy) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	const key = 26 // EndTxn; the frame is length (4), key (2)
+	if err == nil && len(b) > 6 && binary.BigEndian.Uint16(b[4:]) == key && c.lose() {
+		c.Close()
+	}
+	return n, err
 }
 
 func (n *wire) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -170,6 +190,9 @@ func (n *wire) DialContext(ctx context.Context, network, addr string) (net.Conn,
 	c, err := n.dial(ctx, network, addr)
 	if err == nil {
 		n.conns = append(n.conns, c)
+		if n.lose != nil {
+			c = lossy{c, n.lose}
+		}
 	}
 	return c, err
 }
@@ -216,7 +239,7 @@ type process struct {
 
 func (w *world) start(instance string) *process {
 	w.t.Helper()
-	wr := &wire{dial: w.net.DialContext}
+	wr := &wire{dial: w.net.DialContext, lose: w.lose}
 	o := EngineOptions{
 		Kafka: kafka.Options{Brokers: w.kafka.ListenAddrs(), Extra: []kgo.Opt{kgo.Dialer(wr.DialContext)}},
 		Store: mortal{w.store, wr}, Codec: w.codec, Instance: instance, RulesHash: "r1", Log: zerolog.Nop(),
@@ -285,6 +308,9 @@ func (w *world) send(topic string, lines ...string) {
 func (w *world) append(topic, key string, value []byte) {
 	w.t.Helper()
 	r := &kgo.Record{Topic: topic, Key: []byte(key), Value: value}
+	if !w.at.IsZero() { // the broker's clock is far ahead: the stamp and its slack decide
+		r.Headers = []kgo.RecordHeader{{Key: HeaderStamp, Value: strconv.AppendInt(nil, w.at.Add(-stampSlack).UnixMilli(), 10)}}
+	}
 	if err := w.side.ProduceSync(context.Background(), r).FirstErr(); err != nil {
 		w.t.Fatal(err)
 	}

@@ -1,0 +1,5 @@
+//go:build synctests
+
+package pipeline
+
+const clientInBubble = true
