@@ -71,10 +71,13 @@ var catalogue = []connectors.Field{
 	{Name: "event.id", Label: "Event id", Type: typeText, Sample: "WH-4GV89724R21962040-1C819962UB8804029"},
 	{Name: "event.type", Label: "Event type", Type: typeText, Sample: "CHECKOUT.ORDER.APPROVED"},
 	{Name: "event.time", Label: "Time of the change", Type: typeDate, Sample: "2024-07-18T14:20:42Z"},
+	{Name: "event.status", Label: "PayPal's own status", Type: typeText, Sample: "COMPLETED"},
 	{Name: "order.id", Label: "Order or subscription id", Type: typeText, Sample: "8UB08260L82228933"},
 	{Name: "order.amount", Label: "Amount", Type: typeMoney, Sample: "23.00"},
 	{Name: "order.currency", Label: "Currency", Type: typeText, Sample: "USD"},
 	{Name: "order.status", Label: "Payment status", Type: typeText, Sample: "APPROVED"},
+	{Name: "order.paid", Label: "Paid so far", Type: typeMoney, Sample: "23.00"},
+	{Name: "order.refunded", Label: "Refunded so far", Type: typeMoney, Sample: "0"},
 	{Name: "payer.email", Label: "E-mail", Type: typeText, Sample: "customer@example.com"},
 	{Name: "payer.given_name", Label: "First name", Type: typeText, Sample: "John"},
 	{Name: "payer.surname", Label: "Last name", Type: typeText, Sample: "Doe"},
@@ -154,4 +157,4 @@ var catalogue = []connectors.Field{
 }
 
 // recordFields is how many names of the catalogue are members of the record.
-const recordFields = 21
+const recordFields = 24
