@@ -1,0 +1,164 @@
+package activecampaign_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tillstream/tillstream/outbound"
+	"github.com/tillstream/tillstream/schemas"
+	twin "github.com/tillstream/tillstream/simulators/activecampaign"
+	"github.com/tillstream/tillstream/sinks"
+	"github.com/tillstream/tillstream/sinks/activecampaign"
+	"github.com/tillstream/tillstream/sinks/sinkstest"
+)
+
+const (
+	apiKey   = "k3y-of-the-api-0123456789"
+	eventKey = "k3y-of-the-events-987654"
+)
+
+func config(base string) any {
+	c := activecampaign.Sink.Config().(*activecampaign.Config)
+	c.URL, c.Key = base, schemas.NewSecret(apiKey)
+	c.EventTracking = activecampaign.EventTracking{AccountID: "1000", Key: schemas.NewSecret(eventKey), URL: base + "/event"}
+	return c
+}
+
+func ada() schemas.Command {
+	return schemas.Command{
+		CommandID: "0123456789abcdef", Kind: schemas.CommandContact, Destination: "crm", ContactKey: "live/ada@shop.example", Version: 1,
+		Contact: schemas.Contact{
+			Email: "ada@shop.example", FirstName: "Ada", LastName: "L", Phone: "+4917012345678",
+			Fields: map[string]string{"ORDER_ID": "5O1", "order amount": "10.00", "%ORDER_DATE%": "2026-01-31T10:00:00Z", "NEXT_BILLING": "2026-02-28T10:00:00Z", "Interests": "tea,Books"},
+			Tags:   []string{"paid", "paypal-integration"}, NoTags: []string{"unpaid"},
+		},
+	}
+}
+
+func paid() *schemas.Command {
+	c := ada()
+	c.CommandID, c.Kind = "abcdef012345ff", schemas.CommandEffect
+	c.Effect = &schemas.Effect{Type: schemas.EffectTrackEvent, Name: "order paid", Data: "order=5O1"}
+	return &c
+}
+
+func TestConformance(t *testing.T) {
+	sinkstest.Run(t, sinkstest.Options{
+		Sink: activecampaign.Sink, Config: config, Contact: ada(), Effect: paid(), Secrets: []string{apiKey, eventKey},
+		Backend: func() http.Handler { return twin.New(twin.Options{Key: apiKey, EventKey: eventKey}).Handler() },
+		Writes:  func(r *http.Request) bool { return r.URL.Path == "/api/3/contact/sync" || r.URL.Path == "/event" },
+	})
+}
+
+func open(t *testing.T, o twin.Options) (*twin.Server, sinks.Writer) {
+	t.Helper()
+	o.Key, o.EventKey = apiKey, eventKey
+	s := twin.New(o)
+	srv := httptest.NewServer(s.Handler())
+	t.Cleanup(srv.Close)
+	client, err := outbound.NewClient(outbound.Options{AllowPrivate: true, Timeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := activecampaign.Sink.Open(t.Context(), config(srv.URL), sinks.Env{Destination: "crm", Now: time.Now, HTTP: client})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, w
+}
+
+func write(t *testing.T, w sinks.Writer, cmd schemas.Command) sinks.Outcome {
+	t.Helper()
+	o := w.Write(t.Context(), []schemas.Command{cmd})[0]
+	if o.Kind != sinks.Delivered {
+		t.Fatalf("got %d: %v", o.Kind, o.Err)
+	}
+	return o
+}
+
+func TestContactArrivesWhole(t *testing.T) {
+	s, w := open(t, twin.Options{})
+	first := write(t, w, ada())
+	got := s.Contacts()[0]
+	want := map[string]string{
+		"ORDER_ID": "5O1", "ORDER_AMOUNT": "10.00", "ORDER_DATE": "2026-01-31T10:00:00+00:00", "NEXT_BILLING": "2026-02-28", "INTERESTS": "||Tea||Books||",
+	}
+	if d := cmp.Diff(got.Fields, want); d != "" {
+		t.Errorf("fields, got - want:\n%s", d)
+	}
+	if d := cmp.Diff(got.Tags, []string{"paid", "paypal-integration"}); d != "" {
+		t.Errorf("tags, got - want:\n%s", d)
+	}
+	if len(got.Lists) != 0 {
+		t.Errorf("got lists %v, want none touched", got.Lists)
+	}
+	// The second time only the contact itself is written: fields, tags and links are known.
+	second := write(t, w, ada())
+	if len(second.Exchanges) != 1 || len(first.Exchanges) <= len(second.Exchanges) {
+		t.Errorf("got %d and then %d requests, want 1 the second time", len(first.Exchanges), len(second.Exchanges))
+	}
+	turned := ada()
+	turned.Contact.Tags, turned.Contact.NoTags = []string{"PAYPAL-integration"}, []string{"paid"}
+	write(t, w, turned)
+	if d := cmp.Diff(s.Contacts()[0].Tags, []string{"paypal-integration"}); d != "" {
+		t.Errorf("tags after removal, got - want:\n%s", d)
+	}
+}
+
+func TestEventCarriesItsMark(t *testing.T) {
+	s, w := open(t, twin.Options{})
+	write(t, w, ada())
+	long := paid()
+	long.Effect.Data = strings.Repeat("x", 400)
+	write(t, w, *long)
+	got := s.Tracked()
+	if len(got) != 1 || got[0].Event != "order paid" || !strings.HasPrefix(got[0].Data, "id=abcdef012345 xxx") || len(got[0].Data) != 250 {
+		t.Errorf("got %+v", got)
+	}
+	if o := w.Reconcile(t.Context(), *long); o.Kind != sinks.Delivered {
+		t.Errorf("reconcile: got %d: %v", o.Kind, o.Err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	_, w := open(t, twin.Options{Faults: twin.Faults{Reject: []string{"no@shop.example"}}})
+	for name, change := range map[string]func(*schemas.Command){
+		"no address":           func(c *schemas.Command) { c.Contact.Email = "" },
+		"address refused":      func(c *schemas.Command) { c.Contact.Email = "no@shop.example" },
+		"no number":            func(c *schemas.Command) { c.Contact.Fields = map[string]string{"ORDER_AMOUNT": "ten"} },
+		"no date":              func(c *schemas.Command) { c.Contact.Fields = map[string]string{"NEXT_BILLING": "soon"} },
+		"no such option":       func(c *schemas.Command) { c.Contact.Fields = map[string]string{"INTERESTS": "Cars"} },
+		"event name too long":  func(c *schemas.Command) { *c = *paid(); c.Effect.Name = strings.Repeat("n", 33) },
+		"effect of other type": func(c *schemas.Command) { *c = *paid(); c.Effect.Type = "ADD_NOTE" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := ada()
+			change(&c)
+			if o := w.Write(t.Context(), []schemas.Command{c})[0]; o.Kind != sinks.Rejected || o.Remedy == "" || o.Account {
+				t.Errorf("got %d, account %v, remedy %q: %v", o.Kind, o.Account, o.Remedy, o.Err)
+			}
+		})
+	}
+}
+
+func TestCheckFindsWhatIsWrong(t *testing.T) {
+	s, w := open(t, twin.Options{})
+	if got := w.Check(t.Context()); slices.ContainsFunc(got, func(f sinks.Finding) bool { return f.Bad }) {
+		t.Errorf("got %+v, want all good", got)
+	}
+	if got := w.Check(t.Context())[1].Message; !strings.Contains(got, "137 custom fields") {
+		t.Errorf("got %q, want all 137 fields", got)
+	}
+	req := httptest.NewRequest(http.MethodPut, "/api/3/eventTracking", strings.NewReader(`{"eventTracking":{"enabled":false}}`))
+	req.Header.Set("Api-Token", apiKey)
+	s.Handler().ServeHTTP(httptest.NewRecorder(), req)
+	if got := w.Check(t.Context()); !got[len(got)-1].Bad {
+		t.Errorf("event tracking is off: got %+v", got)
+	}
+}
