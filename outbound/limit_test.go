@@ -101,9 +101,15 @@ func TestRetryAfter(t *testing.T) {
 		want   time.Duration
 		ok     bool
 	}{
-		{"", 0, false}, {"soon", 0, false}, {"-1", 0, false}, {"1.5", 0, false},
-		{"0", 0, true}, {"30", 30 * time.Second, true}, {" 7 ", 7 * time.Second, true},
-		{"315360000", HoldMax, true}, {"99999999999999999999999", HoldMax, true},
+		{"", 0, false},
+		{"soon", 0, false},
+		{"-1", 0, false},
+		{"1.5", 0, false},
+		{"0", 0, true},
+		{"30", 30 * time.Second, true},
+		{" 7 ", 7 * time.Second, true},
+		{"315360000", HoldMax, true},
+		{"99999999999999999999999", HoldMax, true},
 		{"Sun, 01 Mar 2026 12:00:45 GMT", 45 * time.Second, true},
 		{"Sun, 01 Mar 2026 11:00:00 GMT", 0, true},
 		{"Sun, 01 Mar 2036 12:00:00 GMT", HoldMax, true},

@@ -123,9 +123,11 @@ func TestRecorderKeepsExchangesWithoutSecrets(t *testing.T) {
 	if len(got) != 2 {
 		t.Fatalf("got %d exchanges, want 2", len(got))
 	}
-	want := schemas.Exchange{Method: "POST", URL: server.URL + "/contact?email=j***@example.com&key=***",
+	want := schemas.Exchange{
+		Method: "POST", URL: server.URL + "/contact?email=j***@example.com&key=***",
 		Request: `{"email":"j***@example.com","phone":"***67"}`, Status: 422,
-		Response: `{"error":"j***@example.com is taken","access_token":"***"}`, At: at}
+		Response: `{"error":"j***@example.com is taken","access_token":"***"}`, At: at,
+	}
 	if diff := cmp.Diff(want, got[0]); diff != "" {
 		t.Errorf("exchange (-want +got):\n%s", diff)
 	}

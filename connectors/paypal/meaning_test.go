@@ -171,17 +171,27 @@ func TestPayer(t *testing.T) {
 		want       *schemas.Payer
 	}{
 		{"nobody but the payee", order(`"purchase_units":[{"payee":{"email_address":"shop@example.com","merchant_id":"M"}}],"payment_source":{"paypal":{}}`), nil},
-		{"shipping's phone first", order(`"payer":{"email_address":"a@example.com","phone":{"phone_number":{"national_number":"111"}}},"payment_source":{"paypal":{"phone_number":{"national_number":"222"}}},"purchase_units":[{"shipping":{"phone_number":{"country_code":"49","national_number":"333"}}}]`),
-			&schemas.Payer{Email: "a@example.com", Phone: "+49333"}},
-		{"payer's phone next", order(`"payer":{"phone":{"phone_number":{"national_number":"111"}}},"payment_source":{"paypal":{"email_address":"b@example.com","phone_number":{"national_number":"222"}}}`),
-			&schemas.Payer{Email: "b@example.com", Phone: "111"}},
-		{"card with one name", order(`"payment_source":{"card":{"name":"Jo Doe","billing_address":{"postal_code":"1","country_code":"FR"}}}`),
-			&schemas.Payer{FullName: "Jo Doe", Address: schemas.Address{PostalCode: "1", Country: "FR"}}},
-		{"postal address over a country", order(`"payer":{"name":{"given_name":"Jo"},"payer_id":"P","address":{"country_code":"US"}},"payment_source":{"card":{"billing_address":{"address_line_1":"x","admin_area_2":"y","country_code":"DE"}}}`),
-			&schemas.Payer{GivenName: "Jo", FullName: "Jo", PayerID: "P", Address: schemas.Address{Line1: "x", City: "y", Country: "DE"}}},
+		{
+			"shipping's phone first", order(`"payer":{"email_address":"a@example.com","phone":{"phone_number":{"national_number":"111"}}},"payment_source":{"paypal":{"phone_number":{"national_number":"222"}}},"purchase_units":[{"shipping":{"phone_number":{"country_code":"49","national_number":"333"}}}]`),
+			&schemas.Payer{Email: "a@example.com", Phone: "+49333"},
+		},
+		{
+			"payer's phone next", order(`"payer":{"phone":{"phone_number":{"national_number":"111"}}},"payment_source":{"paypal":{"email_address":"b@example.com","phone_number":{"national_number":"222"}}}`),
+			&schemas.Payer{Email: "b@example.com", Phone: "111"},
+		},
+		{
+			"card with one name", order(`"payment_source":{"card":{"name":"Jo Doe","billing_address":{"postal_code":"1","country_code":"FR"}}}`),
+			&schemas.Payer{FullName: "Jo Doe", Address: schemas.Address{PostalCode: "1", Country: "FR"}},
+		},
+		{
+			"postal address over a country", order(`"payer":{"name":{"given_name":"Jo"},"payer_id":"P","address":{"country_code":"US"}},"payment_source":{"card":{"billing_address":{"address_line_1":"x","admin_area_2":"y","country_code":"DE"}}}`),
+			&schemas.Payer{GivenName: "Jo", FullName: "Jo", PayerID: "P", Address: schemas.Address{Line1: "x", City: "y", Country: "DE"}},
+		},
 		{"a text too long for an address", order(`"payer":{"payer_id":"P","email_address":"` + strings.Repeat("a", 400) + `@example.com"}`), &schemas.Payer{PayerID: "P"}},
-		{"subscriber", event("BILLING.SUBSCRIPTION.ACTIVATED", "subscription", `{"id":"I","subscriber":{"email_address":"s@example.com","phone":{"phone_number":{"national_number":"5"}},"shipping_address":{"name":{"full_name":"Sam Doe"}}}}`),
-			&schemas.Payer{Email: "s@example.com", Phone: "5", FullName: "Sam Doe"}},
+		{
+			"subscriber", event("BILLING.SUBSCRIPTION.ACTIVATED", "subscription", `{"id":"I","subscriber":{"email_address":"s@example.com","phone":{"phone_number":{"national_number":"5"}},"shipping_address":{"name":{"full_name":"Sam Doe"}}}}`),
+			&schemas.Payer{Email: "s@example.com", Phone: "5", FullName: "Sam Doe"},
+		},
 		{"sale", event("PAYMENT.SALE.COMPLETED", "sale", `{"id":"S","payee":{"email":"shop@example.com"}}`), nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -135,8 +135,10 @@ func Run(ctx context.Context, o Options) error {
 // start waits for what everything needs, then adds the roles to the group.
 func (p *process) start(ctx context.Context, rules rulesSet, hooks net.Listener, management string) error {
 	s := p.Config.Settings
-	p.registry = registry.New(registry.Options{URL: s.Registry.URL, User: s.Registry.User, Password: s.Registry.Password,
-		CacheFile: s.Registry.CacheFile, HTTP: &http.Client{Timeout: 10 * time.Second}})
+	p.registry = registry.New(registry.Options{
+		URL: s.Registry.URL, User: s.Registry.User, Password: s.Registry.Password,
+		CacheFile: s.Registry.CacheFile, HTTP: &http.Client{Timeout: 10 * time.Second},
+	})
 	if err := p.await(ctx, "the schema registry at "+s.Registry.URL, p.setWaiting, func(ctx context.Context) error { return p.registry.Register(ctx) }); err != nil {
 		return err
 	}

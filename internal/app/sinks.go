@@ -73,8 +73,10 @@ func (p *process) startDeliverer(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.File, err)
 		}
-		w, err := d.Sink.Open(ctx, d.Settings, sinks.Env{Destination: d.Name, Now: p.Now, HTTP: client,
-			Log: p.Log.With().Str("destination", d.Name).Logger()})
+		w, err := d.Sink.Open(ctx, d.Settings, sinks.Env{
+			Destination: d.Name, Now: p.Now, HTTP: client,
+			Log: p.Log.With().Str("destination", d.Name).Logger(),
+		})
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.File, err)
 		}

@@ -294,8 +294,10 @@ func (r *root) take(kind, typ, id, status string, b body) {
 		if payment == "" {
 			payment = b.text("resource", "sale_id")
 		}
-		r.refunds[id] = refund{claim: c, amount: amount, payment: payment,
-			total: decimalOr(b.text("resource", "seller_payable_breakdown", "total_refunded_amount", "value") + b.text("resource", "total_refunded_amount", "total"))}
+		r.refunds[id] = refund{
+			claim: c, amount: amount, payment: payment,
+			total: decimalOr(b.text("resource", "seller_payable_breakdown", "total_refunded_amount", "value") + b.text("resource", "total_refunded_amount", "total")),
+		}
 		return
 	case "dispute":
 		if r.subscription {

@@ -24,7 +24,6 @@ type demoOptions struct {
 	orders     int
 	rate       float64
 	exit, json bool
-	keep       bool
 	timeout    time.Duration
 }
 
@@ -102,8 +101,10 @@ func (p Process) demo(c *cobra.Command, o demoOptions) error {
 	group, ctx := errgroup.WithContext(ctx)
 	started := make(chan app.Addresses, 1)
 	group.Go(func() error {
-		return app.Run(ctx, app.Options{Config: cfg, Roles: app.AllRoles, Version: version, Now: p.Now, Log: p.logger(cfg.Settings.Telemetry),
-			ClickHouse: cluster.ClickHouse(), Started: func(a app.Addresses) { started <- a }})
+		return app.Run(ctx, app.Options{
+			Config: cfg, Roles: app.AllRoles, Version: version, Now: p.Now, Log: p.logger(cfg.Settings.Telemetry),
+			ClickHouse: cluster.ClickHouse(), Started: func(a app.Addresses) { started <- a },
+		})
 	})
 	var outcome error
 	group.Go(func() error {

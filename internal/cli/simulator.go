@@ -25,8 +25,10 @@ func (p Process) paypalSimulator() *cobra.Command {
 	c := &cobra.Command{
 		Use: "paypal", Short: "PayPal: OAuth, webhooks signed under a test CA, events API, orders, subscriptions", Args: usage(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := paypal.New(paypal.Options{Accounts: local.Accounts(secret), Seed: seed, Now: p.Now, Faults: faults, LocalWebhooks: true,
-				Log: p.logger(config.Telemetry{LogLevel: "info", LogFormat: "text"})})
+			s, err := paypal.New(paypal.Options{
+				Accounts: local.Accounts(secret), Seed: seed, Now: p.Now, Faults: faults, LocalWebhooks: true,
+				Log: p.logger(config.Telemetry{LogLevel: "info", LogFormat: "text"}),
+			})
 			if err != nil {
 				return err
 			}

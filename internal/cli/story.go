@@ -79,8 +79,10 @@ func (d *demo) play(running context.Context) error {
 	began := d.process.Now()
 	first := make(chan float64, 1)
 	go func() { first <- d.firstContact(ctx) }()
-	events := story.New(story.Options{Seed: d.o.Seed, Orders: d.o.orders, Accounts: []string{"paypal-eu", "paypal-us"},
-		Start: began.AddDate(-1, -2, 0)}).Events()
+	events := story.New(story.Options{
+		Seed: d.o.Seed, Orders: d.o.orders, Accounts: []string{"paypal-eu", "paypal-us"},
+		Start: began.AddDate(-1, -2, 0),
+	}).Events()
 	d.show.line("Everything runs. PayPal sends %d events of %d orders and subscriptions, some twice, some late, some out of order ...", len(events), d.o.orders)
 	if err := d.send(ctx, events); err != nil {
 		return err

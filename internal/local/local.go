@@ -87,8 +87,10 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	c := &Cluster{Dir: dir, group: group, cancel: cancel}
-	c.Services, err = embedded.Start(ctx, embedded.Options{Dir: dir, KafkaPort: o.KafkaPort, RegistryPort: o.RegistryPort,
-		RedisPort: o.RedisPort, ClickHousePort: o.ClickHousePort, Without: without, Log: o.Log})
+	c.Services, err = embedded.Start(ctx, embedded.Options{
+		Dir: dir, KafkaPort: o.KafkaPort, RegistryPort: o.RegistryPort,
+		RedisPort: o.RedisPort, ClickHousePort: o.ClickHousePort, Without: without, Log: o.Log,
+	})
 	if err != nil {
 		cancel()
 		return nil, err
@@ -144,8 +146,10 @@ func (c *Cluster) startSimulators(ctx context.Context, o Options) error {
 		return fmt.Errorf("make a secret: %w", err)
 	}
 	c.env["PAYPAL_SECRET"] = hex.EncodeToString(secret)
-	pp, err := paypal.New(paypal.Options{Accounts: Accounts(c.env["PAYPAL_SECRET"]), Seed: o.Seed, Now: o.Now, Faults: o.PayPalFaults,
-		LocalWebhooks: true, Log: o.Log.With().Str("simulator", "paypal").Logger()})
+	pp, err := paypal.New(paypal.Options{
+		Accounts: Accounts(c.env["PAYPAL_SECRET"]), Seed: o.Seed, Now: o.Now, Faults: o.PayPalFaults,
+		LocalWebhooks: true, Log: o.Log.With().Str("simulator", "paypal").Logger(),
+	})
 	if err != nil {
 		return err
 	}
@@ -158,8 +162,10 @@ func (c *Cluster) startSimulators(ctx context.Context, o Options) error {
 		return pp.ListenAndServe(ctx, fmt.Sprintf("127.0.0.1:%d", o.PayPalPort), func(url string) { c.PayPalURL = url; urls <- struct{}{} })
 	})
 	c.group.Go(func() error {
-		return activecampaign.Run(ctx, activecampaign.Options{Account: "1000001", Key: c.env["CRM_KEY"], RatePerSecond: o.CRMRate, Seed: uint64(o.Seed), Now: o.Now,
-			Log: o.Log.With().Str("simulator", "activecampaign").Logger()}, fmt.Sprintf("127.0.0.1:%d", o.CRMPort), func(url string) { c.CRMURL = url; urls <- struct{}{} })
+		return activecampaign.Run(ctx, activecampaign.Options{
+			Account: "1000001", Key: c.env["CRM_KEY"], RatePerSecond: o.CRMRate, Seed: uint64(o.Seed), Now: o.Now,
+			Log: o.Log.With().Str("simulator", "activecampaign").Logger(),
+		}, fmt.Sprintf("127.0.0.1:%d", o.CRMPort), func(url string) { c.CRMURL = url; urls <- struct{}{} })
 	})
 	for range 2 {
 		select {

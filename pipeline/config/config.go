@@ -337,8 +337,10 @@ func def[T comparable](field *T, value T) {
 
 func (l *loader) oneOf(doc *document, field, got string, allowed ...string) {
 	if !contains(allowed, got) {
-		l.add(Problem{File: doc.file, Line: doc.line(field), Field: field, Message: fmt.Sprintf("%q is not allowed", got),
-			Hint: "use one of " + strings.Join(allowed, ", ")})
+		l.add(Problem{
+			File: doc.file, Line: doc.line(field), Field: field, Message: fmt.Sprintf("%q is not allowed", got),
+			Hint: "use one of " + strings.Join(allowed, ", "),
+		})
 	}
 }
 
@@ -372,8 +374,10 @@ func (l *loader) connection(file, name string, doc *document) {
 		for _, known := range l.o.Connectors.All() {
 			types = append(types, known.Type)
 		}
-		l.add(Problem{File: file, Line: doc.line("connector"), Field: "connector",
-			Message: fmt.Sprintf("%q is no connector", f.Connector), Hint: hintFor(f.Connector, types)})
+		l.add(Problem{
+			File: file, Line: doc.line("connector"), Field: "connector",
+			Message: fmt.Sprintf("%q is no connector", f.Connector), Hint: hintFor(f.Connector, types),
+		})
 		return
 	}
 	l.oneOf(doc, "environment", string(f.Environment), string(schemas.Sandbox), string(schemas.Live))
@@ -401,17 +405,21 @@ func (l *loader) connection(file, name string, doc *document) {
 			}
 		}
 	}
-	l.cfg.Connections = append(l.cfg.Connections, Connection{Name: name, File: file, Connector: c,
+	l.cfg.Connections = append(l.cfg.Connections, Connection{
+		Name: name, File: file, Connector: c,
 		Environment: f.Environment, Resources: f.Resources, Token: f.Token,
-		AllowPrivate: f.AllowPrivate, TLSRoots: f.TLSRoots, Settings: settings})
+		AllowPrivate: f.AllowPrivate, TLSRoots: f.TLSRoots, Settings: settings,
+	})
 }
 
 // validName keeps names safe in keys, topics' headers, addresses and file names.
 func (l *loader) validName(file, name string) {
 	for _, r := range name {
 		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' {
-			l.add(Problem{File: file, Message: fmt.Sprintf("the name %q has a character that is not allowed", name),
-				Hint: "use lower-case letters, digits, - and _"})
+			l.add(Problem{
+				File: file, Message: fmt.Sprintf("the name %q has a character that is not allowed", name),
+				Hint: "use lower-case letters, digits, - and _",
+			})
 			return
 		}
 	}
@@ -434,8 +442,10 @@ func (l *loader) destination(file, name string, doc *document) {
 		for _, known := range l.o.Sinks.All() {
 			types = append(types, known.Type)
 		}
-		l.add(Problem{File: file, Line: doc.line("sink"), Field: "sink",
-			Message: fmt.Sprintf("%q is no sink", f.Sink), Hint: hintFor(f.Sink, types)})
+		l.add(Problem{
+			File: file, Line: doc.line("sink"), Field: "sink",
+			Message: fmt.Sprintf("%q is no sink", f.Sink), Hint: hintFor(f.Sink, types),
+		})
 		return
 	}
 	l.validName(file, name)
@@ -452,8 +462,10 @@ func (l *loader) destination(file, name string, doc *document) {
 			}
 		}
 	}
-	l.cfg.Destinations = append(l.cfg.Destinations, Destination{Name: name, File: file, Sink: s,
-		RatePerSecond: f.RatePerSecond, AllowPrivate: f.AllowPrivate, Settings: settings})
+	l.cfg.Destinations = append(l.cfg.Destinations, Destination{
+		Name: name, File: file, Sink: s,
+		RatePerSecond: f.RatePerSecond, AllowPrivate: f.AllowPrivate, Settings: settings,
+	})
 }
 
 func (l *loader) document(k Kind, file, name string, doc *document) {

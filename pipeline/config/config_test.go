@@ -49,8 +49,10 @@ type ruleFile struct {
 
 func options() Options {
 	return Options{
-		Connectors: connectors.NewRegistry(connectors.Connector{Type: "shop", Title: "A shop",
-			Resources: []connectors.Resource{{ID: "orders"}, {ID: "refunds"}}, Config: func() any { return &shopConfig{Timeout: 5 * time.Second} }}),
+		Connectors: connectors.NewRegistry(connectors.Connector{
+			Type: "shop", Title: "A shop",
+			Resources: []connectors.Resource{{ID: "orders"}, {ID: "refunds"}}, Config: func() any { return &shopConfig{Timeout: 5 * time.Second} },
+		}),
 		Sinks:    sinks.NewRegistry(sinks.Sink{Type: "crm", Title: "A CRM", RatePerSecond: 5, Config: func() any { return &crmConfig{} }}),
 		Kinds:    []Kind{{Folder: "rules", New: func() any { return &ruleFile{} }}},
 		Hostname: "host-1",

@@ -291,8 +291,10 @@ func (l *loader) expand(text string) (string, error) {
 }
 
 func (l *loader) clearSecret(doc *document, at string) {
-	l.add(Problem{File: doc.file, Line: doc.line(at), Field: at, Message: "is a secret in clear text",
-		Hint: "write ${env:NAME} or ${file:PATH} and keep the value there"})
+	l.add(Problem{
+		File: doc.file, Line: doc.line(at), Field: at, Message: "is a secret in clear text",
+		Hint: "write ${env:NAME} or ${file:PATH} and keep the value there",
+	})
 }
 
 func (l *loader) resolve(kind, name string) (string, error) {

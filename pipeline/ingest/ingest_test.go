@@ -32,8 +32,10 @@ func (w till) Verify(ctx context.Context, r *http.Request, body []byte) (connect
 	}
 	switch r.Header.Get("Sig") {
 	case "good":
-		return connectors.Delivery{Connection: "shop", Environment: schemas.Live, ID: "d1", Body: body,
-			ReceivedAt: time.UnixMilli(5), Origin: schemas.OriginWebhook}, connectors.Verdict{Kind: connectors.Genuine}
+		return connectors.Delivery{
+			Connection: "shop", Environment: schemas.Live, ID: "d1", Body: body,
+			ReceivedAt: time.UnixMilli(5), Origin: schemas.OriginWebhook,
+		}, connectors.Verdict{Kind: connectors.Genuine}
 	case "doubt":
 		return connectors.Delivery{}, connectors.Verdict{Kind: connectors.Unverifiable, Reason: "no certificate"}
 	case "panic":

@@ -28,8 +28,10 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		bytes:     counter("bytes_total", "Bytes of keys and values of acknowledged inserts."),
 		retries:   counter("retries_total", "Tries (plan, decode, insert or commit) that failed and are repeated."),
 		rowErrors: counter("row_errors_total", "Rows that the writer refused and that became dead letters."),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "tillstream", Subsystem: "load", Name: "insert_seconds",
-			Help: "Seconds of an acknowledged insert.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 14)}, []string{"topic"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "tillstream", Subsystem: "load", Name: "insert_seconds",
+			Help: "Seconds of an acknowledged insert.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 14),
+		}, []string{"topic"}),
 		lagRecords: gauge("lag_records", "Offsets that are stable on Kafka and not stored."),
 		lagSeconds: gauge("lag_seconds", "Age in seconds of the oldest row that was fetched and is not stored."),
 	}

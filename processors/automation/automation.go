@@ -96,9 +96,11 @@ func (w *work) run() error {
 	}
 	for _, d := range w.s.Destinations {
 		if len(d.Tags)+len(d.NoTags) > tagsMax || len(d.Fields) > fieldsMax {
-			return &processors.Poison{Cause: schemas.CauseStageFailed,
+			return &processors.Poison{
+				Cause:  schemas.CauseStageFailed,
 				Reason: "the contact would have more tags or fields at " + d.Name + " than are kept of one contact",
-				Remedy: "look for a mapping whose tags or fields differ with every event"}
+				Remedy: "look for a mapping whose tags or fields differ with every event",
+			}
 		}
 	}
 	w.contacts()

@@ -43,9 +43,11 @@ type mod func(*schemas.Transition)
 func transition(number int64, to schemas.PaymentStatus, mods ...mod) *schemas.Transition {
 	t := &schemas.Transition{
 		RootKey: "sandbox/eu/O1", RootKind: schemas.KindOrder, Number: number, Disposition: schemas.Changed, From: schemas.StatusPending, To: to, Legal: true,
-		Event: schemas.OrderEvent{EventID: fmt.Sprintf("WH-%d", number), Kind: schemas.KindOrder, Provider: "paypal", Environment: schemas.Sandbox, Connection: "eu",
+		Event: schemas.OrderEvent{
+			EventID: fmt.Sprintf("WH-%d", number), Kind: schemas.KindOrder, Provider: "paypal", Environment: schemas.Sandbox, Connection: "eu",
 			Resource: "checkout-order-approved", RootID: "O1", EntityID: "O1", EventType: "CHECKOUT.ORDER." + string(to), Status: to, ProviderTime: noon,
-			Origin: schemas.OriginWebhook, Amount: &schemas.Amount{Value: "10.00", Currency: "EUR"}},
+			Origin: schemas.OriginWebhook, Amount: &schemas.Amount{Value: "10.00", Currency: "EUR"},
+		},
 		Paid: "10", Refunded: "0", Currency: "EUR", At: noon, ContactKey: ana,
 		Payer: &schemas.Payer{Email: "Ana@Example.com", FullName: "Ana de la Cruz", Phone: "030 901820", Address: schemas.Address{Country: "DE"}},
 	}
@@ -113,8 +115,10 @@ func TestDesiredState(t *testing.T) {
 	if err != nil || len(got) != 2 {
 		t.Fatalf("commands %v, error %v; want a contact and an effect", kinds(got), err)
 	}
-	want := schemas.Contact{Email: "ana@example.com", FirstName: "Ana", LastName: "de la Cruz", Phone: "+4930901820",
-		Fields: map[string]string{"STATUS": "PAID", "PAID": "10.00"}, Tags: []string{"paypal-integration", "paypal-integration-CHECKOUT.ORDER.PAID"}}
+	want := schemas.Contact{
+		Email: "ana@example.com", FirstName: "Ana", LastName: "de la Cruz", Phone: "+4930901820",
+		Fields: map[string]string{"STATUS": "PAID", "PAID": "10.00"}, Tags: []string{"paypal-integration", "paypal-integration-CHECKOUT.ORDER.PAID"},
+	}
 	if diff := cmp.Diff(want, got[0].Contact); diff != "" {
 		t.Errorf("contact (-want +got):\n%s", diff)
 	}
@@ -129,7 +133,8 @@ func TestDesiredState(t *testing.T) {
 
 func TestWhatIsCommanded(t *testing.T) {
 	recurring := automation.MappingFile{Resource: "billing-subscription", Destination: "crm", Triggers: []automation.TriggerOptions{
-		{On: "recurring-payment-created", TrackEvent: "created"}, {On: "recurring-payment-updated", TrackEvent: "updated"}}}
+		{On: "recurring-payment-created", TrackEvent: "created"}, {On: "recurring-payment-updated", TrackEvent: "updated"},
+	}}
 	const activated, created, sold = "BILLING.SUBSCRIPTION.ACTIVATED", "BILLING.SUBSCRIPTION.CREATED", "PAYMENT.SALE.COMPLETED"
 	two := checkout()
 	two.Destination = "another"

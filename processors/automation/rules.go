@@ -252,8 +252,10 @@ func orElse(a, b string) string {
 }
 
 func (c *compiler) trigger(at string, t TriggerOptions) trigger {
-	out := trigger{id: c.file + "/" + t.On + "/" + t.TrackEvent, name: t.TrackEvent,
-		when: triggers.When{ID: t.On, Events: slices.Clone(t.Events)}}
+	out := trigger{
+		id: c.file + "/" + t.On + "/" + t.TrackEvent, name: t.TrackEvent,
+		when: triggers.When{ID: t.On, Events: slices.Clone(t.Events)},
+	}
 	c.oneOf(at+".on", t.On, "trigger", triggers.IDs())
 	if strings.TrimSpace(t.TrackEvent) == "" {
 		c.report(at+".track_event", "a trigger must name the event to track", "give the event's name at the CRM")

@@ -133,8 +133,10 @@ func (d desired) equal(o desired) bool {
 }
 
 func (d *desired) contact() schemas.Contact {
-	c := schemas.Contact{Email: d.Email, FirstName: d.First, LastName: d.Last, Phone: d.Phone,
-		Tags: slices.Clone(d.Tags), NoTags: slices.Clone(d.NoTags)}
+	c := schemas.Contact{
+		Email: d.Email, FirstName: d.First, LastName: d.Last, Phone: d.Phone,
+		Tags: slices.Clone(d.Tags), NoTags: slices.Clone(d.NoTags),
+	}
 	if len(d.Fields) > 0 {
 		c.Fields = make(map[string]string, len(d.Fields))
 		for _, f := range d.Fields {

@@ -15,9 +15,11 @@ func transition() schemas.Transition {
 	return schemas.Transition{
 		Number: 3, To: schemas.StatusPaid, Paid: "10", Refunded: "0", Currency: "EUR",
 		Payer: &schemas.Payer{Email: " Ana@Example.com ", FullName: "Ana de la Cruz", Phone: "030 901820", Address: schemas.Address{Country: "de", City: "Bonn"}},
-		Event: schemas.OrderEvent{EventID: "WH-1", EventType: "PAYMENT.CAPTURE.COMPLETED", RootID: "O1", InvoiceID: "2026-17", Amount: &schemas.Amount{Value: "10.5", Currency: "EUR"},
+		Event: schemas.OrderEvent{
+			EventID: "WH-1", EventType: "PAYMENT.CAPTURE.COMPLETED", RootID: "O1", InvoiceID: "2026-17", Amount: &schemas.Amount{Value: "10.5", Currency: "EUR"},
 			ProviderTime: time.Date(2026, 3, 1, 23, 30, 0, 0, time.UTC),
-			Fields:       map[string]string{"subscription.plan_id": "P-1", "item.price": "abc", "item.bought": "2026-03-01T10:00:00+0000"}},
+			Fields:       map[string]string{"subscription.plan_id": "P-1", "item.price": "abc", "item.bought": "2026-03-01T10:00:00+0000"},
+		},
 	}
 }
 
@@ -98,8 +100,11 @@ func TestValues(t *testing.T) {
 
 func TestValuesAreSortedAndTheLaterRuleWins(t *testing.T) {
 	p, problems := mapping.Compile(mapping.Mapping{Fields: []mapping.Rule{
-		{To: "Z", From: "order.id"}, {To: "A", From: "order.status"},
-		{To: "Z", From: "event.id", When: map[string][]string{"order.status": {"PAID"}}}, {To: "M", From: "item.price", As: "money"}}}, catalogue)
+		{To: "Z", From: "order.id"},
+		{To: "A", From: "order.status"},
+		{To: "Z", From: "event.id", When: map[string][]string{"order.status": {"PAID"}}},
+		{To: "M", From: "item.price", As: "money"},
+	}}, catalogue)
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -179,8 +184,10 @@ func FuzzRule(f *testing.F) {
 		if len(problems) > 0 {
 			return
 		}
-		tr := schemas.Transition{Payer: &schemas.Payer{Phone: value, FullName: value, Address: schemas.Address{Country: country}}, Paid: value, Currency: country,
-			Event: schemas.OrderEvent{Amount: &schemas.Amount{Value: value, Currency: country}, Fields: map[string]string{"any": value}}}
+		tr := schemas.Transition{
+			Payer: &schemas.Payer{Phone: value, FullName: value, Address: schemas.Address{Country: country}}, Paid: value, Currency: country,
+			Event: schemas.OrderEvent{Amount: &schemas.Amount{Value: value, Currency: country}, Fields: map[string]string{"any": value}},
+		}
 		values, _ := p.Apply(tr)
 		if len(values) > 0 && (values[0].Value == "" || mapping.Lookup(tr, from) == "") {
 			t.Fatalf("%q of %q by %q gave %q", from, value, as, values[0].Value)

@@ -12,8 +12,10 @@ import (
 )
 
 func TestSameHistorySameBytes(t *testing.T) {
-	events := []*schemas.OrderEvent{order(approved, 0), capture(paid, 1), capture(paid, 1), order(paid, 3, payer(nil)),
-		refund("R1", "4", refunded, 4), order(approved, 9, fingerprint("changed"))}
+	events := []*schemas.OrderEvent{
+		order(approved, 0), capture(paid, 1), capture(paid, 1), order(paid, 3, payer(nil)),
+		refund("R1", "4", refunded, 4), order(approved, 9, fingerprint("changed")),
+	}
 	var history []processors.Input
 	for i, e := range events {
 		e.Fields = map[string]string{"b": "2", "a": "1", "c": fmt.Sprint(i)}

@@ -34,9 +34,11 @@ func lone(e *schemas.OrderEvent) bool {
 func (w *work) link(l *schemas.OrderLink) error {
 	_, _, id, ok := schemas.SplitRootKey(l.To)
 	if !ok || id == "" {
-		return &processors.Poison{Cause: schemas.CauseStageFailed,
+		return &processors.Poison{
+			Cause:  schemas.CauseStageFailed,
 			Reason: fmt.Sprintf("a link to %q, which is no key of an order", l.To),
-			Remedy: "report it: only the orders stage writes links"}
+			Remedy: "report it: only the orders stage writes links",
+		}
 	}
 	w.touch()
 	if l.From == l.To || w.s.root() || w.s.Link != "" {
@@ -68,9 +70,11 @@ func (w *work) park(e *schemas.OrderEvent) error {
 		size += len(p.Event.Body)
 	}
 	if len(w.s.Parked) >= w.st.opt.ParkedMax || size > parkedBytesMax {
-		return &processors.Poison{Cause: schemas.CauseParkOverflow,
+		return &processors.Poison{
+			Cause:  schemas.CauseParkOverflow,
 			Reason: fmt.Sprintf("event %s waits for the order of payment %s, and so do %d others already", e.EventID, e.RootID, len(w.s.Parked)),
-			Remedy: "find out why the payment's own event did not come, then replay this one"}
+			Remedy: "find out why the payment's own event did not come, then replay this one",
+		}
 	}
 	w.touch()
 	w.s.Parked = append(w.s.Parked, parked{w.at.UnixMilli(), imageOf(e)})

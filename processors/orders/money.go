@@ -209,8 +209,10 @@ func (s *State) joinPayer(p schemas.Payer, at triple) {
 
 func trimmed(p schemas.Payer) schemas.Payer {
 	a := p.Address
-	for _, t := range []*string{&p.Email, &p.GivenName, &p.Surname, &p.FullName, &p.Phone, &p.PayerID,
-		&a.Line1, &a.Line2, &a.City, &a.State, &a.PostalCode, &a.Country} {
+	for _, t := range []*string{
+		&p.Email, &p.GivenName, &p.Surname, &p.FullName, &p.Phone, &p.PayerID,
+		&a.Line1, &a.Line2, &a.City, &a.State, &a.PostalCode, &a.Country,
+	} {
 		*t = strings.TrimSpace(*t)
 	}
 	p.Address = a
@@ -263,6 +265,12 @@ func filled(known, p schemas.Payer) schemas.Payer {
 type part struct{ known, other *string }
 
 func parts(k, o *schemas.Payer) []part {
-	return []part{{&k.Email, &o.Email}, {&k.GivenName, &o.GivenName}, {&k.Surname, &o.Surname},
-		{&k.FullName, &o.FullName}, {&k.Phone, &o.Phone}, {&k.PayerID, &o.PayerID}}
+	return []part{
+		{&k.Email, &o.Email},
+		{&k.GivenName, &o.GivenName},
+		{&k.Surname, &o.Surname},
+		{&k.FullName, &o.FullName},
+		{&k.Phone, &o.Phone},
+		{&k.PayerID, &o.PayerID},
+	}
 }

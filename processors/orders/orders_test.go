@@ -131,66 +131,120 @@ func TestSemantics(t *testing.T) {
 		want  []string
 	}{
 		"approved is not paid": {story: []any{order(approved, 0)}, want: []string{"O1 CHANGED >APPROVED 0/0"}},
-		"approved, then captured": {story: []any{order(approved, 0), capture(paid, 1)},
-			want: []string{"O1 CHANGED >APPROVED 0/0", "O1 CHANGED APPROVED>PAID 10/0"}},
-		"capture before approval": {story: []any{capture(paid, 1), order(approved, 0)},
-			want: []string{"O1 CHANGED >PAID 10/0", "O1 LATE PAID>PAID 10/0"}},
-		"equal times: the rank decides": {story: []any{capture(paid, 1), order(approved, 1)},
-			want: []string{"O1 CHANGED >PAID 10/0", "O1 LATE PAID>PAID 10/0"}},
-		"refund before capture waits for it": {story: []any{refund("R1", "10.0", refunded, 5), order(approved, 0), capture(paid, 1)},
-			want: []string{"O1 CHANGED >APPROVED 0/0", "O1 CHANGED APPROVED>PAID 10/0", "O1 CHANGED PAID>REFUNDED 10/10"}},
-		"two partial refunds": {story: []any{capture(paid, 1), refund("R1", "4", refunded, 2), refund("R2", "6", refunded, 3)},
-			want: []string{"O1 CHANGED >PAID 10/0", "O1 CHANGED PAID>PARTIALLY_REFUNDED 10/4", "O1 CHANGED PARTIALLY_REFUNDED>REFUNDED 10/10"}},
+		"approved, then captured": {
+			story: []any{order(approved, 0), capture(paid, 1)},
+			want:  []string{"O1 CHANGED >APPROVED 0/0", "O1 CHANGED APPROVED>PAID 10/0"},
+		},
+		"capture before approval": {
+			story: []any{capture(paid, 1), order(approved, 0)},
+			want:  []string{"O1 CHANGED >PAID 10/0", "O1 LATE PAID>PAID 10/0"},
+		},
+		"equal times: the rank decides": {
+			story: []any{capture(paid, 1), order(approved, 1)},
+			want:  []string{"O1 CHANGED >PAID 10/0", "O1 LATE PAID>PAID 10/0"},
+		},
+		"refund before capture waits for it": {
+			story: []any{refund("R1", "10.0", refunded, 5), order(approved, 0), capture(paid, 1)},
+			want:  []string{"O1 CHANGED >APPROVED 0/0", "O1 CHANGED APPROVED>PAID 10/0", "O1 CHANGED PAID>REFUNDED 10/10"},
+		},
+		"two partial refunds": {
+			story: []any{capture(paid, 1), refund("R1", "4", refunded, 2), refund("R2", "6", refunded, 3)},
+			want:  []string{"O1 CHANGED >PAID 10/0", "O1 CHANGED PAID>PARTIALLY_REFUNDED 10/4", "O1 CHANGED PARTIALLY_REFUNDED>REFUNDED 10/10"},
+		},
 		"a running total makes up for a refund never told": {story: []any{capture(paid, 1), refund("R2", "6", refunded, 3, func(e *schemas.OrderEvent) {
 			e.RefundedTotal = &schemas.Amount{Value: "10.00", Currency: "EUR"}
 		})}, want: []string{"O1 CHANGED >PAID 10/0", "O1 CHANGED PAID>REFUNDED 10/10"}},
-		"a refund that fails is undone": {story: []any{capture(paid, 1), refund("R1", "10", schemas.StatusPending, 2), refund("R1", "10", failed, 3)},
-			want: []string{"O1 CHANGED >PAID 10/0", "O1 CHANGED PAID>REFUNDED 10/10", "O1 CHANGED REFUNDED>PAID 10/0"}},
-		"the capture's amount comes late": {story: []any{capture(paid, 1, noAmount), refund("R1", "10", refunded, 2), capture(paid, 1, id("again"), delivery("x"))},
-			want: []string{"O1 CHANGED >PAID 0/0", "O1 CHANGED PAID>PARTIALLY_REFUNDED 0/10", "O1 CHANGED PARTIALLY_REFUNDED>REFUNDED 10/10"}},
-		"denied, then paid": {story: []any{order(approved, 0), capture(failed, 1), capture(paid, 2)},
-			want: []string{"O1 CHANGED >APPROVED 0/0", "O1 CHANGED APPROVED>FAILED 0/0", "O1 CHANGED FAILED>PAID 10/0"}},
-		"cancelled subscription is not revived by a late sale": {story: []any{subscription(active, 0), subscription(schemas.StatusCancelled, 5), sale("S1", paid, 9)},
-			want: []string{"I-1 CHANGED >ACTIVE 0/0", "I-1 CHANGED ACTIVE>CANCELLED 0/0", "I-1 RECORDED CANCELLED>CANCELLED 4.99/0"}},
-		"sale before its subscription": {story: []any{sale("S1", paid, 1), subscription(active, 0)},
-			want: []string{"I-1 RECORDED >UNKNOWN 4.99/0", "I-1 CHANGED >ACTIVE 4.99/0"}},
-		"a refund finds its subscription through the sale": {story: []any{subscription(active, 0), event(schemas.KindRefund, "S1", "R1", refunded, 3, amount("4.99"), link(schemas.LinkSale, "S1")), sale("S1", paid, 1)},
-			want: []string{"I-1 CHANGED >ACTIVE 0/0", "I-1 RECORDED ACTIVE>ACTIVE 4.99/0", "I-1 RECORDED ACTIVE>ACTIVE 4.99/4.99"}},
-		"duplicate 70 ms apart": {story: []any{order(approved, 0), order(approved, 0)},
-			want: []string{"O1 CHANGED >APPROVED 0/0", "O1 DUPLICATE APPROVED>APPROVED 0/0"}},
-		"two notices of one capture": {story: []any{capture(paid, 1), capture(paid, 2, id("other"), delivery("other"), fingerprint("other"))},
-			want: []string{"O1 CHANGED >PAID 10/0", "O1 DUPLICATE PAID>PAID 10/0"}},
-		"same id, other body": {story: []any{order(approved, 0), order(approved, 0, fingerprint("changed"))},
-			want: []string{"O1 CHANGED >APPROVED 0/0", "dead QUARANTINED"}},
-		"same delivery, other body": {story: []any{order(approved, 0), order(paid, 3, delivery("T-WH-O1-APPROVED-0"))},
-			want: []string{"O1 CHANGED >APPROVED 0/0", "dead QUARANTINED"}},
-		"illegal move is applied and flagged": {story: []any{capture(schemas.StatusVoided, 1), capture(paid, 2)},
-			want: []string{"O1 CHANGED >VOIDED 0/0", "O1 CHANGED! VOIDED>PAID 10/0"}},
-		"two hops: refund, capture, authorization, order": {story: []any{refund("R1", "10", refunded, 4), underAuth, order(approved, 0), auth},
-			want: []string{"O1 CHANGED >APPROVED 0/0", "O1 CHANGED APPROVED>AUTHORIZED 0/0", "O1 CHANGED AUTHORIZED>PAID 10/0", "O1 CHANGED PAID>REFUNDED 10/10"}},
-		"orphan after an hour": {story: []any{refund("R1", "10", refunded, 4), later(time.Hour), later(time.Second)},
-			want: []string{"C1 CHANGED~ >PARTIALLY_REFUNDED 0/10"}},
+		"a refund that fails is undone": {
+			story: []any{capture(paid, 1), refund("R1", "10", schemas.StatusPending, 2), refund("R1", "10", failed, 3)},
+			want:  []string{"O1 CHANGED >PAID 10/0", "O1 CHANGED PAID>REFUNDED 10/10", "O1 CHANGED REFUNDED>PAID 10/0"},
+		},
+		"the capture's amount comes late": {
+			story: []any{capture(paid, 1, noAmount), refund("R1", "10", refunded, 2), capture(paid, 1, id("again"), delivery("x"))},
+			want:  []string{"O1 CHANGED >PAID 0/0", "O1 CHANGED PAID>PARTIALLY_REFUNDED 0/10", "O1 CHANGED PARTIALLY_REFUNDED>REFUNDED 10/10"},
+		},
+		"denied, then paid": {
+			story: []any{order(approved, 0), capture(failed, 1), capture(paid, 2)},
+			want:  []string{"O1 CHANGED >APPROVED 0/0", "O1 CHANGED APPROVED>FAILED 0/0", "O1 CHANGED FAILED>PAID 10/0"},
+		},
+		"cancelled subscription is not revived by a late sale": {
+			story: []any{subscription(active, 0), subscription(schemas.StatusCancelled, 5), sale("S1", paid, 9)},
+			want:  []string{"I-1 CHANGED >ACTIVE 0/0", "I-1 CHANGED ACTIVE>CANCELLED 0/0", "I-1 RECORDED CANCELLED>CANCELLED 4.99/0"},
+		},
+		"sale before its subscription": {
+			story: []any{sale("S1", paid, 1), subscription(active, 0)},
+			want:  []string{"I-1 RECORDED >UNKNOWN 4.99/0", "I-1 CHANGED >ACTIVE 4.99/0"},
+		},
+		"a refund finds its subscription through the sale": {
+			story: []any{subscription(active, 0), event(schemas.KindRefund, "S1", "R1", refunded, 3, amount("4.99"), link(schemas.LinkSale, "S1")), sale("S1", paid, 1)},
+			want:  []string{"I-1 CHANGED >ACTIVE 0/0", "I-1 RECORDED ACTIVE>ACTIVE 4.99/0", "I-1 RECORDED ACTIVE>ACTIVE 4.99/4.99"},
+		},
+		"duplicate 70 ms apart": {
+			story: []any{order(approved, 0), order(approved, 0)},
+			want:  []string{"O1 CHANGED >APPROVED 0/0", "O1 DUPLICATE APPROVED>APPROVED 0/0"},
+		},
+		"two notices of one capture": {
+			story: []any{capture(paid, 1), capture(paid, 2, id("other"), delivery("other"), fingerprint("other"))},
+			want:  []string{"O1 CHANGED >PAID 10/0", "O1 DUPLICATE PAID>PAID 10/0"},
+		},
+		"same id, other body": {
+			story: []any{order(approved, 0), order(approved, 0, fingerprint("changed"))},
+			want:  []string{"O1 CHANGED >APPROVED 0/0", "dead QUARANTINED"},
+		},
+		"same delivery, other body": {
+			story: []any{order(approved, 0), order(paid, 3, delivery("T-WH-O1-APPROVED-0"))},
+			want:  []string{"O1 CHANGED >APPROVED 0/0", "dead QUARANTINED"},
+		},
+		"illegal move is applied and flagged": {
+			story: []any{capture(schemas.StatusVoided, 1), capture(paid, 2)},
+			want:  []string{"O1 CHANGED >VOIDED 0/0", "O1 CHANGED! VOIDED>PAID 10/0"},
+		},
+		"two hops: refund, capture, authorization, order": {
+			story: []any{refund("R1", "10", refunded, 4), underAuth, order(approved, 0), auth},
+			want:  []string{"O1 CHANGED >APPROVED 0/0", "O1 CHANGED APPROVED>AUTHORIZED 0/0", "O1 CHANGED AUTHORIZED>PAID 10/0", "O1 CHANGED PAID>REFUNDED 10/10"},
+		},
+		"orphan after an hour": {
+			story: []any{refund("R1", "10", refunded, 4), later(time.Hour), later(time.Second)},
+			want:  []string{"C1 CHANGED~ >PARTIALLY_REFUNDED 0/10"},
+		},
 		"no orphan at the hour itself": {story: []any{refund("R1", "10", refunded, 4), later(time.Hour)}},
 		"a lone sale is its own root":  {story: []any{lone, event(schemas.KindRefund, "L1", "R1", refunded, 2, amount("5"), link(schemas.LinkSale, "L1"))}, want: []string{"L1 CHANGED >PAID 5/0", "L1 CHANGED PAID>REFUNDED 5/5"}},
-		"dispute won, as before": {story: []any{capture(paid, 1), dispute(schemas.StatusDisputed, 2), dispute(schemas.StatusUnknown, 3)},
-			want: []string{"O1 CHANGED >PAID 10/0", "O1 CHANGED PAID>DISPUTED 10/0", "O1 CHANGED DISPUTED>PAID 10/0"}},
-		"dispute lost": {story: []any{capture(paid, 1), dispute(schemas.StatusDisputed, 2), dispute(schemas.StatusChargedBack, 3)},
-			want: []string{"O1 CHANGED >PAID 10/0", "O1 CHANGED PAID>DISPUTED 10/0", "O1 CHANGED DISPUTED>CHARGED_BACK 10/0"}},
-		"unknown event type is kept without effect": {story: []any{order(approved, 0), event(schemas.KindOther, "O1", "X1", schemas.StatusUnknown, 1)},
-			want: []string{"O1 CHANGED >APPROVED 0/0", "O1 IGNORED APPROVED>APPROVED 0/0"}},
-		"a clock in the far future is clamped": {story: []any{order(approved, 60*24*365, received(noon)), capture(paid, 1)},
-			want: []string{"O1 CHANGED >APPROVED 0/0", "O1 CHANGED APPROVED>PAID 10/0"}},
+		"dispute won, as before": {
+			story: []any{capture(paid, 1), dispute(schemas.StatusDisputed, 2), dispute(schemas.StatusUnknown, 3)},
+			want:  []string{"O1 CHANGED >PAID 10/0", "O1 CHANGED PAID>DISPUTED 10/0", "O1 CHANGED DISPUTED>PAID 10/0"},
+		},
+		"dispute lost": {
+			story: []any{capture(paid, 1), dispute(schemas.StatusDisputed, 2), dispute(schemas.StatusChargedBack, 3)},
+			want:  []string{"O1 CHANGED >PAID 10/0", "O1 CHANGED PAID>DISPUTED 10/0", "O1 CHANGED DISPUTED>CHARGED_BACK 10/0"},
+		},
+		"unknown event type is kept without effect": {
+			story: []any{order(approved, 0), event(schemas.KindOther, "O1", "X1", schemas.StatusUnknown, 1)},
+			want:  []string{"O1 CHANGED >APPROVED 0/0", "O1 IGNORED APPROVED>APPROVED 0/0"},
+		},
+		"a clock in the far future is clamped": {
+			story: []any{order(approved, 60*24*365, received(noon)), capture(paid, 1)},
+			want:  []string{"O1 CHANGED >APPROVED 0/0", "O1 CHANGED APPROVED>PAID 10/0"},
+		},
 		"money that is no decimal": {story: []any{order(approved, 0, amount("1e3"))}, want: []string{"dead UNPARSEABLE"}},
-		"a body that the connector could not read": {story: []any{order(approved, 0, func(e *schemas.OrderEvent) { e.Problem = "no JSON" })},
-			want: []string{"dead UNPARSEABLE"}},
-		"more events wait than are kept": {opt: orders.Options{ParkedMax: 1}, story: []any{refund("R1", "1", refunded, 1), refund("R2", "1", refunded, 2)},
-			want: []string{"dead PARK_OVERFLOW"}},
-		"a parked event that comes twice": {story: []any{refund("R1", "10", refunded, 4), refund("R1", "10", refunded, 4), capture(paid, 1)},
-			want: []string{"C1 DUPLICATE >UNKNOWN 0/0", "O1 CHANGED >PAID 10/0", "O1 CHANGED PAID>REFUNDED 10/10"}},
-		"forgotten after 400 days": {story: []any{order(approved, 0), later(401 * 24 * time.Hour), order(approved, 0)},
-			want: []string{"O1 CHANGED >APPROVED 0/0", "O1 CHANGED >APPROVED 0/0"}},
-		"a living subscription is never forgotten": {story: []any{subscription(active, 0), later(800 * 24 * time.Hour), subscription(active, 0)},
-			want: []string{"I-1 CHANGED >ACTIVE 0/0", "I-1 DUPLICATE ACTIVE>ACTIVE 0/0"}},
+		"a body that the connector could not read": {
+			story: []any{order(approved, 0, func(e *schemas.OrderEvent) { e.Problem = "no JSON" })},
+			want:  []string{"dead UNPARSEABLE"},
+		},
+		"more events wait than are kept": {
+			opt: orders.Options{ParkedMax: 1}, story: []any{refund("R1", "1", refunded, 1), refund("R2", "1", refunded, 2)},
+			want: []string{"dead PARK_OVERFLOW"},
+		},
+		"a parked event that comes twice": {
+			story: []any{refund("R1", "10", refunded, 4), refund("R1", "10", refunded, 4), capture(paid, 1)},
+			want:  []string{"C1 DUPLICATE >UNKNOWN 0/0", "O1 CHANGED >PAID 10/0", "O1 CHANGED PAID>REFUNDED 10/10"},
+		},
+		"forgotten after 400 days": {
+			story: []any{order(approved, 0), later(401 * 24 * time.Hour), order(approved, 0)},
+			want:  []string{"O1 CHANGED >APPROVED 0/0", "O1 CHANGED >APPROVED 0/0"},
+		},
+		"a living subscription is never forgotten": {
+			story: []any{subscription(active, 0), later(800 * 24 * time.Hour), subscription(active, 0)},
+			want:  []string{"I-1 CHANGED >ACTIVE 0/0", "I-1 DUPLICATE ACTIVE>ACTIVE 0/0"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(c.want, lines(tell(t, c.opt, c.story...))); diff != "" {
@@ -226,14 +280,18 @@ func TestWhatGoesToTheContact(t *testing.T) {
 		want  []string
 	}{
 		"at once where it is known": {[]any{order(approved, 0), capture(paid, 1)}, []string{ana + " 1 CHANGED", ana + " 2 CHANGED"}},
-		"contact comes late, all go out in order": {[]any{capture(schemas.StatusPending, 1), capture(paid, 2), order(approved, 0)},
-			[]string{ana + " 1 CHANGED", ana + " 2 CHANGED", ana + " 3 LATE"}},
+		"contact comes late, all go out in order": {
+			[]any{capture(schemas.StatusPending, 1), capture(paid, 2), order(approved, 0)},
+			[]string{ana + " 1 CHANGED", ana + " 2 CHANGED", ana + " 3 LATE"},
+		},
 		"a late event with a known contact stays": {[]any{order(approved, 5), order(schemas.StatusPending, 1)}, []string{ana + " 1 CHANGED"}},
 		"repetitions and unknown types stay":      {[]any{order(approved, 0), order(approved, 0), event(schemas.KindOther, "O1", "X", "", 1)}, []string{ana + " 1 CHANGED"}},
 		"no contact within the hour":              {[]any{capture(paid, 1), later(time.Hour + time.Second)}, []string{"sandbox/eu/O1 1 CHANGED~"}},
 		"an orphan waits no second hour":          {[]any{refund("R1", "1", refunded, 1), later(time.Hour + time.Second)}, []string{"sandbox/eu/C1 1 CHANGED~"}},
-		"the created event names nobody, the activated one does": {[]any{subscription(approved, 0, payer(nil)), subscription(active, 1)},
-			[]string{ana + " 1 CHANGED", ana + " 2 CHANGED"}},
+		"the created event names nobody, the activated one does": {
+			[]any{subscription(approved, 0, payer(nil)), subscription(active, 1)},
+			[]string{ana + " 1 CHANGED", ana + " 2 CHANGED"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(c.want, inbox(tell(t, orders.Options{}, c.story...))); diff != "" {

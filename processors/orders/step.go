@@ -66,8 +66,10 @@ func check(e *schemas.OrderEvent) error {
 	if reason == "" {
 		return nil
 	}
-	return &processors.Poison{Cause: schemas.CauseUnparseable, Reason: reason,
-		Remedy: "the bytes are kept here; replay them once the connector understands them"}
+	return &processors.Poison{
+		Cause: schemas.CauseUnparseable, Reason: reason,
+		Remedy: "the bytes are kept here; replay them once the connector understands them",
+	}
 }
 
 // moment is where e stands in the order of its root's events. A provider's clock that runs ahead is clamped, since one

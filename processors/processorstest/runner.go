@@ -259,8 +259,10 @@ func (r *Runner) bury(stage string, in processors.Input, err error) error {
 	if !errors.As(err, &p) {
 		return fmt.Errorf("stage %s: an error that is no Poison: %w", stage, err)
 	}
-	d := schemas.DeadLetter{ID: fmt.Sprintf("%s-%d", stage, len(r.dead)), Stage: stage, Cause: p.Cause, Reason: p.Reason,
-		Remedy: p.Remedy, Topic: in.Topic, Key: []byte(in.Key), At: r.now}
+	d := schemas.DeadLetter{
+		ID: fmt.Sprintf("%s-%d", stage, len(r.dead)), Stage: stage, Cause: p.Cause, Reason: p.Reason,
+		Remedy: p.Remedy, Topic: in.Topic, Key: []byte(in.Key), At: r.now,
+	}
 	switch rec := in.Record.(type) {
 	case *schemas.OrderEvent:
 		d.EventID, d.RootKey = rec.EventID, rec.Key()

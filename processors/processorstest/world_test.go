@@ -87,8 +87,10 @@ func (w *world) order(id string) {
 	if rapid.Bool().Draw(w.t, "authorized") {
 		auth := id + "-A"
 		s := w.pick("authorization status", schemas.StatusAuthorized, schemas.StatusVoided, schemas.StatusPaid)
-		w.add(schemas.OrderEvent{Kind: schemas.KindPayment, RootID: id, EntityID: auth, Status: s, ProviderStatus: string(s), Amount: eur("30"),
-			Links: []schemas.Link{{Relation: schemas.LinkOrder, ID: id}}})
+		w.add(schemas.OrderEvent{
+			Kind: schemas.KindPayment, RootID: id, EntityID: auth, Status: s, ProviderStatus: string(s), Amount: eur("30"),
+			Links: []schemas.Link{{Relation: schemas.LinkOrder, ID: id}},
+		})
 		w.payment(auth+"C", auth, schemas.LinkAuthorization, schemas.LinkCapture)
 	}
 }
@@ -107,8 +109,10 @@ func (w *world) subscription(id string) {
 func (w *world) payment(id, root string, rel, self schemas.LinkRelation) {
 	for range rapid.IntRange(1, 3).Draw(w.t, "notices") {
 		s := w.pick("payment status", schemas.StatusPending, schemas.StatusPaid, schemas.StatusPartiallyPaid, schemas.StatusFailed, schemas.StatusPartiallyRefunded, schemas.StatusRefunded)
-		w.add(schemas.OrderEvent{Kind: schemas.KindPayment, RootID: root, EntityID: id, Status: s, ProviderStatus: string(s),
-			Amount: w.amount("", "10.00", "10.0", "20"), Links: []schemas.Link{{Relation: rel, ID: root}}})
+		w.add(schemas.OrderEvent{
+			Kind: schemas.KindPayment, RootID: root, EntityID: id, Status: s, ProviderStatus: string(s),
+			Amount: w.amount("", "10.00", "10.0", "20"), Links: []schemas.Link{{Relation: rel, ID: root}},
+		})
 	}
 	w.followers(id, self)
 }
@@ -125,8 +129,10 @@ func (w *world) followers(id string, self schemas.LinkRelation) {
 	for i := range rapid.IntRange(0, 2).Draw(w.t, "refunds") {
 		for range rapid.IntRange(1, 2).Draw(w.t, "refund notices") {
 			s := w.pick("refund status", schemas.StatusPending, schemas.StatusRefunded, schemas.StatusFailed, schemas.StatusChargedBack)
-			e := w.add(schemas.OrderEvent{Kind: schemas.KindRefund, RootID: id, EntityID: fmt.Sprintf("%s-R%d", id, i), Status: s, ProviderStatus: string(s), Links: links,
-				Amount: w.amount("5", "10.00", "2.5")})
+			e := w.add(schemas.OrderEvent{
+				Kind: schemas.KindRefund, RootID: id, EntityID: fmt.Sprintf("%s-R%d", id, i), Status: s, ProviderStatus: string(s), Links: links,
+				Amount: w.amount("5", "10.00", "2.5"),
+			})
 			if rapid.Bool().Draw(w.t, "running total") {
 				e.RefundedTotal = eur(rapid.SampledFrom([]string{"5.0", "10", "7.5"}).Draw(w.t, "total"))
 			}

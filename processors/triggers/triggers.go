@@ -30,22 +30,30 @@ type Trigger struct {
 // Catalogue lists the triggers in the order in which a person is shown them.
 func Catalogue() []Trigger {
 	return []Trigger{
-		{EventReceived, "PayPal event received",
+		{
+			EventReceived, "PayPal event received",
 			"Starts at every PayPal event that was applied: of all types, or of those chosen.",
 			[]string{"event.id", "event.type", "event.time", "order.id", "order.status"},
-			"id=3f1c0a9b7d52 type=CHECKOUT.ORDER.APPROVED order=5O190127TN364715T status=APPROVED amount=100.00 USD"},
-		{RecurringCreated, "Recurring payment created",
+			"id=3f1c0a9b7d52 type=CHECKOUT.ORDER.APPROVED order=5O190127TN364715T status=APPROVED amount=100.00 USD",
+		},
+		{
+			RecurringCreated, "Recurring payment created",
 			"Starts once for each subscription, at the first event that says it was created or activated.",
 			[]string{"event.id", "event.type", "event.time", "order.id", "order.status"},
-			"id=9a04e2c771b8 type=BILLING.SUBSCRIPTION.ACTIVATED order=I-BW452GLLEP1G status=ACTIVE"},
-		{RecurringUpdated, "Recurring payment updated",
+			"id=9a04e2c771b8 type=BILLING.SUBSCRIPTION.ACTIVATED order=I-BW452GLLEP1G status=ACTIVE",
+		},
+		{
+			RecurringUpdated, "Recurring payment updated",
 			"Starts at every other event of a subscription that changed or recorded something: renewals, failed payments, suspension, cancellation.",
 			[]string{"event.id", "event.type", "event.time", "order.id", "order.status", "order.paid"},
-			"id=c2d95f10ab63 type=PAYMENT.SALE.COMPLETED order=I-BW452GLLEP1G status=ACTIVE amount=4.99 USD"},
-		{StatusChanged, "Payment status changed",
+			"id=c2d95f10ab63 type=PAYMENT.SALE.COMPLETED order=I-BW452GLLEP1G status=ACTIVE amount=4.99 USD",
+		},
+		{
+			StatusChanged, "Payment status changed",
 			"Starts when the status of an order or subscription changes, whichever event brought it; optionally from or to chosen statuses only.",
 			[]string{"event.id", "event.type", "event.time", "order.id", "order.status", "order.paid", "order.refunded"},
-			"id=77be01d4f3a9 type=PAYMENT.CAPTURE.COMPLETED order=5O190127TN364715T status=PAID amount=100.00 USD"},
+			"id=77be01d4f3a9 type=PAYMENT.CAPTURE.COMPLETED order=5O190127TN364715T status=PAID amount=100.00 USD",
+		},
 	}
 }
 

@@ -11,8 +11,10 @@ import (
 )
 
 func subscription(eventType string, d schemas.Disposition) *schemas.Transition {
-	return &schemas.Transition{RootKind: schemas.KindSubscription, Disposition: d, From: schemas.StatusPending, To: schemas.StatusActive,
-		Event: schemas.OrderEvent{Provider: "paypal", Kind: schemas.KindSubscription, EventType: eventType}}
+	return &schemas.Transition{
+		RootKind: schemas.KindSubscription, Disposition: d, From: schemas.StatusPending, To: schemas.StatusActive,
+		Event: schemas.OrderEvent{Provider: "paypal", Kind: schemas.KindSubscription, EventType: eventType},
+	}
 }
 
 func TestMatch(t *testing.T) {

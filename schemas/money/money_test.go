@@ -59,12 +59,25 @@ func TestExponent(t *testing.T) {
 		c        Currency
 		want     int32
 	}{
-		{"paypal", "EUR", 2}, {"paypal", "USD", 2},
-		{"paypal", "JPY", 0}, {"paypal", "HUF", 0}, {"paypal", "TWD", 0},
-		{"", "HUF", 2}, {"shopify", "TWD", 2},
-		{"", "JPY", 0}, {"", "KRW", 0}, {"", "VND", 0}, {"", "CLP", 0}, {"", "ISK", 0},
-		{"", "KWD", 3}, {"", "BHD", 3}, {"", "OMR", 3}, {"", "JOD", 3}, {"", "TND", 3},
-		{"", "CLF", 4}, {"", "ZZZ", 2},
+		{"paypal", "EUR", 2},
+		{"paypal", "USD", 2},
+		{"paypal", "JPY", 0},
+		{"paypal", "HUF", 0},
+		{"paypal", "TWD", 0},
+		{"", "HUF", 2},
+		{"shopify", "TWD", 2},
+		{"", "JPY", 0},
+		{"", "KRW", 0},
+		{"", "VND", 0},
+		{"", "CLP", 0},
+		{"", "ISK", 0},
+		{"", "KWD", 3},
+		{"", "BHD", 3},
+		{"", "OMR", 3},
+		{"", "JOD", 3},
+		{"", "TND", 3},
+		{"", "CLF", 4},
+		{"", "ZZZ", 2},
 	} {
 		if got := Exponent(tt.provider, tt.c); got != tt.want {
 			t.Errorf("Exponent(%q, %s) = %d, want %d", tt.provider, tt.c, got, tt.want)

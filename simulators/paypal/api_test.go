@@ -120,8 +120,10 @@ func TestWebhookManagement(t *testing.T) {
 	}
 	like(t, "GET_v1_notifications_webhooks.json", w.want(200, "", "GET", path, ""))
 	w.want(400, "WEBHOOK_URL_ALREADY_EXISTS", "POST", path, create("https://shop.example.com/hook"))
-	for _, bad := range []string{"http://shop.example.com/x", "https://shop.example.com:8443/x", "ftp://shop.example.com/", "https://", "nonsense",
-		"https://user@shop.example.com/", "https://shop.example.com/" + strings.Repeat("x", 2050)} {
+	for _, bad := range []string{
+		"http://shop.example.com/x", "https://shop.example.com:8443/x", "ftp://shop.example.com/", "https://", "nonsense",
+		"https://user@shop.example.com/", "https://shop.example.com/" + strings.Repeat("x", 2050),
+	} {
 		o := w.want(400, "VALIDATION_ERROR", "POST", path, create(bad))
 		if o["message"] != "Invalid data provided" {
 			t.Errorf("%s: %v", bad, o)

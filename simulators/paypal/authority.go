@@ -93,20 +93,25 @@ func newAuthority(now func() time.Time) (*authority, error) {
 
 func (a *authority) caTemplate(name string, last bool) *x509.Certificate {
 	now := a.now()
-	return &x509.Certificate{Subject: pkix.Name{Organization: []string{"Tillstream Simulator"}, CommonName: name},
+	return &x509.Certificate{
+		Subject:   pkix.Name{Organization: []string{"Tillstream Simulator"}, CommonName: name},
 		NotBefore: now.AddDate(-1, 0, 0), NotAfter: now.AddDate(20, 0, 0), IsCA: true, BasicConstraintsValid: true,
-		MaxPathLenZero: last, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign}
+		MaxPathLenZero: last, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
 }
 
 // leafTemplate has PayPal's own fields: EV subject, two years, server and client authentication.
 func (a *authority) leafTemplate(name string) *x509.Certificate {
 	now := a.now()
 	return &x509.Certificate{
-		Subject: pkix.Name{Country: []string{"US"}, Province: []string{"California"}, Locality: []string{"San Jose"},
-			Organization: []string{"PayPal, Inc. (simulated)"}, OrganizationalUnit: []string{"Partner Support"}, CommonName: name},
+		Subject: pkix.Name{
+			Country: []string{"US"}, Province: []string{"California"}, Locality: []string{"San Jose"},
+			Organization: []string{"PayPal, Inc. (simulated)"}, OrganizationalUnit: []string{"Partner Support"}, CommonName: name,
+		},
 		DNSNames: []string{name}, NotBefore: now.AddDate(0, -1, 0), NotAfter: now.AddDate(2, -1, 0), BasicConstraintsValid: true,
 		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
 }
 
 func (a *authority) issue(template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
@@ -195,8 +200,10 @@ func (a *authority) mint(env schemas.Environment, kind CertKind) (*signer, error
 		return nil, err
 	}
 	text := bytes.TrimRight(pemOf(leaf), "\n")
-	return &signer{name: fmt.Sprintf("CERT-360caa42-fca2a594-%08x", uint32(a.serial)*2654435761), key: a.leafKey,
-		pem: bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n")), page: kind == HTMLPage, away: kind == RedirectAway}, nil
+	return &signer{
+		name: fmt.Sprintf("CERT-360caa42-fca2a594-%08x", uint32(a.serial)*2654435761), key: a.leafKey,
+		pem: bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n")), page: kind == HTMLPage, away: kind == RedirectAway,
+	}, nil
 }
 
 func (a *authority) find(name string) *signer {

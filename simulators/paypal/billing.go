@@ -74,16 +74,20 @@ func (s *Server) createSubscription(a *account, r *http.Request, body []byte) (i
 			return nil, notFound("INVALID_RESOURCE_ID")
 		}
 		id := "I-" + s.id(12)
-		made = object{"id": id, "plan_id": plan, "status": "APPROVAL_PENDING", "status_update_time": s.stamp(), "quantity": "1",
-			"plan_overridden": false, "create_time": s.stamp(), "start_time": s.stamp()}
+		made = object{
+			"id": id, "plan_id": plan, "status": "APPROVAL_PENDING", "status_update_time": s.stamp(), "quantity": "1",
+			"plan_overridden": false, "create_time": s.stamp(), "start_time": s.stamp(),
+		}
 		for _, k := range []string{"quantity", "start_time", "custom_id", "subscriber", "shipping_amount"} {
 			if in[k] != nil {
 				made[k] = in[k]
 			}
 		}
 		self := s.publicURL + "/v1/billing/subscriptions/" + id
-		made["links"] = []object{link("https://www.sandbox.paypal.com/webapps/billing/subscriptions?ba_token=BA-"+s.id(17), "approve", "GET"),
-			link(self, "edit", "PATCH"), link(self, "self", "GET")}
+		made["links"] = []object{
+			link("https://www.sandbox.paypal.com/webapps/billing/subscriptions?ba_token=BA-"+s.id(17), "approve", "GET"),
+			link(self, "edit", "PATCH"), link(self, "self", "GET"),
+		}
 		a.subscriptions[id] = made
 		return shaped(r, made), nil
 	})
@@ -259,13 +263,19 @@ func (s *Server) subscriptionTransactions(a *account, r *http.Request, _ []byte)
 		currency := text(sale, "amount", "currency")
 		part := func(v string) object { return object{"currency_code": currency, "value": v} }
 		fee := orElse(text(sale, "transaction_fee", "value"), "0.00")
-		list = append(list, object{"id": saleID, "status": strings.ToUpper(text(sale, "state")), "time": sale["create_time"],
+		list = append(list, object{
+			"id": saleID, "status": strings.ToUpper(text(sale, "state")), "time": sale["create_time"],
 			"payer_email": text(sub, "subscriber", "email_address"), "payer_name": nested(sub, "subscriber", "name"),
-			"amount_with_breakdown": object{"gross_amount": part(text(sale, "amount", "total")), "fee_amount": part(fee),
-				"net_amount": part(minus(text(sale, "amount", "total"), fee))}})
+			"amount_with_breakdown": object{
+				"gross_amount": part(text(sale, "amount", "total")), "fee_amount": part(fee),
+				"net_amount": part(minus(text(sale, "amount", "total"), fee)),
+			},
+		})
 	}
-	return 200, rawJSON(encode(object{"transactions": list, "total_items": len(list), "total_pages": 1,
-		"links": []object{link(s.publicURL+r.URL.RequestURI(), "self", "GET")}})), nil
+	return 200, rawJSON(encode(object{
+		"transactions": list, "total_items": len(list), "total_pages": 1,
+		"links": []object{link(s.publicURL+r.URL.RequestURI(), "self", "GET")},
+	})), nil
 }
 
 func nested(o object, path ...string) object {

@@ -194,8 +194,10 @@ func (s *Server) Sent() []Sent {
 	defer s.sends.mu.Unlock()
 	out := make([]Sent, len(list))
 	for i, e := range list {
-		out[i] = Sent{Account: e.account.Name, EventID: e.id, EventType: e.typ, Body: e.body, Attempts: e.attempts,
-			AcceptedTimes: append([]time.Time{}, e.accepted...)}
+		out[i] = Sent{
+			Account: e.account.Name, EventID: e.id, EventType: e.typ, Body: e.body, Attempts: e.attempts,
+			AcceptedTimes: append([]time.Time{}, e.accepted...),
+		}
 		if len(e.accepted) > 0 {
 			out[i].FirstAccepted = e.accepted[0]
 		}

@@ -151,8 +151,10 @@ func (s *Server) read(e *event) json.RawMessage {
 	list := []object{}
 	status := "PENDING"
 	for _, t := range e.transmissions {
-		list = append(list, object{"webhook_url": t.url, "http_status": t.code, "transmission_id": t.id, "status": t.status,
-			"timestamp": t.at.UTC().Format(time.RFC3339), "response_headers": object{}, "reason_phrase": http.StatusText(t.code)})
+		list = append(list, object{
+			"webhook_url": t.url, "http_status": t.code, "transmission_id": t.id, "status": t.status,
+			"timestamp": t.at.UTC().Format(time.RFC3339), "response_headers": object{}, "reason_phrase": http.StatusText(t.code),
+		})
 		if status != "SUCCESS" {
 			status = t.status
 		}
@@ -274,8 +276,10 @@ func (s *Server) verifySignature(a *account, _ *http.Request, body []byte) (int,
 	if err := json.Unmarshal(body, &in); err != nil {
 		return 0, nil, invalidRequest("/", "MALFORMED_REQUEST_JSON", "The request JSON is not well formed.")
 	}
-	for field, missing := range map[string]bool{"auth_algo": in.Algo == "", "cert_url": in.CertURL == "", "transmission_id": in.Transmission == "",
-		"transmission_sig": in.Sig == "", "transmission_time": in.Time == "", "webhook_id": in.WebhookID == "", "webhook_event": in.Event == nil} {
+	for field, missing := range map[string]bool{
+		"auth_algo": in.Algo == "", "cert_url": in.CertURL == "", "transmission_id": in.Transmission == "",
+		"transmission_sig": in.Sig == "", "transmission_time": in.Time == "", "webhook_id": in.WebhookID == "", "webhook_event": in.Event == nil,
+	} {
 		if missing {
 			return 0, nil, refuse(400, "VALIDATION_ERROR", "Invalid request - see details", object{"field": field, "issue": "Required field is missing"})
 		}

@@ -40,9 +40,11 @@ type reply struct {
 const repliesMax = 10_000
 
 func newAccount(a Account) *account {
-	return &account{Account: a, byID: map[string]*event{}, orders: map[string]object{}, captures: map[string]object{}, refunds: map[string]object{},
+	return &account{
+		Account: a, byID: map[string]*event{}, orders: map[string]object{}, captures: map[string]object{}, refunds: map[string]object{},
 		subscriptions: map[string]object{}, sales: map[string]object{}, plans: map[string]object{}, payments: map[string][]string{}, captured: map[string][]string{}, booked: map[string]int{},
-		replies: map[string]reply{}}
+		replies: map[string]reply{},
+	}
 }
 
 // handler answers a call of one account. It returns a status and a body to encode, or an apiError.

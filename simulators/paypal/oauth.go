@@ -54,8 +54,10 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	s.tokens[text] = token{a, now.Add(TokenSeconds * time.Second)}
 	nonce := now.UTC().Format(time.RFC3339) + s.id(43)
 	s.mu.Unlock()
-	s.answer(w, 200, object{"scope": scopes, "access_token": text, "token_type": "Bearer",
-		"app_id": "APP-80W284485P519543T", "expires_in": TokenSeconds, "nonce": nonce})
+	s.answer(w, 200, object{
+		"scope": scopes, "access_token": text, "token_type": "Bearer",
+		"app_id": "APP-80W284485P519543T", "expires_in": TokenSeconds, "nonce": nonce,
+	})
 }
 
 // tokenAccount returns the account, or the answer to give; status 0 means the REST shape of a missing header.

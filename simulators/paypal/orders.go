@@ -23,9 +23,11 @@ func (s *Server) announce(ctx context.Context, a *account, typ, resourceType, su
 	s.mu.Lock()
 	id := "WH-" + s.id(17) + "-" + s.id(17)
 	self := s.publicURL + "/v1/notifications/webhooks-events/" + id
-	e := object{"id": id, "event_version": "1.0", "create_time": s.o.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
+	e := object{
+		"id": id, "event_version": "1.0", "create_time": s.o.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
 		"resource_type": resourceType, "event_type": typ, "summary": summary, "resource": resource,
-		"links": []object{link(self, "self", "GET"), link(self+"/resend", "resend", "POST")}}
+		"links": []object{link(self, "self", "GET"), link(self+"/resend", "resend", "POST")},
+	}
 	if resourceType != "sale" {
 		e["resource_version"] = "2.0"
 	}
@@ -62,9 +64,13 @@ func (s *Server) createOrder(a *account, r *http.Request, body []byte) (int, any
 	return a.once(s.o.Now(), r, func() (any, error) {
 		id := s.id(17)
 		self := s.publicURL + "/v2/checkout/orders/" + id
-		o := object{"id": id, "intent": in["intent"], "purchase_units": units, "create_time": s.stamp(), "status": "CREATED",
-			"links": []object{link(self, "self", "GET"), link("https://www.paypal.com/checkoutnow?token="+id, "approve", "GET"),
-				link(self, "update", "PATCH"), link(self+"/capture", "capture", "POST")}}
+		o := object{
+			"id": id, "intent": in["intent"], "purchase_units": units, "create_time": s.stamp(), "status": "CREATED",
+			"links": []object{
+				link(self, "self", "GET"), link("https://www.paypal.com/checkoutnow?token="+id, "approve", "GET"),
+				link(self, "update", "PATCH"), link(self+"/capture", "capture", "POST"),
+			},
+		}
 		if source, ok := in["payment_source"]; ok {
 			o["payment_source"], o["status"] = source, "PAYER_ACTION_REQUIRED"
 			o["links"] = []object{link(self, "self", "GET"), link("https://www.paypal.com/checkoutnow?token="+id, "payer-action", "GET")}
@@ -216,14 +222,20 @@ func (s *Server) newCapture(orderID string, unit object) object {
 	amount, _ := unit["amount"].(object)
 	gross := object{"currency_code": amount["currency_code"], "value": amount["value"]}
 	self := s.publicURL + "/v2/payments/captures/" + id
-	c := object{"id": id, "status": "COMPLETED", "amount": gross, "final_capture": true, "disbursement_mode": "INSTANT",
+	c := object{
+		"id": id, "status": "COMPLETED", "amount": gross, "final_capture": true, "disbursement_mode": "INSTANT",
 		"seller_protection":  object{"status": "ELIGIBLE", "dispute_categories": []string{"ITEM_NOT_RECEIVED", "UNAUTHORIZED_TRANSACTION"}},
 		"supplementary_data": object{"related_ids": object{"order_id": orderID}},
-		"seller_receivable_breakdown": object{"gross_amount": gross, "net_amount": gross,
-			"paypal_fee": object{"currency_code": amount["currency_code"], "value": "0.00"}},
+		"seller_receivable_breakdown": object{
+			"gross_amount": gross, "net_amount": gross,
+			"paypal_fee": object{"currency_code": amount["currency_code"], "value": "0.00"},
+		},
 		"create_time": s.stamp(), "update_time": s.stamp(),
-		"links": []any{link(self, "self", "GET"), link(self+"/refund", "refund", "POST"),
-			link(s.publicURL+"/v2/checkout/orders/"+orderID, "up", "GET")}}
+		"links": []any{
+			link(self, "self", "GET"), link(self+"/refund", "refund", "POST"),
+			link(s.publicURL+"/v2/checkout/orders/"+orderID, "up", "GET"),
+		},
+	}
 	for _, k := range []string{"custom_id", "invoice_id"} {
 		if unit[k] != nil {
 			c[k] = unit[k]
@@ -331,11 +343,17 @@ func (s *Server) newRefund(a *account, c, in object) (object, error) {
 	}
 	part := func(v *big.Rat) object { return object{"currency_code": currency, "value": v.FloatString(places)} }
 	id := s.id(17)
-	refund := object{"id": id, "status": "COMPLETED", "amount": part(value), "create_time": s.stamp(), "update_time": s.stamp(),
-		"seller_payable_breakdown": object{"gross_amount": part(value), "paypal_fee": part(new(big.Rat)), "net_amount": part(value),
-			"total_refunded_amount": part(after)},
-		"links": []any{link(s.publicURL+"/v2/payments/refunds/"+id, "self", "GET"),
-			link(s.publicURL+"/v2/payments/captures/"+text(c, "id"), "up", "GET")}}
+	refund := object{
+		"id": id, "status": "COMPLETED", "amount": part(value), "create_time": s.stamp(), "update_time": s.stamp(),
+		"seller_payable_breakdown": object{
+			"gross_amount": part(value), "paypal_fee": part(new(big.Rat)), "net_amount": part(value),
+			"total_refunded_amount": part(after),
+		},
+		"links": []any{
+			link(s.publicURL+"/v2/payments/refunds/"+id, "self", "GET"),
+			link(s.publicURL+"/v2/payments/captures/"+text(c, "id"), "up", "GET"),
+		},
+	}
 	for _, k := range []string{"note_to_payer", "invoice_id", "custom_id"} {
 		if in[k] != nil {
 			refund[k] = in[k]

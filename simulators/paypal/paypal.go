@@ -117,7 +117,8 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Client == nil {
 		o.Client = &http.Client{Timeout: deliveryTimeout, Transport: &http.Transport{
-			MaxIdleConnsPerHost: o.Parallel, MaxConnsPerHost: o.Parallel, IdleConnTimeout: time.Minute}}
+			MaxIdleConnsPerHost: o.Parallel, MaxConnsPerHost: o.Parallel, IdleConnTimeout: time.Minute,
+		}}
 	}
 	client := *o.Client
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -126,8 +127,10 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{o: o, log: o.Log, ca: ca, publicURL: o.PublicURL, tokens: map[string]token{}, accounts: map[string]*account{},
-		random: rand.New(rand.NewPCG(uint64(o.Seed), 0x9e3779b97f4a7c15))}
+	s := &Server{
+		o: o, log: o.Log, ca: ca, publicURL: o.PublicURL, tokens: map[string]token{}, accounts: map[string]*account{},
+		random: rand.New(rand.NewPCG(uint64(o.Seed), 0x9e3779b97f4a7c15)),
+	}
 	for _, a := range o.Accounts {
 		if a.Environment == "" {
 			a.Environment = schemas.Sandbox

@@ -35,9 +35,13 @@ type twin struct {
 
 func newTwin(t *testing.T, change func(*Options)) *twin {
 	t.Helper()
-	o := Options{Seed: 1, LocalWebhooks: true, RetrySchedule: []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond},
-		Accounts: []Account{{Name: "shop", ClientID: "id1", ClientSecret: "s1", MerchantID: "LLCK5GYWKHPE2"},
-			{Name: "other", ClientID: "id2", ClientSecret: "s2", MerchantID: "MMCK5GYWKHPE2", Environment: schemas.Live}}}
+	o := Options{
+		Seed: 1, LocalWebhooks: true, RetrySchedule: []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond},
+		Accounts: []Account{
+			{Name: "shop", ClientID: "id1", ClientSecret: "s1", MerchantID: "LLCK5GYWKHPE2"},
+			{Name: "other", ClientID: "id2", ClientSecret: "s2", MerchantID: "MMCK5GYWKHPE2", Environment: schemas.Live},
+		},
+	}
 	if change != nil {
 		change(&o)
 	}

@@ -51,10 +51,12 @@ func (a *account) learn(typ string, body []byte) {
 		if o := a.orders[order]; o != nil && r["status"] == "COMPLETED" {
 			o["status"] = "COMPLETED"
 		}
-		a.book(entry{id: id, reference: order, referenceType: "ODR", code: "T0006",
+		a.book(entry{
+			id: id, reference: order, referenceType: "ODR", code: "T0006",
 			status: map[string]string{"PENDING": "P", "DECLINED": "D"}[text(r, "status")], amount: text(r, "amount", "value"),
 			fee: text(r, "seller_receivable_breakdown", "paypal_fee", "value"), currency: text(r, "amount", "currency_code"),
-			custom: text(r, "custom_id"), invoice: text(r, "invoice_id"), at: parseTime(text(r, "update_time"))})
+			custom: text(r, "custom_id"), invoice: text(r, "invoice_id"), at: parseTime(text(r, "update_time")),
+		})
 	case kind == "refund":
 		a.refunds[id] = r
 		_, capture := linked(r, "up")
@@ -64,8 +66,10 @@ func (a *account) learn(typ string, body []byte) {
 				c["status"] = "PARTIALLY_REFUNDED"
 			}
 		}
-		a.book(entry{id: id, reference: capture, referenceType: "TXN", code: "T1107", amount: "-" + text(r, "amount", "value"),
-			currency: text(r, "amount", "currency_code"), at: parseTime(text(r, "update_time"))})
+		a.book(entry{
+			id: id, reference: capture, referenceType: "TXN", code: "T1107", amount: "-" + text(r, "amount", "value"),
+			currency: text(r, "amount", "currency_code"), at: parseTime(text(r, "update_time")),
+		})
 	case kind == "sale" && text(r, "sale_id") == "":
 		a.sales[id] = r
 		if sub := text(r, "billing_agreement_id"); sub != "" {
@@ -73,20 +77,26 @@ func (a *account) learn(typ string, body []byte) {
 				a.payments[sub] = append(a.payments[sub], id)
 			}
 		}
-		a.book(entry{id: id, reference: text(r, "billing_agreement_id"), referenceType: "SUB", code: "T0002",
+		a.book(entry{
+			id: id, reference: text(r, "billing_agreement_id"), referenceType: "SUB", code: "T0002",
 			amount: text(r, "amount", "total"), fee: text(r, "transaction_fee", "value"), currency: text(r, "amount", "currency"),
-			custom: text(r, "custom"), at: parseTime(text(r, "update_time"))})
+			custom: text(r, "custom"), at: parseTime(text(r, "update_time")),
+		})
 	case kind == "sale":
 		if sale := a.sales[text(r, "sale_id")]; sale != nil {
 			sale["state"] = "refunded"
 		}
-		a.book(entry{id: id, reference: text(r, "sale_id"), referenceType: "TXN", code: "T1107", amount: "-" + text(r, "amount", "total"),
-			currency: text(r, "amount", "currency"), at: parseTime(text(r, "update_time"))})
+		a.book(entry{
+			id: id, reference: text(r, "sale_id"), referenceType: "TXN", code: "T1107", amount: "-" + text(r, "amount", "total"),
+			currency: text(r, "amount", "currency"), at: parseTime(text(r, "update_time")),
+		})
 	case kind == "subscription":
 		a.subscriptions[id] = r
 		if plan := text(r, "plan_id"); plan != "" && a.plans[plan] == nil {
-			a.plans[plan] = object{"id": plan, "name": "Plan " + plan, "product_id": "PROD-" + strings.TrimPrefix(plan, "P-"), "status": "ACTIVE",
-				"create_time": r["create_time"], "links": []object{}}
+			a.plans[plan] = object{
+				"id": plan, "name": "Plan " + plan, "product_id": "PROD-" + strings.TrimPrefix(plan, "P-"), "status": "ACTIVE",
+				"create_time": r["create_time"], "links": []object{},
+			}
 		}
 	case kind == "plan" && strings.HasPrefix(typ, "BILLING.PLAN."):
 		a.plans[id] = r
@@ -178,18 +188,22 @@ func (s *Server) reportTransactions(a *account, r *http.Request, _ []byte) (int,
 	if to < len(found) {
 		links = append(links, link(self(page+1), "next", "GET"))
 	}
-	return 200, rawJSON(encode(object{"transaction_details": details, "account_number": a.MerchantID, "start_date": start.Format(reportTime),
+	return 200, rawJSON(encode(object{
+		"transaction_details": details, "account_number": a.MerchantID, "start_date": start.Format(reportTime),
 		"end_date": end.Format(reportTime), "last_refreshed_datetime": now.UTC().Format(reportTime), "page": page,
-		"total_items": len(found), "total_pages": (len(found) + size - 1) / size, "links": links})), nil
+		"total_items": len(found), "total_pages": (len(found) + size - 1) / size, "links": links,
+	})), nil
 }
 
 func matches(have, want string) bool { return want == "" || have == want }
 
 // detail is one transaction with the parts that were asked for. s.mu is held.
 func (a *account) detail(e entry, fields string) object {
-	info := object{"transaction_id": e.id, "transaction_event_code": e.code, "transaction_initiation_date": e.at.UTC().Format(reportTime),
+	info := object{
+		"transaction_id": e.id, "transaction_event_code": e.code, "transaction_initiation_date": e.at.UTC().Format(reportTime),
 		"transaction_updated_date": e.at.UTC().Format(reportTime), "transaction_status": e.status,
-		"transaction_amount": object{"currency_code": e.currency, "value": e.amount}}
+		"transaction_amount": object{"currency_code": e.currency, "value": e.amount},
+	}
 	for name, v := range map[string]string{"paypal_reference_id": e.reference, "custom_field": e.custom, "invoice_id": e.invoice} {
 		if v != "" {
 			info[name] = v

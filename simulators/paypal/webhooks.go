@@ -155,8 +155,10 @@ func (s *Server) show(h *webhook, status bool) object {
 		}
 	}
 	self := s.publicURL + "/v1/notifications/webhooks/" + h.id
-	return object{"id": h.id, "url": h.url, "event_types": types,
-		"links": []object{link(self, "self", "GET"), link(self, "update", "PATCH"), link(self, "delete", "DELETE")}}
+	return object{
+		"id": h.id, "url": h.url, "event_types": types,
+		"links": []object{link(self, "self", "GET"), link(self, "update", "PATCH"), link(self, "delete", "DELETE")},
+	}
 }
 
 func (s *Server) listWebhooks(a *account, r *http.Request, _ []byte) (int, any, error) {

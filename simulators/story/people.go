@@ -36,9 +36,11 @@ func (t *teller) customer() *person {
 	}
 	p := places[t.random.IntN(len(places))]
 	n := len(t.customers) + 1
-	who := &person{given: p.given[t.random.IntN(len(p.given))], surname: p.surname[t.random.IntN(len(p.surname))],
+	who := &person{
+		given: p.given[t.random.IntN(len(p.given))], surname: p.surname[t.random.IntN(len(p.surname))],
 		email: fmt.Sprintf("customer%05d@example.com", n), payerID: t.payerID(), country: p.country, city: p.city, zip: p.zip,
-		code: p.state, currency: p.currency, street: strconv.Itoa(1+t.random.IntN(99)) + " " + p.street}
+		code: p.state, currency: p.currency, street: strconv.Itoa(1+t.random.IntN(99)) + " " + p.street,
+	}
 	if t.chance(0.15) {
 		who.email = fmt.Sprintf("Customer.%05d+shop@Example.com", n) // case and tags as people type them
 	}

@@ -156,9 +156,11 @@ func (t *teller) emit(m *merchant, root string, at time.Time, n *node) *Event {
 func (t *teller) from(name string, ids ...string) *node {
 	n := loaded(name)
 	event := "WH-" + t.letters(17) + "-" + t.letters(17)
-	pairs := append([]string{n.string("id"), event, "https://api.paypal.com/", "https://api.sandbox.paypal.com/",
+	pairs := append([]string{
+		n.string("id"), event, "https://api.paypal.com/", "https://api.sandbox.paypal.com/",
 		"https://10.24.121.37:14084/", "https://api.sandbox.paypal.com/",
-		"https://node-disputeapiserv-vip.example.com:19387/", "https://api.sandbox.paypal.com/"}, ids...)
+		"https://node-disputeapiserv-vip.example.com:19387/", "https://api.sandbox.paypal.com/",
+	}, ids...)
 	return n.copyWith(strings.NewReplacer(pairs...))
 }
 
@@ -176,8 +178,10 @@ func (t *teller) bad(m *merchant, who *person, at time.Time) {
 	n.set("resource.update_time", never)
 	n.set("resource.status_update_time", never)
 	n.set("create_time", never)
-	e := Event{Account: m.name, ID: n.string("id"), Type: n.string("event_type"), Body: n.compact(nil), Time: at.Add(4 * time.Second),
-		Root: s.id, Bad: BadDate}
+	e := Event{
+		Account: m.name, ID: n.string("id"), Type: n.string("event_type"), Body: n.compact(nil), Time: at.Add(4 * time.Second),
+		Root: s.id, Bad: BadDate,
+	}
 	t.events = append(t.events, e)
 }
 

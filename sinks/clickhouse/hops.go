@@ -17,7 +17,8 @@ import (
 // hops reads rows of one table that meet any of the conditions, each record once however often it was inserted, and
 // adds what scan makes of them. columns must not hold the coordinates, which every row ends with.
 func (s *Store) hops(ctx context.Context, t *Trace, table, columns string, where []string, sc scope,
-	scan func(rows driver.Rows, coordinates ...any) (Hop, error)) error {
+	scan func(rows driver.Rows, coordinates ...any) (Hop, error),
+) error {
 	if len(where) == 0 {
 		return nil
 	}
@@ -98,8 +99,10 @@ func (s *Store) received(ctx context.Context, sc scope, t *Trace) error {
 		var amount *decimal.Decimal
 		var bytes uint64
 		var test bool
-		err := rows.Scan(append([]any{&environment, &connection, &root, &event, &typ, &providerStatus, &status, &entity, &providerTime, &received,
-			&deliveries, &origin, &amount, &currency, &contact, &bytes, &hash, &test, &problem}, coordinates...)...)
+		err := rows.Scan(append([]any{
+			&environment, &connection, &root, &event, &typ, &providerStatus, &status, &entity, &providerTime, &received,
+			&deliveries, &origin, &amount, &currency, &contact, &bytes, &hash, &test, &problem,
+		}, coordinates...)...)
 		return Hop{At: received, Kind: HopReceived, Title: "Received " + typ, Detail: details(
 			"event", event, "order", environment+"/"+connection+"/"+root, "entity", entity, "provider status", providerStatus, "status", status,
 			"provider time", stamp(providerTime), "origin", origin, "deliveries", strings.Join(deliveries, ", "), "amount", moneyText(amount, currency),
@@ -139,8 +142,10 @@ func (s *Store) commands(ctx context.Context, sc scope, t *Trace) error {
 		var fields map[string]string
 		var tags, noTags []string
 		var at time.Time
-		err := rows.Scan(append([]any{&destination, &contact, &id, &kind, &version, &email, &first, &last, &phone, &fields, &tags, &noTags,
-			&effectType, &effectName, &effectData, &config, &root, &event, &trigger, &at}, coordinates...)...)
+		err := rows.Scan(append([]any{
+			&destination, &contact, &id, &kind, &version, &email, &first, &last, &phone, &fields, &tags, &noTags,
+			&effectType, &effectName, &effectData, &config, &root, &event, &trigger, &at,
+		}, coordinates...)...)
 		title := "Desired contact version " + strconv.FormatInt(version, 10) + " for " + destination
 		if effectType != "" {
 			title = "Effect " + effectType + " " + effectName + " for " + destination
@@ -165,8 +170,10 @@ func (s *Store) deliveries(ctx context.Context, sc scope, t *Trace) error {
 		var method, url, request, response, requestError []string
 		var status, millis []int64
 		var started, at time.Time
-		err := rows.Scan(append([]any{&destination, &command, &attempt, &kind, &contact, &version, &outcome, &method, &url, &request, &status, &response,
-			&requestError, &millis, &failure, &remedy, &config, &root, &event, &started, &at}, coordinates...)...)
+		err := rows.Scan(append([]any{
+			&destination, &command, &attempt, &kind, &contact, &version, &outcome, &method, &url, &request, &status, &response,
+			&requestError, &millis, &failure, &remedy, &config, &root, &event, &started, &at,
+		}, coordinates...)...)
 		d := details("command", command, "attempt", strconv.FormatInt(attempt, 10), "contact", contact, "order", root, "event", event,
 			"config version", config, "started", stamp(started), "error", failure, "remedy", remedy)
 		for i := range method {

@@ -22,8 +22,10 @@ func anEvent(id string) *schemas.OrderEvent {
 		ProviderStatus: "COMPLETED", Status: schemas.StatusPaid, ProviderTime: epoch, Sequence: 1, ReceivedAt: epoch.Add(time.Second),
 		DeliveryIDs: []string{"D-" + id}, Origin: schemas.OriginWebhook, Amount: &schemas.Amount{Value: "49.99", Currency: "EUR"},
 		RefundedTotal: &schemas.Amount{Value: "0.000000001", Currency: "EUR"},
-		Payer: &schemas.Payer{Email: "Ann@Example.com", GivenName: "Ann", Surname: "Öz", FullName: "Ann Öz", Phone: "+4912", PayerID: "P1",
-			Address: schemas.Address{Line1: "1", Line2: "2", City: "C", State: "S", PostalCode: "Z", Country: "DE"}},
+		Payer: &schemas.Payer{
+			Email: "Ann@Example.com", GivenName: "Ann", Surname: "Öz", FullName: "Ann Öz", Phone: "+4912", PayerID: "P1",
+			Address: schemas.Address{Line1: "1", Line2: "2", City: "C", State: "S", PostalCode: "Z", Country: "DE"},
+		},
 		CustomID: "custom", InvoiceID: "inv", Fields: map[string]string{"a": "1"}, Body: []byte("{\"raw\":\n\x00\xff}"), BodyHash: "hash", Fingerprint: "fp",
 	}
 }
