@@ -75,7 +75,7 @@ type window struct {
 
 // newWindow starts at the committed offset (below zero: none) with what its metadata says.
 func newWindow(ctx context.Context, topic string, partition int32, owner uint64, offset int64, p progress) *window {
-	w := &window{topic: topic, partition: partition, owner: owner, low: offset, next: offset, last: offset - 1, tail: p.runs}
+	w := &window{topic: topic, partition: partition, owner: owner, low: offset, next: offset, last: offset - 1, tail: slices.Clone(p.runs)}
 	if offset < 0 {
 		w.low, w.next, w.last, w.tail = -1, -1, -1, nil
 	}
@@ -118,7 +118,6 @@ func (w *window) skip(n int64) stand {
 	if len(w.tail) == 0 {
 		return open
 	}
-	w.tail = slices.Clone(w.tail)
 	w.tail[0].n -= n + 1
 	s := w.tail[0].stand
 	if w.tail[0].n == 0 {

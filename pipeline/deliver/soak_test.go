@@ -1,0 +1,139 @@
+package deliver
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tillstream/tillstream/outbound"
+	"github.com/tillstream/tillstream/schemas"
+	twin "github.com/tillstream/tillstream/simulators/activecampaign"
+	"github.com/tillstream/tillstream/sinks"
+	"github.com/tillstream/tillstream/sinks/activecampaign"
+)
+
+// 300 contacts with an event each, at an account that times out after applying, refuses for the rate, and fails, while
+// the deliverer is restarted. In the end every contact is right and no event happened twice.
+func TestSoakWithTheSimulatedAccount(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes several seconds")
+	}
+	// The account allows a little more than we ask of it, because a busy machine delays arrivals.
+	const contacts, rate, allowed = 300, 300, 360
+	r := newRig(t)
+	account := twin.New(twin.Options{Key: "key", RatePerSecond: allowed, Seed: 7, Faults: twin.Faults{
+		TimeoutAfter: 0.10, TooMany: 0.10, ServerError: 0.05, Tracking: true, RetryAfterSeconds: 1, HangMillis: 2000,
+	}})
+	srv := httptest.NewServer(account.Handler())
+	t.Cleanup(srv.Close)
+	memory := miniredis.RunT(t)
+	start := func() *running {
+		client, err := outbound.NewClient(outbound.Options{
+			AllowPrivate: true, Timeout: 100 * time.Millisecond,
+			Limiter: hastyLimiter{NewRedisLimiter(redis.NewClient(&redis.Options{Addr: memory.Addr()}), "crm", rate)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := activecampaign.Sink.Config().(*activecampaign.Config)
+		cfg.URL, cfg.Key = srv.URL, schemas.NewSecret("key")
+		cfg.EventTracking = activecampaign.EventTracking{AccountID: "1000", Key: schemas.NewSecret("key"), URL: srv.URL + "/event"}
+		w, err := activecampaign.Sink.Open(t.Context(), cfg, sinks.Env{Destination: "crm", Now: time.Now, HTTP: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := r.options("one", hasty{w})
+		o.Settle = 150 * time.Millisecond
+		o.Parallel = 16
+		return r.start(o)
+	}
+	var all []schemas.Command
+	run := start()
+	for v := range int64(2) {
+		for i := range contacts {
+			who := fmt.Sprintf("c%d@shop.example", i)
+			c := r.contact(who, v+1)
+			c.Contact.Fields = map[string]string{"ORDER_ID": fmt.Sprintf("%d-%d", i, v+1)}
+			c.Contact.Tags = []string{"paid"}
+			all = append(all, c)
+			if v == 0 {
+				all = append(all, r.effect(who))
+			}
+		}
+	}
+	for i := 0; i < len(all); i += 100 {
+		r.produce(all[i:min(i+100, len(all))]...)
+	}
+	for n := range 3 {
+		want := (n + 1) * contacts / 5
+		eventually(t, "progress", func() bool { return account.Stats().Contacts >= want })
+		if n == 1 {
+			run.kill()
+		} else {
+			run.stop()
+		}
+		run = start()
+	}
+	got := r.ended(all...)
+	happened := map[string]int{}
+	for _, e := range account.Tracked() {
+		happened[e.Data]++
+	}
+	uncertain := 0
+	for _, c := range all {
+		switch word := got[c.CommandID]; {
+		case c.Kind == schemas.CommandEffect && happened["id="+c.CommandID] > 1:
+			t.Errorf("effect %s happened %d times", c.CommandID, happened["id="+c.CommandID])
+		case word == schemas.OutcomeUncertain:
+			uncertain++
+		case c.Kind == schemas.CommandEffect && (word != schemas.OutcomeDelivered || happened["id="+c.CommandID] != 1):
+			t.Errorf("effect %s: outcome %s, happened %d times", c.CommandID, word, happened["id="+c.CommandID])
+		case c.Kind == schemas.CommandContact && word != schemas.OutcomeDelivered && word != schemas.OutcomeSuperseded:
+			t.Errorf("contact command %s: outcome %s", c.CommandID, word)
+		}
+	}
+	people := account.Contacts()
+	if len(people) != contacts {
+		t.Errorf("got %d contacts, want %d", len(people), contacts)
+	}
+	for _, p := range people {
+		var i int
+		if _, err := fmt.Sscanf(p.Email, "c%d@", &i); err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf("%d-2", i); p.Fields["ORDER_ID"] != want || len(p.Tags) != 1 {
+			t.Errorf("%s: got order %q and tags %v, want %q and one tag", p.Email, p.Fields["ORDER_ID"], p.Tags, want)
+		}
+	}
+	if s := account.Stats(); s.TooMany > 0 || s.MaxPerSecond > allowed {
+		t.Errorf("got %d requests within a second and %d over the limit, want at most %d and none", s.MaxPerSecond, s.TooMany, allowed)
+	}
+	t.Logf("uncertain: %d; account: %+v", uncertain, account.Stats())
+}
+
+// hastyLimiter does the same for the silence of the whole account.
+type hastyLimiter struct{ outbound.Limiter }
+
+func (h hastyLimiter) Hold(ctx context.Context, d time.Duration) { h.Limiter.Hold(ctx, d/50) }
+
+// hasty shortens the pauses that the account asks for, which come in whole seconds.
+type hasty struct{ sinks.Writer }
+
+func (h hasty) Write(ctx context.Context, batch []schemas.Command) []sinks.Outcome {
+	out := h.Writer.Write(ctx, batch)
+	for i := range out {
+		out[i].RetryAfter /= 50
+	}
+	return out
+}
+
+func (h hasty) Reconcile(ctx context.Context, e schemas.Command) sinks.Outcome {
+	o := h.Writer.Reconcile(ctx, e)
+	o.RetryAfter /= 50
+	return o
+}
