@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/pipeline/store"
 )
 
@@ -31,8 +32,7 @@ func (l *lane) commit(ctx context.Context, batches []*batch) error {
 	if len(shares) == 0 {
 		return nil
 	}
-	// The transaction ends by its own clock: to stop in mid-commit would leave its outcome open.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	ctx, cancel := l.endContext(ctx)
 	defer cancel()
 	started := l.e.o.Now()
 	if err := l.sess.Begin(); err != nil {
@@ -61,6 +61,20 @@ func (l *lane) commit(ctx context.Context, batches []*batch) error {
 	}
 	wg.Wait()
 	return nil
+}
+
+// endContext bounds a transaction. A stop leaves it a while to end: cut off, its outcome would be open until the next
+// start of this instance.
+func (l *lane) endContext(run context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(run), endTimeout)
+	stop := context.AfterFunc(run, func() {
+		_ = kafka.Sleep(ctx, stopTimeout)
+		cancel()
+	})
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }
 
 // produce writes everything and waits for the acknowledgements.

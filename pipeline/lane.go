@@ -66,10 +66,17 @@ func (l *lane) run(ctx context.Context) {
 }
 
 func (l *lane) session(ctx context.Context) error {
-	if err := l.connect(ctx); err != nil {
+	// Told to stop, the client may hang in a rebalance that waits for a dead member. Its own context ends that.
+	life, end := context.WithCancel(context.Background())
+	defer end()
+	defer context.AfterFunc(ctx, func() {
+		_ = kafka.Sleep(life, stopTimeout+leaveTimeout)
+		end()
+	})()
+	if err := l.connect(life); err != nil {
 		return err
 	}
-	defer l.disconnect()
+	defer l.disconnect(end)
 	// Step 1 of the recovery: the former life of this transactional id ends before anything is read.
 	initCtx, cancel := context.WithTimeout(ctx, endTimeout)
 	_, _, err := l.sess.Client().ProducerID(initCtx)
@@ -88,7 +95,7 @@ func (l *lane) session(ctx context.Context) error {
 	return nil
 }
 
-func (l *lane) connect(ctx context.Context) error {
+func (l *lane) connect(life context.Context) error {
 	t := l.e.o.Topology
 	opts, err := l.e.o.Kafka.Opts(
 		kgo.TransactionalID(fmt.Sprintf("tillstream-%s-%s-%d", t.Group, l.e.o.Instance, l.number)),
@@ -102,7 +109,7 @@ func (l *lane) connect(ctx context.Context) error {
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchMaxBytes(kafka.RecordBytesMax-1024), kgo.ProducerLinger(5*time.Millisecond),
 		kgo.RecordDeliveryTimeout(txnTimeout),
-		kgo.WithLogger(kafka.Logger(l.log)),
+		kgo.WithContext(life), kgo.WithLogger(kafka.Logger(l.log)),
 	)
 	if err != nil {
 		return err
@@ -110,11 +117,11 @@ func (l *lane) connect(ctx context.Context) error {
 	if l.sess, err = kgo.NewGroupTransactSession(opts...); err != nil {
 		return fmt.Errorf("open a transactional session: %w", err)
 	}
-	return ctx.Err()
+	return nil
 }
 
-// disconnect leaves the group and forgets every partition.
-func (l *lane) disconnect() {
+// disconnect leaves the group, forgets every partition, and ends the client, in bounded time.
+func (l *lane) disconnect(end context.CancelFunc) {
 	l.mu.Lock()
 	l.open = false
 	for n := range l.parts {
@@ -129,6 +136,7 @@ func (l *lane) disconnect() {
 	if err := l.sess.Client().LeaveGroupContext(ctx); err != nil {
 		l.log.Warn().Err(err).Msg("could not leave the group; its partitions are given away after the session timeout")
 	}
+	defer time.AfterFunc(closeTimeout, end).Stop()
 	l.sess.Close()
 	l.mu.Lock()
 	for n := range l.parts {

@@ -71,7 +71,9 @@ const (
 	txnTimeout       = 10 * time.Second // an open transaction dies before its owner is evicted
 	rebalanceTimeout = 30 * time.Second
 	endTimeout       = 15 * time.Second
-	leaveTimeout     = 5 * time.Second
+	stopTimeout      = 4 * time.Second // for the transaction at hand when the engine is told to stop
+	leaveTimeout     = 3 * time.Second
+	closeTimeout     = time.Second
 	computeMax       = 2 * time.Second // of one batch; with the produce and the end it stays under 5 s
 	recoverPatience  = 3 * time.Minute
 	retryFirst       = 200 * time.Millisecond

@@ -20,13 +20,16 @@ var (
 // TestStorm kills, restarts, rebalances, loses answers and damages the store at random under load, then lets things
 // calm down and compares every key's whole history, every state and the store with the reference fold.
 func TestStorm(t *testing.T) {
+	if !clientInBubble {
+		t.Skip("the storm takes many virtual minutes: run it with -tags synctests")
+	}
 	first, n := uint64(1), *stormSeeds
 	if *stormSeed != 0 {
 		first, n = *stormSeed, 1
 	}
 	for seed := first; seed < first+uint64(n); seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			several(t, 3, func(t *testing.T, w *world) {
+			virtual(t, 3, func(t *testing.T, w *world) {
 				newStorm(w, seed).run()
 				if t.Failed() {
 					t.Logf("again: go test ./pipeline -tags synctests -run TestStorm -seed=%d", seed)
@@ -159,6 +162,9 @@ func (s *storm) quiet() {
 		p.stop()
 		delete(s.procs, name)
 	}
+	// kfake starts its rebalance timer anew at every join, so members that died while joining are outlived by waiting
+	// only: live ones that try again would keep them for ever.
+	time.Sleep(2 * time.Minute)
 	p, q := s.w.start("a"), s.w.start("d")
 	time.Sleep(time.Minute) // past every timer
 	s.w.settle(p, q)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -271,6 +272,16 @@ func (p *process) stop() {
 	p.w.t.Helper()
 	began := time.Now()
 	p.cancel()
+	select {
+	case <-p.done:
+	case <-time.After(10 * time.Second):
+		stacks := make([]byte, 1<<20)
+		for g := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+			if strings.Contains(g, "(*lane)") {
+				p.w.t.Logf("still at work: %s", g)
+			}
+		}
+	}
 	<-p.done
 	if took := time.Since(began); took > 10*time.Second {
 		p.w.t.Errorf("stopping took %v, want at most 10 s", took)
