@@ -155,6 +155,3 @@ var catalogue = []connectors.Field{
 	{Name: "subscription.cycles_remaining", Label: "Billing cycles left", Type: typeNumber, Sample: "0"},
 	{Name: "subscription.total_cycles", Label: "Billing cycles in all (0: endless)", Type: typeNumber, Sample: "0"},
 }
-
-// recordFields is how many names of the catalogue are members of the record.
-const recordFields = 24

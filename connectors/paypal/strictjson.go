@@ -126,7 +126,7 @@ func (s *scanner) object(depth int) (any, error) {
 			return nil, fmt.Errorf("key %.60q repeated", key)
 		}
 		if s.peek() != ':' {
-			return nil, errors.New("expected :")
+			return nil, errors.New("expected a colon")
 		}
 		s.at++
 		if m[key], err = s.value(depth); err != nil {

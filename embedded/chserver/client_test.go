@@ -102,7 +102,7 @@ func endToEnd(t *testing.T, client driver.Conn) {
 		t.Errorf("got %q", got)
 	}
 	exec(t, client, "ALTER TABLE orders DELETE WHERE id = 77 SETTINGS mutations_sync = 1")
-	if err := client.AsyncInsert(ctx, "INSERT INTO orders (id) VALUES (78)", true); err != nil {
+	if err := client.Exec(clickhouse.Context(ctx, clickhouse.WithAsync(true)), "INSERT INTO orders (id) VALUES (78)"); err != nil {
 		t.Error(err)
 	}
 	checkException(t, client)

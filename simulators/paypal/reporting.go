@@ -40,23 +40,7 @@ func (a *account) learn(typ string, body []byte) {
 	case kind == "checkout-order":
 		a.orders[id] = r
 	case kind == "capture":
-		order := text(r, "supplementary_data", "related_ids", "order_id")
-		if kind, up := linked(r, "up"); order == "" && kind == "orders" {
-			order = up
-		}
-		if a.captures[id] == nil && order != "" {
-			a.captured[order] = append(a.captured[order], id)
-		}
-		a.captures[id] = r
-		if o := a.orders[order]; o != nil && r["status"] == "COMPLETED" {
-			o["status"] = "COMPLETED"
-		}
-		a.book(entry{
-			id: id, reference: order, referenceType: "ODR", code: "T0006",
-			status: map[string]string{"PENDING": "P", "DECLINED": "D"}[text(r, "status")], amount: text(r, "amount", "value"),
-			fee: text(r, "seller_receivable_breakdown", "paypal_fee", "value"), currency: text(r, "amount", "currency_code"),
-			custom: text(r, "custom_id"), invoice: text(r, "invoice_id"), at: parseTime(text(r, "update_time")),
-		})
+		a.learnCapture(id, r)
 	case kind == "refund":
 		a.refunds[id] = r
 		_, capture := linked(r, "up")
@@ -101,6 +85,27 @@ func (a *account) learn(typ string, body []byte) {
 	case kind == "plan" && strings.HasPrefix(typ, "BILLING.PLAN."):
 		a.plans[id] = r
 	}
+}
+
+// learnCapture books a capture and completes its order.
+func (a *account) learnCapture(id string, r object) {
+	order := text(r, "supplementary_data", "related_ids", "order_id")
+	if kind, up := linked(r, "up"); order == "" && kind == "orders" {
+		order = up
+	}
+	if a.captures[id] == nil && order != "" {
+		a.captured[order] = append(a.captured[order], id)
+	}
+	a.captures[id] = r
+	if o := a.orders[order]; o != nil && r["status"] == "COMPLETED" {
+		o["status"] = "COMPLETED"
+	}
+	a.book(entry{
+		id: id, reference: order, referenceType: "ODR", code: "T0006",
+		status: map[string]string{"PENDING": "P", "DECLINED": "D"}[text(r, "status")], amount: text(r, "amount", "value"),
+		fee: text(r, "seller_receivable_breakdown", "paypal_fee", "value"), currency: text(r, "amount", "currency_code"),
+		custom: text(r, "custom_id"), invoice: text(r, "invoice_id"), at: parseTime(text(r, "update_time")),
+	})
 }
 
 // book writes an entry, or the newer state of one.
