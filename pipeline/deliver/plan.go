@@ -21,7 +21,7 @@ type planRow struct {
 // stamp is how the row looks when it is fetched back.
 func (r planRow) stamp() string { return fmt.Sprint(r.offset, "/", r.metadata) }
 
-// plan takes a bounded part of the outbox, and the progress that it makes. Deliverer.mu is held.
+// plan takes the outbox and the progress that it makes. Deliverer.mu is held.
 func (d *Deliverer) plan() ([]output, *plan, error) {
 	p := &plan{}
 	// Progress counts every finished command, so the whole outbox has to go into the transaction that says so.
