@@ -14,11 +14,13 @@ import (
 
 var (
 	stormSeed  = flag.Uint64("seed", 0, "run the storm with this seed only")
-	stormSeeds = flag.Int("seeds", 2, "how many seeds the storm runs")
+	stormSeeds = flag.Int("seeds", 5, "how many seeds the storm runs")
 )
 
 // TestStorm kills, restarts, rebalances, loses answers and damages the store at random under load, then lets things
-// calm down and compares every key's whole history, every state and the store with the reference fold.
+// calm down and compares every key's whole history, every state and the store with the reference fold. It leaves
+// compaction out: kfake compacts above the last stable offset, so that an aborted image can oust a committed one,
+// which Kafka never does.
 func TestStorm(t *testing.T) {
 	if !clientInBubble {
 		t.Skip("the storm takes many virtual minutes: run it with -tags synctests")
@@ -126,8 +128,6 @@ func (s *storm) run() {
 			s.w.store.SetDown(true)
 			time.Sleep(time.Duration(s.r.IntN(3000)) * time.Millisecond)
 			s.w.store.SetDown(false)
-		case 10:
-			s.w.kafka.Compact()
 		}
 		time.Sleep(time.Duration(s.r.IntN(700)) * time.Millisecond)
 	}
