@@ -112,7 +112,7 @@ func (tally) Apply(s tallyState, in processors.Input) (tallyState, []processors.
 
 // world is a Kafka, a store and the engines on them, all in virtual time: use it inside synctest.Test.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	net     *kfake.VirtualNetwork
 	at      time.Time // when set, what the next events are stamped
 	kafka   *kfake.Cluster
@@ -125,7 +125,7 @@ type world struct {
 	n       int
 }
 
-func newWorld(t *testing.T, partitions int32) *world {
+func newWorld(t testing.TB, partitions int32) *world {
 	t.Helper()
 	w := &world{t: t, store: memstore.New(), codec: codec.NewLocal(), inputs: []string{testIn}}
 	w.startKafka(partitions)
