@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tillstream/tillstream/api"
@@ -206,7 +207,8 @@ func (p *process) await(ctx context.Context, what string, tell func(string), try
 		c, cancel := context.WithTimeout(ctx, 30*time.Second)
 		defer cancel()
 		err := try(c)
-		if err != nil && kafka.Classify(err) == kafka.Fatal {
+		// A real broker shows a topic a moment after it was made: that one passes.
+		if err != nil && kafka.Classify(err) == kafka.Fatal && !errors.Is(err, kerr.UnknownTopicOrPartition) {
 			return struct{}{}, backoff.Permanent(err)
 		}
 		return struct{}{}, err
