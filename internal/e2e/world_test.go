@@ -355,7 +355,7 @@ func (w *world) awaitAgreement(t *testing.T, events []story.Event) audit.Report 
 		r = audit.Compare(out, in)
 		switch ends := r.Applied + r.Duplicates + r.Ignored + r.DeadLetters; {
 		case r.Lost > 0:
-			return fmt.Errorf("%d lost:\n%s", r.Lost, strings.Join(r.Findings, "\n"))
+			return fmt.Errorf("%d lost (%+v; tables: %+v):\n%s", r.Lost, r.Counts, in.Tables, strings.Join(r.Findings[:min(10, len(r.Findings))], "\n"))
 		case ends != r.Published:
 			return fmt.Errorf("%d records and %d ends", r.Published, ends)
 		case r.Deliveries != r.Commands:
