@@ -225,7 +225,7 @@ func (b *batch) record(ctx context.Context, topic string, q *queued) (bool, erro
 // not be judged now.
 func (b *batch) apply(ctx context.Context, topic string, q *queued) error {
 	if q.err != nil {
-		return b.deadLetter(letterOf(q.r, schemas.CauseUndecodable, q.err))
+		return b.deadLetter(letterOf(q.r, q.rec, schemas.CauseUndecodable, q.err))
 	}
 	if _, tick := q.rec.(*schemas.Tick); tick {
 		b.meta.Counts.Ticks++
@@ -233,7 +233,7 @@ func (b *batch) apply(ctx context.Context, topic string, q *queued) error {
 	}
 	key, ok, err := b.keyOf(topic, q)
 	if err != nil {
-		return b.deadLetter(letterOf(q.r, schemas.CauseStageFailed, err))
+		return b.deadLetter(letterOf(q.r, q.rec, schemas.CauseStageFailed, err))
 	}
 	if !ok {
 		b.meta.Counts.Skipped++
@@ -248,7 +248,7 @@ func (b *batch) apply(ctx context.Context, topic string, q *queued) error {
 		return err
 	}
 	if finding != nil {
-		return b.deadLetter(letterOf(q.r, schemas.CauseStageFailed, finding))
+		return b.deadLetter(letterOf(q.r, q.rec, schemas.CauseStageFailed, finding))
 	}
 	return nil
 }

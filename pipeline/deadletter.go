@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tillstream/tillstream/pipeline/kafka"
+	"github.com/tillstream/tillstream/processors"
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/schemas/codec"
 )
@@ -18,19 +19,33 @@ var remedies = map[string]string{
 	schemas.CauseStageFailed: "repair the stage or its configuration, then replay the record",
 }
 
-// letterOf is the dead letter about r.
-func letterOf(r *kgo.Record, cause string, finding error) *schemas.DeadLetter {
-	return &schemas.DeadLetter{
+// letterOf is the dead letter about r. Where the stage itself says what is wrong with the record, its words stand.
+func letterOf(r *kgo.Record, rec schemas.Record, cause string, finding error) *schemas.DeadLetter {
+	d := &schemas.DeadLetter{
 		ID:    fmt.Sprintf("%s-%d-%d", r.Topic, r.Partition, r.Offset),
 		Cause: cause, Reason: finding.Error(), Remedy: remedies[cause],
 		Topic: r.Topic, Partition: int64(r.Partition), Offset: r.Offset, Key: r.Key, Value: r.Value,
 	}
+	if poison := (*processors.Poison)(nil); errors.As(finding, &poison) {
+		d.Cause, d.Reason, d.Remedy = poison.Cause, poison.Reason, poison.Remedy
+	}
+	switch rec := rec.(type) {
+	case *schemas.OrderEvent:
+		d.EventID, d.RootKey = rec.EventID, rec.Key()
+	case *schemas.Transition:
+		d.EventID, d.RootKey, d.ContactKey = rec.Event.EventID, rec.RootKey, rec.ContactKey
+	}
+	return d
 }
 
 // deadLetter writes a finding in the same transaction as the record that it is about.
 func (b *batch) deadLetter(d *schemas.DeadLetter) error {
 	d.Stage, d.ConfigVersion = b.l.e.o.Topology.Stage.Name(), b.l.e.o.RulesHash
 	d.At = time.UnixMilli(b.meta.StreamTime).UTC()
+	if len(d.Value) > valueBytesMax {
+		d.Value = d.Value[:valueBytesMax]
+		d.Reason += fmt.Sprintf(" (value cut to %d bytes; the record itself stays at its coordinates)", valueBytesMax)
+	}
 	value, err := b.l.e.o.Codec.Encode(d)
 	if errors.Is(err, codec.ErrUnavailable) {
 		return registryStall(err)

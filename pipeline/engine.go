@@ -109,8 +109,11 @@ func (e *Engine) Ready() error {
 	var problems []string
 	for _, l := range e.lanes {
 		l.mu.Lock()
-		if !l.open {
+		switch {
+		case !l.open:
 			problems = append(problems, fmt.Sprintf("lane %d has no kafka session", l.number))
+		case !l.joined:
+			problems = append(problems, fmt.Sprintf("lane %d has not joined its group", l.number))
 		}
 		l.mu.Unlock()
 	}

@@ -49,6 +49,7 @@ func (l *lane) onRevoked(_ context.Context, _ *kgo.Client, revoked map[string][]
 func (l *lane) onSync(assigned map[string][]int32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.joined = true
 	for n, topics := range l.assigned {
 		for topic := range topics {
 			if !slices.Contains(assigned[topic], n) {

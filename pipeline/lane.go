@@ -29,6 +29,7 @@ type lane struct {
 	cancel   context.CancelFunc // of the poll that runs
 	woken    bool
 	open     bool
+	joined   bool // the group gave us an assignment, be it empty
 
 	recoveries sync.WaitGroup
 	lastCommit time.Time
@@ -123,7 +124,7 @@ func (l *lane) connect(life context.Context) error {
 // disconnect leaves the group, forgets every partition, and ends the client, in bounded time.
 func (l *lane) disconnect(end context.CancelFunc) {
 	l.mu.Lock()
-	l.open = false
+	l.open, l.joined = false, false
 	for n := range l.parts {
 		l.drop(n)
 	}

@@ -99,7 +99,7 @@ func (b *batch) fire(ctx context.Context, key string, at int64, topic string, ca
 	} else {
 		b.accept(e, b.mute(e, t))
 	}
-	letter := letterOf(cause, schemas.CauseStageFailed, fmt.Errorf("timer %q of %s: %w", t.ID, t.At.UTC().Format(time.RFC3339Nano), finding))
+	letter := letterOf(cause, nil, schemas.CauseStageFailed, fmt.Errorf("timer %q of %s: %w", t.ID, t.At.UTC().Format(time.RFC3339Nano), finding))
 	letter.ID = fmt.Sprintf("%s-timer-%s-%s-%d", letter.ID, key, t.ID, t.At.UnixNano())
 	letter.Key, letter.Value = []byte(key), nil
 	letter.Remedy = "repair the stage; the timer does not fire again for this state"
