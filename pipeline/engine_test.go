@@ -314,6 +314,22 @@ func TestPoisonRecordsBecomeDeadLetters(t *testing.T) {
 	})
 }
 
+// A stage that knows what is wrong with a record says so with a code of its own, and the letter keeps its words.
+func TestTheStagesOwnCauseStands(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, w *world) {
+		p := w.start("a")
+		w.send(testIn, "x refuse")
+		w.settle(p)
+		p.stop()
+		letters := w.letters()
+		if len(letters) != 1 {
+			t.Fatalf("got %d dead letters, want 1", len(letters))
+		}
+		d := letters[0]
+		want(t, "letter", []string{d.Cause, d.Reason, d.Remedy, d.EventID}, []string{schemas.CauseQuarantined, "seen before", "compare both", "e1"})
+	})
+}
+
 func TestMassPoisonPausesThePartition(t *testing.T) {
 	virtual(t, 1, func(t *testing.T, w *world) {
 		p := w.start("a")

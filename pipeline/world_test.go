@@ -95,6 +95,8 @@ func (tally) Apply(s tallyState, in processors.Input) (tallyState, []processors.
 	switch ev.EventType {
 	case "panic":
 		panic("asked to")
+	case "refuse":
+		return s, nil, &processors.Poison{Cause: schemas.CauseQuarantined, Reason: "seen before", Remedy: "compare both"}
 	case "fail":
 		return s, nil, errors.New("asked to fail")
 	case "forget":
