@@ -144,6 +144,7 @@ func (l *lane) disconnect(end context.CancelFunc) {
 		l.drop(n)
 	}
 	clear(l.assigned)
+	l.joined = false
 	l.mu.Unlock()
 }
 
