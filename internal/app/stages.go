@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -28,6 +29,9 @@ func Kinds() []config.Kind {
 }
 
 type rulesSet = automation.Rules
+
+// dotted turns the stage's path of a field, "fields[2].from", into the configuration's, "fields.2.from".
+var dotted = strings.NewReplacer("[", ".", "]", "")
 
 // compileRules turns the mapping files into the automation stage's rules. The error is config.Problems, with places.
 func compileRules(c *config.Config) (rulesSet, error) {
@@ -60,9 +64,9 @@ func compileRules(c *config.Config) (rulesSet, error) {
 		var problems config.Problems
 		for _, f := range found {
 			doc := lines[f.File]
-			p := config.Problem{File: doc.File, Field: f.Field, Message: f.Message, Hint: f.Hint}
+			p := config.Problem{File: doc.File, Field: dotted.Replace(f.Field), Message: f.Message, Hint: f.Hint}
 			if doc.Line != nil {
-				p.Line = doc.Line(f.Field)
+				p.Line = doc.Line(p.Field)
 			}
 			problems = append(problems, p)
 		}

@@ -107,7 +107,24 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 configuration refused, 4 the demo's cou
 	})
 	root.AddCommand(p.runCommand(), p.devCommand(), p.demoCommand(), p.simulatorCommand(), p.traceCommand(),
 		p.queryCommand(), p.configCommand(), p.versionCommand())
-	return root
+	return group(root)
+}
+
+// group makes c, which only holds other commands, refuse a word that is none of them; cobra would print the help and
+// report success. Without a word it prints the help.
+func group(c *cobra.Command) *cobra.Command {
+	c.Args, c.SuggestionsMinimumDistance = cobra.ArbitraryArgs, 2
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return c.Help()
+		}
+		hint := ""
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			hint = fmt.Sprintf("; did you mean %s?", near[0])
+		}
+		return &codedError{ExitUsage, fmt.Errorf("unknown command %q for %q%s; see '%s --help'", args[0], c.CommandPath(), hint, c.CommandPath())}
+	}
+	return c
 }
 
 func (p Process) versionCommand() *cobra.Command {

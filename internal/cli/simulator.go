@@ -15,7 +15,7 @@ import (
 func (p Process) simulatorCommand() *cobra.Command {
 	c := &cobra.Command{Use: "simulator", Short: "Play the outside: PayPal or ActiveCampaign, as a real HTTP server"}
 	c.AddCommand(p.paypalSimulator(), p.activecampaignSimulator())
-	return c
+	return group(c)
 }
 
 func (p Process) paypalSimulator() *cobra.Command {
