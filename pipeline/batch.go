@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"go.opentelemetry.io/otel/codes"
 
+	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/pipeline/store"
 	"github.com/tillstream/tillstream/processors"
@@ -155,7 +157,7 @@ func (b *batch) find(key string) *entry {
 func (b *batch) open(key string, image []byte) (*entry, error) {
 	e := &entry{key: key, image: image}
 	unreadable := func(err error) error {
-		return &stall{reason: ReasonStateUnreadable, err: fmt.Errorf("the state of key %q cannot be read: %w", key, err), final: true,
+		return &stall{reason: ReasonStateUnreadable, err: fmt.Errorf("the state of key %q cannot be read: %w", outbound.Redact(key), err), final: true,
 			remedy: "run the version that wrote it, or repair the stage's Decode, then resume the partition"}
 	}
 	var state []byte
@@ -243,11 +245,14 @@ func (b *batch) apply(ctx context.Context, topic string, q *queued) error {
 	if err != nil {
 		return err
 	}
+	ctx, span := b.l.e.trace(ctx, q.r)
+	defer span.End()
 	finding, err := b.step(ctx, e, b.input(topic, q), q.r)
 	if err != nil {
 		return err
 	}
 	if finding != nil {
+		span.SetStatus(codes.Error, "dead letter")
 		return b.deadLetter(letterOf(q.r, q.rec, schemas.CauseStageFailed, finding))
 	}
 	return nil

@@ -150,6 +150,8 @@ func (d *Deliverer) start(l *lane, batch []*entry) {
 // write asks first where an effect may have been sent, and sends where that did not happen.
 func (d *Deliverer) write(ctx context.Context, w sinks.Writer, batch []*entry, unsure bool) []result {
 	started := d.opts.Now()
+	ctx, span := follow(ctx, batch[0])
+	defer span.End()
 	var before []schemas.Exchange
 	if unsure {
 		o := guard(func() []sinks.Outcome { return []sinks.Outcome{w.Reconcile(ctx, *batch[0].cmd)} }, batch[:1], sinks.Retryable)[0]

@@ -284,7 +284,7 @@ func (d *Deliverer) drain(w *window) {
 		}
 		w.spill = w.spill[1:]
 		if e := w.admit(r.Offset); e != nil {
-			e.key, e.value, e.at = r.Key, r.Value, r.Timestamp
+			e.key, e.value, e.at, e.trace = r.Key, r.Value, r.Timestamp, traceOf(r)
 			w.bytes += int64(len(r.Value))
 			d.decode(e)
 		}

@@ -21,6 +21,7 @@ type entry struct {
 	value  []byte
 	cmd    *schemas.Command // nil: not decoded yet
 	at     time.Time        // when the command was made
+	trace  string           // of the webhook that caused it, as the record's header says; empty: tracing is off
 
 	done     bool // its final delivery is in the outbox or committed
 	flying   bool
