@@ -137,6 +137,11 @@ func (d *Deliverer) start(l *lane, batch []*entry) {
 		d.metrics.inFlight.WithLabelValues(l.name).Sub(float64(len(batch)))
 		d.mu.Lock()
 		d.results = append(d.results, results...)
+		if d.broken == nil {
+			// The place is taken at once: while a transaction commits, no round comes by that would do it.
+			d.collect()
+			d.dispatch()
+		}
 		if d.stopPoll != nil {
 			d.stopPoll()
 		}
