@@ -1,16 +1,14 @@
 package automation
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/tillstream/tillstream/processors"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -160,26 +158,20 @@ func number(n int64) string { return strconv.FormatInt(n, 10) }
 // Encode implements processors.Stage. The bytes are JSON without any map.
 func (*Stage) Encode(s State) ([]byte, error) {
 	s.Format = formatVersion
-	b, err := json.Marshal(s)
-	if err != nil {
-		return nil, fmt.Errorf("encode the state of a contact: %w", err)
-	}
-	return b, nil
+	return processors.EncodeState(s, stateName)
 }
 
 // Decode implements processors.Stage.
 func (*Stage) Decode(b []byte) (State, error) {
 	var s State
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&s); err != nil {
-		return State{}, fmt.Errorf("decode the state of a contact: %w", err)
+	if err := processors.DecodeState(b, &s, stateName); err != nil {
+		return State{}, err
 	}
 	if s.Format != formatVersion {
-		return State{}, fmt.Errorf("decode the state of a contact: format %d is not known, this program writes %d", s.Format, formatVersion)
-	}
-	if dec.More() {
-		return State{}, errors.New("decode the state of a contact: more bytes after its end")
+		return State{}, fmt.Errorf("decode %s: format %d is not known, this program writes %d", stateName, s.Format, formatVersion)
 	}
 	return s, nil
 }
+
+// stateName names the state in errors.
+const stateName = "the state of a contact"

@@ -1,12 +1,10 @@
 package orders
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/tillstream/tillstream/processors"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -196,26 +194,20 @@ func (a triple) newer(b triple) bool { return a.compare(b) > 0 }
 // Encode implements processors.Stage. The bytes are JSON without any map whose order could vary.
 func (*Stage) Encode(s State) ([]byte, error) {
 	s.Format = formatVersion
-	b, err := json.Marshal(s)
-	if err != nil {
-		return nil, fmt.Errorf("encode the state of an order: %w", err)
-	}
-	return b, nil
+	return processors.EncodeState(s, stateName)
 }
 
 // Decode implements processors.Stage.
 func (*Stage) Decode(b []byte) (State, error) {
 	var s State
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&s); err != nil {
-		return State{}, fmt.Errorf("decode the state of an order: %w", err)
+	if err := processors.DecodeState(b, &s, stateName); err != nil {
+		return State{}, err
 	}
 	if s.Format != formatVersion {
-		return State{}, fmt.Errorf("decode the state of an order: format %d is not known, this program writes %d", s.Format, formatVersion)
-	}
-	if dec.More() {
-		return State{}, errors.New("decode the state of an order: more bytes after its end")
+		return State{}, fmt.Errorf("decode %s: format %d is not known, this program writes %d", stateName, s.Format, formatVersion)
 	}
 	return s, nil
 }
+
+// stateName names the state in errors.
+const stateName = "the state of an order"
