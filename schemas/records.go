@@ -177,9 +177,11 @@ type Command struct {
 	RootKey       string      `avro:"root_key"` // the order that caused it
 	EventID       string      `avro:"event_id"` // the event that caused it
 	Trigger       string      `avro:"trigger"`  // id of the trigger, for an effect
-	Origin        Origin      `avro:"origin"`
-	Test          bool        `avro:"test"`
-	At            time.Time   `avro:"at"`
+	// Issues are the mapped values that could not be made, a line each; their fields are left alone at the CRM.
+	Issues []string  `avro:"issues"`
+	Origin Origin    `avro:"origin"`
+	Test   bool      `avro:"test"`
+	At     time.Time `avro:"at"`
 }
 
 // RecordName implements Record.

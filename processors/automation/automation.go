@@ -73,7 +73,11 @@ type work struct {
 	at      time.Time
 	created bool // t is the first event that says that its subscription exists
 	out     []processors.Output
+	issues  []issue
 }
+
+// issue is a value that a mapping could not make, told with the contact's next command.
+type issue struct{ destination, text string }
 
 func (w *work) run() error {
 	moved := w.t.Disposition == schemas.Changed || w.t.Disposition == schemas.Recorded
@@ -149,7 +153,10 @@ func (w *work) merge(m *Mapping) bool {
 			*p.to = v
 		}
 	}
-	values, _ := m.fields.Apply(w.t)
+	values, issues := m.fields.Apply(w.t)
+	for _, i := range issues {
+		w.issues = append(w.issues, issue{m.Destination, m.Name + ": " + i.To + " from " + i.From + ": " + i.Reason})
+	}
 	for _, v := range values {
 		if v.Value != "" {
 			d.set(v.To, v.Value)
@@ -179,6 +186,11 @@ func (w *work) contacts() {
 		c := w.command(schemas.CommandContact, d)
 		c.CommandID = id(d.Name, w.key, number(d.Version))
 		c.Contact = d.contact()
+		for _, i := range w.issues {
+			if i.destination == d.Name {
+				c.Issues = append(c.Issues, i.text)
+			}
+		}
 		w.emit(c)
 	}
 }

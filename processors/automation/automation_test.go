@@ -30,7 +30,7 @@ func checkout() automation.MappingFile {
 
 func rules(t testing.TB, files map[string]automation.MappingFile) automation.Rules {
 	t.Helper()
-	r, problems := automation.Compile(files, automation.Known{FieldCatalogue: []string{"subscription.plan_id"}})
+	r, problems := automation.Compile(files, automation.Known{FieldCatalogue: []string{"subscription.plan_id", "subscription.next_billing_time"}})
 	if len(problems) > 0 {
 		t.Fatalf("rules: %v", problems)
 	}
@@ -191,6 +191,24 @@ func TestEmptyNeverErasesAndUnmappedIsNeverNamed(t *testing.T) {
 	c := got[0].Contact
 	if c.FirstName != "Ana" || c.Phone != "+4930901820" || c.Fields["PAID"] != "10.00" || c.Fields["STATUS"] != "REFUNDED" || len(c.Fields) != 2 {
 		t.Errorf("contact %+v", c)
+	}
+}
+
+// A value that can't be made is told with the command, and its field is left alone.
+func TestAValueThatCannotBeMadeIsTold(t *testing.T) {
+	f := checkout()
+	f.Fields = append(f.Fields, mapping.Rule{To: "DAY", From: "subscription.next_billing_time", As: "date"})
+	got, err := apply(t, rules(t, map[string]automation.MappingFile{"a.yaml": f}), transition(1, schemas.StatusPaid, func(t *schemas.Transition) {
+		t.Event.Fields = map[string]string{"subscription.next_billing_time": "some day soon"}
+	}))
+	if err != nil || len(got) == 0 {
+		t.Fatalf("commands %v, error %v", kinds(got), err)
+	}
+	if _, set := got[0].Contact.Fields["DAY"]; set || len(got[0].Issues) != 1 || !strings.Contains(got[0].Issues[0], "DAY from subscription.next_billing_time: ") {
+		t.Errorf("got fields %v and issues %q, want DAY left alone and told", got[0].Contact.Fields, got[0].Issues)
+	}
+	if strings.Contains(strings.Join(got[0].Issues, ""), "soon") {
+		t.Errorf("the issue holds the value: %q", got[0].Issues)
 	}
 }
 

@@ -15,6 +15,7 @@ func emptyToNil(rec schemas.Record) {
 		nilMap(&r.Contact.Fields)
 		nilSlice(&r.Contact.Tags)
 		nilSlice(&r.Contact.NoTags)
+		nilSlice(&r.Issues)
 	case *schemas.Delivery:
 		nilSlice(&r.Requests)
 	case *schemas.DeadLetter:

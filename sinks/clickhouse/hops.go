@@ -134,17 +134,17 @@ func (s *Store) transitions(ctx context.Context, sc scope, t *Trace) error {
 
 func (s *Store) commands(ctx context.Context, sc scope, t *Trace) error {
 	const columns = `destination, contact_key, command_id, kind, version, contact_email, contact_first_name, contact_last_name, contact_phone,
-		contact_fields, contact_tags, contact_no_tags, effect_type, effect_name, effect_data, config_version, root_key, event_id, trigger, at`
+		contact_fields, contact_tags, contact_no_tags, effect_type, effect_name, effect_data, config_version, root_key, event_id, trigger, issues, at`
 	where := sc.ofOne().conditions("root_key IN @roots", "contact_key IN @contacts", "event_id IN @events")
 	return s.hops(ctx, t, "commands", columns, where, sc, func(rows driver.Rows, coordinates ...any) (Hop, error) {
 		var destination, contact, id, kind, email, first, last, phone, effectType, effectName, effectData, config, root, event, trigger string
 		var version int64
 		var fields map[string]string
-		var tags, noTags []string
+		var tags, noTags, issues []string
 		var at time.Time
 		err := rows.Scan(append([]any{
 			&destination, &contact, &id, &kind, &version, &email, &first, &last, &phone, &fields, &tags, &noTags,
-			&effectType, &effectName, &effectData, &config, &root, &event, &trigger, &at,
+			&effectType, &effectName, &effectData, &config, &root, &event, &trigger, &issues, &at,
 		}, coordinates...)...)
 		title := "Desired contact version " + strconv.FormatInt(version, 10) + " for " + destination
 		if effectType != "" {
@@ -156,7 +156,7 @@ func (s *Store) commands(ctx context.Context, sc scope, t *Trace) error {
 			d = append(d, Pair{"field " + name, fields[name]})
 		}
 		return Hop{At: at, Kind: HopCommand, Title: title, Detail: append(d, details("tags", strings.Join(tags, ", "),
-			"tags removed", strings.Join(noTags, ", "), "effect", effectType, "effect name", effectName, "effect data", effectData)...)}, err
+			"tags removed", strings.Join(noTags, ", "), "not mapped", strings.Join(issues, "; "), "effect", effectType, "effect name", effectName, "effect data", effectData)...)}, err
 	})
 }
 

@@ -187,6 +187,7 @@ var commandsTable = tableOf[command]{"commands", slices.Concat([]column[command]
 	of("root_key", func(c cell[command]) string { return c.rec.RootKey }),
 	of("event_id", func(c cell[command]) string { return c.rec.EventID }),
 	of("trigger", func(c cell[command]) string { return c.rec.Trigger }),
+	of("issues", func(c cell[command]) []string { return c.rec.Issues }),
 	of("origin", func(c cell[command]) string { return string(c.rec.Origin) }),
 	of("test", func(c cell[command]) bool { return c.rec.Test }),
 	instant("at", func(c cell[command]) time.Time { return c.rec.At }),

@@ -155,6 +155,7 @@ CREATE TABLE IF NOT EXISTS commands
     root_key String COMMENT 'the order that caused it',
     event_id String COMMENT 'the event that caused it',
     trigger LowCardinality(String) COMMENT 'id of the trigger, for an effect',
+    issues Array(String) COMMENT 'mapped values that could not be made; their fields were left alone',
     origin LowCardinality(String) COMMENT 'WEBHOOK, POLL, BACKFILL or REPLAY',
     test Bool COMMENT 'caused by a test event',
     at DateTime64(3, 'UTC') COMMENT 'stream time at which it was made',
