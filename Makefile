@@ -21,7 +21,12 @@ demo: install-chdb build ## play a story on embedded parts and show what happene
 	$(BIN) demo $(DEMO_ARGS)
 
 test: install-chdb install-kafka install-redis lint ## all tests, on embedded and on real parts
-	TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 30m $(TEST_FLAGS) ./...
+	@echo "==> tests of every package (real Kafka, Redis and ClickHouse engine where a test asks for them)"
+	@TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 20m $(TEST_FLAGS) $$($(GO) list ./... | grep -v /internal/e2e$$)
+	@echo "==> the engine in virtual time: rebalances, storms of faults"
+	@$(GO) test -tags synctests -timeout 10m $(TEST_FLAGS) ./pipeline
+	@echo "==> end to end: the built program, killed in mid-story"
+	@TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 20m $(TEST_FLAGS) ./internal/e2e
 
 build: ## bin/tillstream
 	@echo "==> building $(BIN) $(VERSION) (the first build compiles every library: a few minutes)"
