@@ -308,7 +308,7 @@ func (d *demo) tell(ctx context.Context, db driver.Conn, report audit.Report, r 
 	}
 	if len(tr.Hops) > 0 {
 		fmt.Fprintf(&b, "\nOne order's way (tillstream trace %s):\n\n", id)
-		printTrace(&b, tr, 12)
+		printTrace(&b, tr, 40)
 	}
 	result, err := store.Query(ctx, "SELECT * FROM v_revenue_daily ORDER BY ALL LIMIT 12", chsink.Limits{})
 	if err != nil {
@@ -323,10 +323,10 @@ func (d *demo) tell(ctx context.Context, db driver.Conn, report audit.Report, r 
 	return nil
 }
 
-// exampleOrder is one that was approved, paid and refunded, else any with several changes.
+// exampleOrder is one that was approved, paid and refunded, of a customer with few others; else any with several changes.
 func exampleOrder(ctx context.Context, db driver.Conn) (id string, err error) {
 	err = db.QueryRow(ctx, `SELECT root_id FROM transitions GROUP BY root_id
-		ORDER BY has(groupArray(to_status), 'REFUNDED') AND has(groupArray(to_status), 'PAID') DESC, countIf(disposition = 'CHANGED') DESC, root_id LIMIT 1`).Scan(&id)
+		ORDER BY has(groupArray(to_status), 'REFUNDED') AND has(groupArray(to_status), 'PAID') DESC, countIf(disposition = 'CHANGED') > 1 DESC, count(), root_id LIMIT 1`).Scan(&id)
 	if err != nil {
 		return "", fmt.Errorf("choose an order to trace: %w", err)
 	}
