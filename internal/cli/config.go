@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tillstream/tillstream/internal/app"
+	"github.com/tillstream/tillstream/internal/local"
 	"github.com/tillstream/tillstream/pipeline/config"
 )
 
@@ -27,7 +28,7 @@ func (p Process) configCheckCommand() *cobra.Command {
 			if len(args) == 1 {
 				dir = args[0]
 			}
-			cfg, err := p.loadConfig(dir, p.Getenv)
+			cfg, err := p.loadConfig(dir, local.CheckEnv(dir, p.Getenv))
 			if err != nil {
 				return err
 			}

@@ -205,6 +205,16 @@ func (c *Cluster) Getenv(outer func(string) (string, bool)) func(string) (string
 	}
 }
 
+// CheckEnv stands in for a running cluster, so that its configuration folder can be checked while nothing runs.
+func CheckEnv(configDir string, outer func(string) (string, bool)) func(string) (string, bool) {
+	c := Cluster{env: map[string]string{
+		"INSTANCE": "dev", "DIR": filepath.Dir(filepath.Clean(configDir)), "KAFKA": "127.0.0.1:9092", "REGISTRY": "http://127.0.0.1:8081",
+		"REDIS": "127.0.0.1:6379", "CLICKHOUSE": "http://127.0.0.1:8123", "INGEST": "127.0.0.1:8080", "MANAGEMENT": "127.0.0.1:9080",
+		"PAYPAL": "https://localhost:9443", "PAYPAL_HOST": "localhost:9443", "PAYPAL_SECRET": "check", "CRM": "http://127.0.0.1:9444", "CRM_KEY": "check",
+	}}
+	return c.Getenv(outer)
+}
+
 // Close stops what was started, simulators first.
 func (c *Cluster) Close() error {
 	c.cancel()
