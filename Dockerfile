@@ -10,6 +10,8 @@ RUN CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o /tillstream ./cmd/tills
 FROM debian:12-slim
 COPY --from=build /tillstream /tillstream
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*
+# A volume mounted here begins with this folder's owner: the registry's cache is all that is ever written.
+RUN install -d -o nobody -g nogroup /state
 USER nobody
 EXPOSE 8080 9080
 ENTRYPOINT ["/tillstream"]
