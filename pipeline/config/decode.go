@@ -258,7 +258,7 @@ func (l *loader) scalar(doc *document, n ast.Node, at string, t reflect.Type) {
 			l.clearSecret(doc, at)
 		}
 		if _, isMap := n.(*ast.MappingNode); isMap {
-			l.add(Problem{File: doc.file, Line: doc.line(at), Field: at, Message: "must be a single value"})
+			l.add(Problem{File: doc.file, Line: doc.line(at), Field: at, Message: "must be a single value", Hint: "a text with a colon needs quotes here"})
 		}
 		return
 	}

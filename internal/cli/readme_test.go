@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+
+	connectorsall "github.com/tillstream/tillstream/connectors/all"
+	sinksall "github.com/tillstream/tillstream/sinks/all"
+)
+
+var sample = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+
+var samplePath = regexp.MustCompile(`(?m)^# ((?:connections|destinations|mappings)/[a-z-]+\.yaml)$`)
+
+// TestSamplesInREADMEsAreAccepted: a user copies them.
+func TestSamplesInREADMEsAreAccepted(t *testing.T) {
+	files, _ := filepath.Glob("../../*/*/README.md")
+	found := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range sample.FindAllSubmatch(text, -1) {
+			path := samplePath.FindSubmatch(m[1])
+			if path == nil {
+				continue
+			}
+			found++
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "tillstream.yaml"), "kafka: {brokers: [b]}\nregistry: {url: http://r}\nredis: {address: a:1}\n")
+			write(t, filepath.Join(dir, string(path[1])), string(m[1]))
+			p := Process{Connectors: connectorsall.Connectors(), Sinks: sinksall.Sinks(), Now: time.Now}
+			if _, err := p.loadConfig(dir, func(string) (string, bool) { return "value", true }); err != nil {
+				t.Errorf("%s: the sample %s is refused:\n%v", file, path[1], err)
+			}
+		}
+	}
+	if found < 2 {
+		t.Errorf("only %d samples found in %d READMEs", found, len(files))
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
