@@ -194,8 +194,10 @@ func TestKafkaRunsAsInTheTests(t *testing.T) {
 		}
 		got[strings.ToLower(strings.ReplaceAll(property, "_", "."))] = *value
 	}
-	want := parts.KafkaSettings(parts.KafkaAddresses{Listen: "0.0.0.0:9092", Advertised: "kafka:9092",
-		ControllerListen: "0.0.0.0:9093", ControllerQuorum: "kafka:9093", Dir: "/var/lib/kafka/data"})
+	want := parts.KafkaSettings(parts.KafkaAddresses{
+		Listen: "0.0.0.0:9092", Advertised: "kafka:9092",
+		ControllerListen: "0.0.0.0:9093", ControllerQuorum: "kafka:9093", Dir: "/var/lib/kafka/data",
+	})
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("settings (-tests +docker-compose.yml):\n%s", diff)
 	}
@@ -237,8 +239,10 @@ func TestTheExampleNamesOnlyWhatTheServiceSets(t *testing.T) {
 
 func example(t *testing.T, getenv func(string) (string, bool)) (*config.Config, error) {
 	t.Helper()
-	c, err := config.LoadDir(filepath.Join(root, "examples/config"), config.Options{Connectors: connectorsall.Connectors(), Sinks: sinksall.Sinks(),
-		Kinds: app.Kinds(), Getenv: getenv, Hostname: "host"})
+	c, err := config.LoadDir(filepath.Join(root, "examples/config"), config.Options{
+		Connectors: connectorsall.Connectors(), Sinks: sinksall.Sinks(),
+		Kinds: app.Kinds(), Getenv: getenv, Hostname: "host",
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -265,8 +269,10 @@ func TestTheExampleLoadsInTheService(t *testing.T) {
 		t.Errorf("got %d connections, %d destinations, %d mappings: the example does nothing", len(c.Connections), len(c.Destinations), len(c.Documents[app.MappingsFolder]))
 	}
 	// Each address of the example is a service of the file.
-	for field, address := range map[string]string{"kafka.brokers": c.Settings.Kafka.Brokers[0], "redis.address": c.Settings.Redis.Address,
-		"clickhouse.address": c.Settings.ClickHouse.Address, "registry.url": strings.TrimPrefix(c.Settings.Registry.URL, "http://")} {
+	for field, address := range map[string]string{
+		"kafka.brokers": c.Settings.Kafka.Brokers[0], "redis.address": c.Settings.Redis.Address,
+		"clickhouse.address": c.Settings.ClickHouse.Address, "registry.url": strings.TrimPrefix(c.Settings.Registry.URL, "http://"),
+	} {
 		host, _, _ := strings.Cut(address, ":")
 		if _, ok := p.Services[host]; !ok {
 			t.Errorf("%s: %q is no service", field, host)

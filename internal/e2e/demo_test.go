@@ -12,8 +12,10 @@ import (
 const demoLimit = 150 * time.Second
 
 // demoKeys are promised to whoever reads the last line of 'demo --json'.
-var demoKeys = []string{"received", "published", "duplicates", "late", "transitions", "commands", "deliveries", "contacts",
-	"rows", "dead_letters", "lost", "doubled", "seconds", "peak_rss_mb"}
+var demoKeys = []string{
+	"received", "published", "duplicates", "late", "transitions", "commands", "deliveries", "contacts",
+	"rows", "dead_letters", "lost", "doubled", "seconds", "peak_rss_mb",
+}
 
 func TestDemoAgreesOnEmbeddedParts(t *testing.T) { demo(t) }
 
@@ -26,8 +28,10 @@ func TestDemoAgreesOnRealKafkaAndRedis(t *testing.T) {
 func demo(t *testing.T, args ...string) {
 	t.Helper()
 	library := needClickHouse(t)
-	p := parts.Start(t, parts.Command{Name: "tillstream demo", Path: binary, Env: []string{library},
-		Args: append([]string{"demo", "--orders", "150", "--exit", "--json"}, args...)})
+	p := parts.Start(t, parts.Command{
+		Name: "tillstream demo", Path: binary, Env: []string{library},
+		Args: append([]string{"demo", "--orders", "150", "--exit", "--json"}, args...),
+	})
 	code, err := p.Wait(demoLimit)
 	if err != nil {
 		t.Fatal(err)

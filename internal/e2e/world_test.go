@@ -69,8 +69,10 @@ func newWorld(t *testing.T, faults ...string) *world {
 	w.registry, w.clickhouse, w.crmURL = "http://"+local("registry"), "http://"+local("clickhouse"), "http://"+local("crm")
 	w.paypalURL = fmt.Sprintf("https://localhost:%d", w.port["paypal"])
 	roots := filepath.Join(w.dir, "simulator-ca.pem")
-	parts.Start(t, parts.Command{Name: "paypal", Path: binary, Args: append([]string{"simulator", "paypal", "--listen", local("paypal"),
-		"--roots", roots, "--client-secret", "made-up"}, faults...)})
+	parts.Start(t, parts.Command{Name: "paypal", Path: binary, Args: append([]string{
+		"simulator", "paypal", "--listen", local("paypal"),
+		"--roots", roots, "--client-secret", "made-up",
+	}, faults...)})
 	w.crm = parts.Start(t, parts.Command{Name: "crm", Path: binary, Args: []string{"simulator", "activecampaign", "--listen", local("crm"), "--rate", "0"}})
 	parts.Eventually(t, startLimit, "the simulators answer", func() error {
 		var err error

@@ -113,8 +113,10 @@ func startKafka(t testing.TB, java, jars string) (*Kafka, error) {
 	k := &Kafka{Address: fmt.Sprintf("localhost:%d", Port(t))}
 	controller := fmt.Sprintf("localhost:%d", Port(t))
 	file := filepath.Join(dir, "server.properties")
-	settings := KafkaSettings(KafkaAddresses{Listen: k.Address, Advertised: k.Address, ControllerListen: controller,
-		ControllerQuorum: controller, Dir: filepath.Join(dir, "data")})
+	settings := KafkaSettings(KafkaAddresses{
+		Listen: k.Address, Advertised: k.Address, ControllerListen: controller,
+		ControllerQuorum: controller, Dir: filepath.Join(dir, "data"),
+	})
 	if err := os.WriteFile(file, []byte(properties(settings)), 0o600); err != nil {
 		return nil, err
 	}
@@ -123,8 +125,10 @@ func startKafka(t testing.TB, java, jars string) (*Kafka, error) {
 		return nil, err
 	}
 	run := func(name, class string, args ...string) Command {
-		return Command{Name: name, Path: java, Dir: dir, Args: append([]string{kafkaHeap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-			"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", filepath.Join(jars, "*"), class}, args...)}
+		return Command{Name: name, Path: java, Dir: dir, Args: append([]string{
+			kafkaHeap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+			"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", filepath.Join(jars, "*"), class,
+		}, args...)}
 	}
 	format := Start(t, run("kafka format", "kafka.tools.StorageTool", "format", "-t", base64.RawURLEncoding.EncodeToString(id), "-c", file))
 	code, err := format.Wait(kafkaFormatLimit)
