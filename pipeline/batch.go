@@ -47,6 +47,8 @@ type batch struct {
 	stampMs int64
 
 	records, timers, letters, past int
+	// torn: a state changed whose dead letter could not be written. Such a batch must not be committed.
+	torn bool
 }
 
 func (l *lane) newBatch(p *partition) *batch {
@@ -65,7 +67,8 @@ func (b *batch) compute(ctx context.Context) error {
 	if err := b.readAhead(ctx); err != nil {
 		return err
 	}
-	for b.records < b.l.e.o.BatchRecordsMax && b.l.e.o.Now().Sub(b.started) < computeMax {
+	b.started = b.l.e.o.Now()
+	for b.records < b.l.e.o.BatchRecordsMax && !b.late() {
 		topic, q := b.p.head(b.l.e.o.Topology.Inputs, b.taken)
 		if q == nil {
 			return nil
@@ -344,6 +347,12 @@ func (b *batch) images() []store.Image {
 }
 
 func (b *batch) empty() bool { return b.records == 0 && b.timers == 0 }
+
+// late reports whether the batch has used up its time. A store so slow that nothing fits into that time must not
+// stop the partition, so an empty batch is never late.
+func (b *batch) late() bool {
+	return !b.empty() && b.l.e.o.Now().Sub(b.started) >= computeMax
+}
 
 func storeStall(err error) *stall {
 	switch {

@@ -38,12 +38,16 @@ func (l *lane) commit(ctx context.Context, batches []*batch) error {
 	if err := l.sess.Begin(); err != nil {
 		return fmt.Errorf("begin a transaction: %w: %w", errRenew, err)
 	}
-	produced := l.produce(ctx, shares)
+	refused, produced := l.produce(ctx, shares)
 	committed, named, err := l.end(ctx, shares, produced)
 	l.e.m.transactionSeconds.Observe(l.e.o.Now().Sub(started).Seconds())
 	if !committed {
 		// Not "aborted": unknown. The brokers know, and the recovery asks them.
 		l.unknown(errors.Join(produced, err))
+		if refused != nil && kafka.Classify(produced) == kafka.Fatal {
+			l.stop(refused.p, &stall{reason: ReasonOutputRefused, err: produced,
+				remedy: "create the topic, give the right to write it, or raise its max.message.bytes; the partition tries again by itself"})
+		}
 		if err != nil {
 			return fmt.Errorf("end a transaction: %w: %w", errRenew, err)
 		}
@@ -77,24 +81,22 @@ func (l *lane) endContext(run context.Context) (context.Context, context.CancelF
 	}
 }
 
-// produce writes everything and waits for the acknowledgements.
-func (l *lane) produce(ctx context.Context, shares []*share) error {
+// produce writes everything and waits for the acknowledgements. Where that fails, refused is the share whose record
+// failed first; the errors after it may be its consequence.
+func (l *lane) produce(ctx context.Context, shares []*share) (refused *share, err error) {
 	var (
 		mu    sync.Mutex
 		first error
 	)
-	promise := func(r *kgo.Record, err error) {
-		if err == nil {
-			return
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		if first == nil {
-			first = fmt.Errorf("produce to %s/%d: %w", r.Topic, r.Partition, err)
-		}
-	}
 	changelog := l.e.o.Topology.Changelog
 	for _, s := range shares {
+		promise := func(r *kgo.Record, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil && first == nil {
+				refused, first = s, fmt.Errorf("produce to %s/%d: %w", r.Topic, r.Partition, err)
+			}
+		}
 		for _, r := range s.outs {
 			l.sess.Produce(ctx, r, promise)
 		}
@@ -107,11 +109,11 @@ func (l *lane) produce(ctx context.Context, shares []*share) error {
 		}
 	}
 	if err := l.sess.Client().Flush(ctx); err != nil {
-		return fmt.Errorf("flush: %w", err)
+		return nil, fmt.Errorf("flush: %w", err)
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	return first
+	return refused, first
 }
 
 var errNoGeneration = errors.New("not a member of the group: offsets would not be checked against its generation")

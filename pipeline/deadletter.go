@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/processors"
 	"github.com/tillstream/tillstream/schemas"
@@ -62,7 +63,7 @@ func (b *batch) deadLetter(d *schemas.DeadLetter) error {
 	b.outs = append(b.outs, r)
 	b.letters++
 	b.meta.Counts.DeadLetters++
-	b.l.e.o.Log.Warn().Str("stage", d.Stage).Str("id", d.ID).Str("cause", d.Cause).Str("reason", d.Reason).Msg("dead letter")
+	b.l.e.o.Log.Warn().Str("id", d.ID).Str("cause", d.Cause).Str("reason", outbound.Redact(d.Reason)).Msg("dead letter")
 	return nil
 }
 

@@ -50,7 +50,7 @@ func TestResumeComparesStateGroupAndLog(t *testing.T) {
 	}{
 		"new partition":                  {in: input{id: "i", start: 3, end: 9, group: -1}, want: 3},
 		"equal":                          {in: input{id: "i", end: 9, group: 5}, known: &position{"i", 5}, want: 5},
-		"offsets expired":                {in: input{id: "i", end: 9, group: -1}, known: &position{"i", 5}, want: 5},
+		"offsets expired":                {in: input{id: "i", end: 9, group: -1}, known: &position{"i", 5}, want: 5, alarm: true},
 		"offsets rewound by hand":        {in: input{id: "i", end: 9, group: 2}, known: &position{"i", 5}, want: 5, alarm: true},
 		"changelog lost its tail":        {in: input{id: "i", end: 9, group: 7}, known: &position{"i", 5}, reason: ReasonChangelogLost},
 		"changelog lost altogether":      {in: input{id: "i", end: 9, group: 7}, reason: ReasonChangelogLost},

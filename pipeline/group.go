@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -25,11 +26,23 @@ func (l *lane) onAssigned(_ context.Context, cl *kgo.Client, assigned map[string
 		}
 	}
 	for n, topics := range l.assigned {
-		if l.parts[n] == nil && len(topics) == len(l.e.o.Topology.Inputs) {
-			l.parts[n] = l.adopt(n)
+		if l.parts[n] != nil || len(topics) == 0 {
+			continue
+		}
+		l.parts[n] = l.adopt(n)
+		if len(topics) < len(l.e.o.Topology.Inputs) {
+			l.refuse(l.parts[n], len(topics))
 		}
 	}
 	l.wake()
+}
+
+// refuse stalls a partition that only some of the inputs have. l.mu is held.
+func (l *lane) refuse(p *partition, inputs int) {
+	p.state, p.stalled = stateStalled, &stall{reason: ReasonPartitionsChanged, final: true,
+		err:    fmt.Errorf("only %d of the inputs %v have a partition %d", inputs, l.e.o.Topology.Inputs, p.number),
+		remedy: "partitions of inputs are fixed: recreate the inputs with their former number"}
+	l.log.Error().Err(p.stalled.err).Str("reason", string(p.stalled.reason)).Str("remedy", p.stalled.remedy).Int32("partition", p.number).Msg("partition stalled")
 }
 
 // onRevoked drops partitions before anyone else can get them.

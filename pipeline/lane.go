@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -218,9 +219,25 @@ func (l *lane) poll(ctx context.Context, now time.Time) error {
 		}
 		l.e.m.fetchErrors.Inc()
 		l.log.Warn().Err(err).Str("topic", topic).Int32("partition", p).Msg("fetch")
+		l.unreadable(topic, p, err)
 	})
 	l.take(fetches)
 	return nil
+}
+
+// unreadable stops a partition of which an input cannot be fetched; a number below 0 means all. What the client
+// reports does not pass within its own tries: the topic is gone, was created anew, lost records, or may not be read.
+// The recovery finds out which.
+func (l *lane) unreadable(topic string, number int32, err error) {
+	if !slices.Contains(l.e.o.Topology.Inputs, topic) {
+		return
+	}
+	for _, p := range l.running() {
+		if number < 0 || p.number == number {
+			l.stop(p, &stall{reason: ReasonKafkaUnavailable, err: fmt.Errorf("fetch %s/%d: %w", topic, p.number, err),
+				remedy: "check the Kafka brokers, and that the topic is there and may be read; the partition goes on by itself then"})
+		}
+	}
 }
 
 // wait is how long a poll may wait for records.
@@ -309,7 +326,7 @@ func (l *lane) compute(ctx context.Context) []*batch {
 		wg.Go(func() {
 			b := l.newBatch(p)
 			err := b.compute(ctx)
-			if err != nil && (b.empty() || ctx.Err() != nil) {
+			if err != nil && (b.empty() || b.torn || ctx.Err() != nil) {
 				if p.ctx.Err() == nil && ctx.Err() == nil {
 					l.stop(p, err)
 				}

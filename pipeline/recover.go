@@ -143,7 +143,7 @@ func (r *recovery) bound(ctx context.Context) (err error) {
 	}
 	if r.p.number >= r.chg.Count {
 		return &stall{reason: ReasonPartitionsChanged, final: true, err: fmt.Errorf("partition %d of the inputs has no partner in %s, which has %d", r.p.number, topic, r.chg.Count),
-			remedy: "partitions of inputs are fixed: recreate the inputs with their former number, or migrate the state by command"}
+			remedy: "partitions of inputs are fixed: recreate the inputs with their former number"}
 	}
 	r.start, r.end, err = kafka.Bounds(ctx, r.l.e.client, topic, r.p.number)
 	return err
@@ -299,7 +299,7 @@ func (r *recovery) explain(err error) error {
 		return err
 	case errors.Is(err, kafka.ErrTruncated):
 		return &stall{reason: ReasonChangelogTruncated, err: err, final: true,
-			remedy: "the changelog lost committed records (unclean election, lost disks): restore it, or resume to accept the loss"}
+			remedy: "the changelog lost committed records (unclean election, lost disks): restore it, or resume to go on with what is left: CHANGELOG_LOST follows where the loss matters"}
 	case errors.Is(err, kafka.ErrHanging):
 		return &stall{reason: ReasonTransactionHangs, err: err, remedy: "find and abort the hanging transaction (kafka-transactions.sh find-hanging); the partition goes on by itself then"}
 	}

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/pipeline/store"
 	"github.com/tillstream/tillstream/processors"
 	"github.com/tillstream/tillstream/schemas"
@@ -44,7 +46,7 @@ func (b *batch) drain(ctx context.Context, at int64, topic string, cause *kgo.Re
 		if err != nil || !ok {
 			return err == nil, err
 		}
-		if b.timers >= b.l.e.o.BatchTimersMax || b.l.e.o.Now().Sub(b.started) >= computeMax {
+		if b.timers >= b.l.e.o.BatchTimersMax || b.late() {
 			return false, nil
 		}
 		if b.find(d.Key) == nil {
@@ -80,8 +82,15 @@ func (b *batch) fire(ctx context.Context, key string, at int64, topic string, ca
 		return err
 	}
 	if len(e.timers) == 0 || deadlineOf(e.timers[0]) >= at {
-		return &stall{reason: ReasonStateUnreadable, rebuild: true, err: fmt.Errorf("the state of key %q has no timer at its deadline", key),
-			remedy: "the state is rebuilt from the changelog; if this repeats, the stage derives its timers from more than its state"}
+		n := *e
+		n.seal()
+		if n.deadline() != e.deadline() { // the image was sealed under rules that derived other timers
+			b.accept(e, &n)
+			b.timers++
+			return nil
+		}
+		return &stall{reason: ReasonStateUnreadable, rebuild: true, err: fmt.Errorf("the state of key %q has no timer at its deadline", outbound.Redact(key)),
+			remedy: "the state is rebuilt from the changelog; if this repeats, report it"}
 	}
 	t := e.timers[0]
 	in := processors.Input{At: time.UnixMilli(at).UTC(), Key: key, Topic: topic, Timer: &t}
@@ -100,10 +109,13 @@ func (b *batch) fire(ctx context.Context, key string, at int64, topic string, ca
 		b.accept(e, b.mute(e, t))
 	}
 	letter := letterOf(cause, nil, schemas.CauseStageFailed, fmt.Errorf("timer %q of %s: %w", t.ID, t.At.UTC().Format(time.RFC3339Nano), finding))
-	letter.ID = fmt.Sprintf("%s-timer-%s-%s-%d", letter.ID, key, t.ID, t.At.UnixNano())
+	hash := sha256.Sum256([]byte(key)) // ids are logged, and keys can be e-mail addresses
+	letter.ID = fmt.Sprintf("%s-timer-%x-%s-%d", letter.ID, hash[:8], t.ID, t.At.UnixNano())
 	letter.Key, letter.Value = []byte(key), nil
 	letter.Remedy = "repair the stage; the timer does not fire again for this state"
-	return b.deadLetter(letter)
+	err = b.deadLetter(letter)
+	b.torn = b.torn || err != nil
+	return err
 }
 
 // mute is e without timer t.
@@ -130,7 +142,7 @@ func (b *batch) settle(e *entry, next State, in processors.Input) (n *entry, pas
 		return n, 0, nil
 	}
 	if len(image) > valueBytesMax {
-		return nil, 0, fmt.Errorf("the state of key %q has %d bytes, more than %d", e.key, len(image), valueBytesMax)
+		return nil, 0, fmt.Errorf("the state of key %q has %d bytes, more than %d", outbound.Redact(e.key), len(image), valueBytesMax)
 	}
 	timers, err := next.Timers()
 	if err != nil {

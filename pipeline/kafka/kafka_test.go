@@ -128,7 +128,7 @@ func TestReaderStopsAtTheBoundAndSkipsWhatWasAborted(t *testing.T) {
 	if diff := cmp.Diff([]string{"0", "2", "4"}, got); diff != "" || next != 12 {
 		t.Errorf("read to %d, want 12 (-want +got):\n%s", next, diff)
 	}
-	if err := r.ReadTo(t.Context(), end+1, time.Minute, time.Now, collect); !errors.Is(err, ErrTruncated) {
+	if err := r.ReadTo(t.Context(), end+1, 100*time.Millisecond, time.Now, collect); !errors.Is(err, ErrTruncated) {
 		t.Errorf("ReadTo beyond the log: got %v, want ErrTruncated", err)
 	}
 	if err := NewReader(side, "t", 0, 99).ReadTo(t.Context(), 100, time.Minute, time.Now, collect); !errors.Is(err, ErrTrimmed) {

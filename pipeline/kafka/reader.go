@@ -28,6 +28,9 @@ const (
 	holeProofs     = 3
 	readTriesMax   = 20
 	readRetryPause = 100 * time.Millisecond
+	// truncationPatience is how long a log may seem to end too early: a new leader learns the high watermark only
+	// from its followers' next fetches.
+	truncationPatience = 10 * time.Second
 )
 
 // Reader reads one partition, committed records only, and always knows the next offset: also where aborted data,
@@ -59,10 +62,10 @@ func (r *Reader) ReadTo(ctx context.Context, end int64, patience time.Duration, 
 		if err != nil {
 			return err
 		}
-		if fp.HighWatermark < end {
+		if r.next == before && fp.HighWatermark < end && now().Sub(moved) > min(truncationPatience, patience) {
 			return fmt.Errorf("%s/%d ends at %d, before %d: %w", r.topic, r.partition, fp.HighWatermark, end, ErrTruncated)
 		}
-		if r.next == before && fp.LastStableOffset >= end {
+		if r.next == before && fp.LastStableOffset >= end && fp.HighWatermark >= end {
 			if r.empty++; r.empty == holeProofs {
 				r.next = end
 			}
@@ -70,6 +73,12 @@ func (r *Reader) ReadTo(ctx context.Context, end int64, patience time.Duration, 
 		if r.next > before {
 			moved, r.empty = now(), 0
 			if err := apply(fp.Records, r.next); err != nil {
+				return err
+			}
+			continue
+		}
+		if fp.HighWatermark < end {
+			if err := Sleep(ctx, readRetryPause); err != nil {
 				return err
 			}
 			continue

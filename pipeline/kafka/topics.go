@@ -27,6 +27,9 @@ const (
 
 	deadLetterRetention = 90 * 24 * time.Hour
 	partitionsDefault   = 8
+
+	createdWait  = 10 * time.Second
+	createdPause = 100 * time.Millisecond
 )
 
 // TopicSpec is a topic and the settings that the product relies on.
@@ -108,14 +111,14 @@ func EnsureTopics(ctx context.Context, o Options, specs []TopicSpec) error {
 	if err := createMissing(ctx, admin, o, specs, found); err != nil {
 		return err
 	}
-	if found, err = listTopics(ctx, cl, specs); err != nil {
+	if found, err = settled(ctx, cl, specs); err != nil {
 		return err
 	}
 	problems := []error{}
 	for _, s := range specs {
 		d, ok := found[s.Name]
 		if !ok {
-			problems = append(problems, fmt.Errorf("topic %s is not there although it was created: try again", s.Name))
+			problems = append(problems, fmt.Errorf("topic %s is not there although it was created %v ago: check the brokers, then try again", s.Name, createdWait))
 			continue
 		}
 		if o.Strict && d.Replicas < 3 {
@@ -141,6 +144,28 @@ func listTopics(ctx context.Context, cl *kgo.Client, specs []TopicSpec) (map[str
 		}
 	}
 	return found, nil
+}
+
+// settled lists the topics once all are known: the controller answers a creation before the brokers have heard of it.
+func settled(ctx context.Context, cl *kgo.Client, specs []TopicSpec) (map[string]TopicInfo, error) {
+	wait, cancel := context.WithTimeout(ctx, createdWait)
+	defer cancel()
+	for {
+		found, err := listTopics(ctx, cl, specs)
+		if err != nil || complete(found, specs) || Sleep(wait, createdPause) != nil {
+			return found, err
+		}
+	}
+}
+
+// complete reports whether every topic is there.
+func complete(found map[string]TopicInfo, specs []TopicSpec) bool {
+	for _, s := range specs {
+		if info, ok := found[s.Name]; !ok || info.Count == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func createMissing(ctx context.Context, admin *kadm.Client, o Options, specs []TopicSpec, found map[string]TopicInfo) error {

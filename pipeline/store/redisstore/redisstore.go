@@ -145,7 +145,7 @@ func (p *partition) Deadlines(ctx context.Context, f store.Fence, from, before i
 	for i := 0; i+1 < len(flat); i += 2 {
 		at, err := strconv.ParseFloat(text(flat[i+1]), 64)
 		if err != nil {
-			return nil, 0, fmt.Errorf("deadline of %q in %s: %w: %w", flat[i], p.id, store.ErrCorrupt, err)
+			return nil, 0, fmt.Errorf("a deadline in %s: %w: %w", p.id, store.ErrCorrupt, err)
 		}
 		due = append(due, store.Deadline{Key: text(flat[i]), At: int64(at)})
 	}
