@@ -58,7 +58,10 @@ type Options struct {
 	// ClickHouseConnections is how many statements run at once; 0 means
 	// chserver.DefaultConnections.
 	ClickHouseConnections int
-	Log                   zerolog.Logger
+	// FreeBytesMin is the free space on Dir's disk below which Kafka takes
+	// nothing new; 0 means DefaultFreeBytesMin.
+	FreeBytesMin int64
+	Log          zerolog.Logger
 }
 
 func (o Options) validate() error {
@@ -74,6 +77,9 @@ func (o Options) validate() error {
 		if port < 0 || port > 65535 {
 			return fmt.Errorf("the embedded %s cannot have port %d: 0 to 65535", name, port)
 		}
+	}
+	if o.FreeBytesMin < 0 {
+		return fmt.Errorf("the embedded parts cannot keep %d bytes free: 0 or more", o.FreeBytesMin)
 	}
 	return nil
 }
@@ -115,6 +121,7 @@ type Services struct {
 	ClickHouse    *chserver.Server
 	ClickHouseURL string
 
+	space     *space // nil without Kafka
 	closers   []func() error
 	closeOnce sync.Once
 	closeErr  error
@@ -124,7 +131,7 @@ type Services struct {
 // library wants the process to be quiet when it is loaded. Either all run or
 // none. ctx bounds the start alone; Close stops the parts.
 //
-// Errors that callers tell apart: *LockedError, *PortError, *MissingError.
+// Errors that callers tell apart: *LockedError, *PortError, *MissingError, *SpaceError.
 func Start(ctx context.Context, o Options) (*Services, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
@@ -138,6 +145,11 @@ func Start(ctx context.Context, o Options) (*Services, error) {
 	}
 	o.Dir = dir
 	s := &Services{}
+	if o.with(Kafka) {
+		if s.space, err = newSpace(dir, o.FreeBytesMin, o.Log.With().Str("part", Kafka).Logger()); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.start(ctx, o); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -224,17 +236,40 @@ func (s *Services) startKafka(o Options) error {
 	if err != nil {
 		return err
 	}
+	dir, journalPath := filepath.Join(o.Dir, Kafka), filepath.Join(o.Dir, journalFile)
+	fail := func(err error) error {
+		listener.Close()
+		return fmt.Errorf("start the embedded kafka in %s: %w", dir, err)
+	}
+	if err := finishTransactions(dir, journalPath, func() (*kfake.Cluster, error) { return kfake.NewCluster(s.kafkaOptions(dir, o)...) }); err != nil {
+		return fail(err)
+	}
+	j, err := newJournal(journalPath)
+	if err != nil {
+		return fail(err)
+	}
 	handed := false
-	cluster, err := kfake.NewCluster(
+	cluster, err := kfake.NewCluster(append(s.kafkaOptions(dir, o), kfake.ListenFn(func(network, address string) (net.Listener, error) {
+		if !handed {
+			handed = true
+			return listener, nil
+		}
+		return net.Listen(network, address)
+	}))...)
+	if err != nil {
+		return fail(errors.Join(err, j.close()))
+	}
+	s.space.guard(cluster)
+	j.watch(cluster)
+	s.Brokers = cluster.ListenAddrs()
+	s.closers = append(s.closers, func() error { cluster.Close(); return j.close() })
+	return nil
+}
+
+func (s *Services) kafkaOptions(dir string, o Options) []kfake.Opt {
+	return []kfake.Opt{
 		kfake.NumBrokers(1),
-		kfake.ListenFn(func(network, address string) (net.Listener, error) {
-			if !handed {
-				handed = true
-				return listener, nil
-			}
-			return net.Listen(network, address)
-		}),
-		kfake.DataDir(filepath.Join(o.Dir, Kafka)),
+		kfake.DataDir(dir),
 		kfake.SyncWrites(),
 		kfake.ClusterID("tillstream-embedded"),
 		kfake.DefaultNumPartitions(DefaultPartitions),
@@ -252,24 +287,23 @@ func (s *Services) startKafka(o Options) error {
 			// Committed offsets of a group that sleeps stay for ten years.
 			"offsets.retention.minutes": "5256000",
 		}),
-		kfake.WithLogger(kafkaLog{o.Log.With().Str("part", Kafka).Logger()}),
-	)
-	if err != nil {
-		listener.Close()
-		return fmt.Errorf("start the embedded kafka in %s: %w", filepath.Join(o.Dir, Kafka), err)
+		kfake.WithLogger(kafkaLog{o.Log.With().Str("part", Kafka).Logger(), s.space}),
 	}
-	s.Brokers = cluster.ListenAddrs()
-	s.closers = append(s.closers, func() error { cluster.Close(); return nil })
-	return nil
 }
 
 // maxMessageBytes leaves room for a raw webhook body and its record.
 const maxMessageBytes = 4 << 20
 
 // kafkaLog passes on what kfake warns of.
-type kafkaLog struct{ log zerolog.Logger }
+type kafkaLog struct {
+	log   zerolog.Logger
+	space *space
+}
 
 func (l kafkaLog) Logf(level kfake.LogLevel, format string, args ...any) {
+	if unwritten(format) {
+		l.space.damaged(fmt.Sprintf(format, args...))
+	}
 	switch level {
 	case kfake.LogLevelError:
 		l.log.Error().Msgf(format, args...)

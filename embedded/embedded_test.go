@@ -40,6 +40,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, produceUntilKilled(dir))
 		os.Exit(1)
 	}
+	if dir := os.Getenv(envTransactions); dir != "" {
+		fmt.Fprintln(os.Stderr, transactUntilKilled(dir))
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
 }
 

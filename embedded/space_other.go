@@ -1,0 +1,5 @@
+//go:build !darwin && !linux
+
+package embedded
+
+func freeBytes(string) (uint64, error) { return 0, errNoFreeBytes }
