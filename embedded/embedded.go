@@ -294,7 +294,7 @@ func (s *Services) kafkaOptions(dir string, o Options) []kfake.Opt {
 // maxMessageBytes leaves room for a raw webhook body and its record.
 const maxMessageBytes = 4 << 20
 
-// kafkaLog passes on what kfake warns of.
+// kafkaLog passes on kfake's errors, and its warnings for who debugs.
 type kafkaLog struct {
 	log   zerolog.Logger
 	space *space
@@ -307,8 +307,8 @@ func (l kafkaLog) Logf(level kfake.LogLevel, format string, args ...any) {
 	switch level {
 	case kfake.LogLevelError:
 		l.log.Error().Msgf(format, args...)
-	case kfake.LogLevelWarn:
-		l.log.Warn().Msgf(format, args...)
+	case kfake.LogLevelWarn: // mostly requests that took long on a busy machine: nothing for a person to do
+		l.log.Debug().Msgf(format, args...)
 	default:
 	}
 }
