@@ -63,6 +63,9 @@ type Options struct {
 	Log     zerolog.Logger
 	// ClickHouse replaces the configured address (the embedded engine has none).
 	ClickHouse *clickhouse.Options
+	// Healthy, where it is given, says why parts inside this process take nothing new. Webhooks are then answered 503 at
+	// once, so that their senders come again, and readiness says why.
+	Healthy func() error
 	// Started is called once every role runs, with the addresses that were opened.
 	Started func(Addresses)
 }
@@ -93,10 +96,13 @@ const stopTimeout = 10 * time.Second
 // (a port in use, a topic of another form, a configuration without meaning). What may come back, Kafka, the
 // registry, Redis, ClickHouse or a provider, is waited for, and readiness says so.
 func Run(ctx context.Context, o Options) error {
-	p := &process{Options: o, metrics: prometheus.NewRegistry(), waiting: "the start"}
+	p := &process{Options: o, metrics: prometheus.NewRegistry(), waiting: "the start", gate: gate{healthy: o.Healthy}}
 	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	p.board = api.NewBoard(map[string]string{"version": o.Version, "instance": o.Config.Settings.Instance, "config_version": o.Config.Version})
 	p.board.Add(api.Part{Name: "start", Ready: p.started})
+	if o.Healthy != nil {
+		p.board.Add(api.Part{Name: "embedded parts", Ready: o.Healthy})
+	}
 	defer p.close()
 
 	stopTracing, err := startTracing(ctx, o.Config.Settings.Telemetry.OTLPEndpoint, o.Version, o.Config.Settings.Instance)

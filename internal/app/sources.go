@@ -22,7 +22,10 @@ import (
 
 // gate holds what the receiver needs of Kafka and the registry. It is closed at the start: the port is open and its
 // requests are verified, but answered 503 until they can be kept, so that their senders come again.
-type gate struct{ open atomic.Pointer[keeper] }
+type gate struct {
+	open    atomic.Pointer[keeper]
+	healthy func() error // Options.Healthy
+}
 
 type keeper struct {
 	appender ingest.Appender
@@ -36,6 +39,11 @@ func (g *gate) Append(ctx context.Context, topic, key string, value []byte) erro
 	k := g.open.Load()
 	if k == nil {
 		return errStarting
+	}
+	if g.healthy != nil {
+		if err := g.healthy(); err != nil {
+			return err
+		}
 	}
 	return k.appender.Append(ctx, topic, key, value)
 }
