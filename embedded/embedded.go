@@ -257,12 +257,12 @@ func (s *Services) startKafka(o Options) error {
 		return net.Listen(network, address)
 	}))...)
 	if err != nil {
-		return fail(errors.Join(err, j.close()))
+		return fail(errors.Join(err, j.close(true)))
 	}
 	s.space.guard(cluster)
-	j.watch(cluster)
+	j.watch(cluster, s.space)
 	s.Brokers = cluster.ListenAddrs()
-	s.closers = append(s.closers, func() error { cluster.Close(); return j.close() })
+	s.closers = append(s.closers, func() error { cluster.Close(); return j.close(s.space.broken()) })
 	return nil
 }
 

@@ -137,8 +137,13 @@ func (s *space) broken() bool {
 	return s.damage != nil
 }
 
+// mayEnd reports whether a transaction may be ended so now. The journal asks it, once and before it notes a decision: a
+// commit that is noted and then refused would be carried out at the next start.
+func (s *space) mayEnd(commit bool) bool { return !s.broken() && (!commit || s.check() == nil) }
+
 // guard has cluster refuse what would be written while there is no room for it. Reading goes on, and so do group
-// memberships and aborts, which are small, cannot be put off without harm, and for which there is the reserve.
+// memberships and aborts, which are small, cannot be put off without harm, and for which there is the reserve. The ends
+// of transactions are the journal's.
 func (s *space) guard(cluster *kfake.Cluster) {
 	full := func(kmsg.Request) bool { return s.check() != nil }
 	refuse := func(err *kerr.Error, topLevel bool, when func(kmsg.Request) bool, keys ...kmsg.Key) kfake.Fault {
@@ -148,10 +153,6 @@ func (s *space) guard(cluster *kfake.Cluster) {
 		refuse(kerr.KafkaStorageError, false, full, kmsg.Produce),
 		refuse(kerr.CoordinatorNotAvailable, false, full, kmsg.OffsetCommit, kmsg.TxnOffsetCommit, kmsg.AddPartitionsToTxn),
 		refuse(kerr.CoordinatorNotAvailable, true, full, kmsg.AddOffsetsToTxn, kmsg.InitProducerID),
-		refuse(kerr.CoordinatorNotAvailable, true, func(req kmsg.Request) bool {
-			end, ok := req.(*kmsg.EndTxnRequest)
-			return s.broken() || ok && end.Commit && s.check() != nil
-		}, kmsg.EndTxn),
 		refuse(kerr.KafkaStorageError, false, full, kmsg.CreateTopics, kmsg.CreatePartitions, kmsg.DeleteTopics, kmsg.DeleteRecords,
 			kmsg.AlterConfigs, kmsg.IncrementalAlterConfigs, kmsg.DeleteGroups, kmsg.OffsetDelete),
 	)

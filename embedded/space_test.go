@@ -92,6 +92,15 @@ func TestAFullDiskRefusesWhatWouldBeWritten(t *testing.T) {
 	if err := admin.CommitAllOffsets(within(t), "g", offsets); err == nil {
 		t.Error("offsets were taken")
 	}
+	decisions, err := readJournal(filepath.Join(dir, journalFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range decisions {
+		if d.Number > 1 {
+			t.Errorf("the journal holds the commit that was refused: %+v", d)
+		}
+	}
 	if err := cl.EndTransaction(within(t), kgo.TryAbort); err != nil {
 		t.Errorf("an abort, for which there is the reserve, was refused: %v", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -116,14 +117,22 @@ func (j *journal) append(d decision) error {
 	return err
 }
 
-// watch notes what is asked of the coordinator before it acts.
-func (j *journal) watch(c *kfake.Cluster) {
+// watch notes what is asked of the coordinator before it acts. What the disk may not hold is refused, not noted.
+func (j *journal) watch(c *kfake.Cluster, s *space) {
 	c.ControlKey(int16(kmsg.TxnOffsetCommit), func(r kmsg.Request) (kmsg.Response, error, bool) {
 		j.offsets(r.(*kmsg.TxnOffsetCommitRequest))
 		return nil, nil, false
 	})
 	c.ControlKey(int16(kmsg.EndTxn), func(r kmsg.Request) (kmsg.Response, error, bool) {
-		if err := j.end(r.(*kmsg.EndTxnRequest)); err != nil {
+		end := r.(*kmsg.EndTxnRequest)
+		if !s.mayEnd(end.Commit) {
+			c.KeepControl()
+			refused := end.ResponseKind().(*kmsg.EndTxnResponse)
+			refused.ErrorCode = kerr.CoordinatorNotAvailable.Code
+			return refused, nil, true
+		}
+		if err := j.end(end); err != nil {
+			s.damaged(fmt.Sprintf("the journal of transactions: %v", err))
 			c.KeepControl()
 			return nil, err, true // not decided: the producer is told nothing and has to ask again
 		}
@@ -176,10 +185,13 @@ func (j *journal) end(r *kmsg.EndTxnRequest) error {
 	return errors.Join(j.append(d), j.file.Sync())
 }
 
-// close removes the journal: after an orderly stop nothing is open.
-func (j *journal) close() error {
+// close removes the journal: after an orderly stop nothing is open. It is kept where the stop could not write all.
+func (j *journal) close(keep bool) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if keep {
+		return j.file.Close()
+	}
 	return errors.Join(j.file.Close(), os.Remove(j.path))
 }
 
