@@ -47,6 +47,7 @@ type batch struct {
 	stampMs int64
 
 	records, timers, letters, past int
+	bytes                          int // of outputs and images
 	// torn: a state changed whose dead letter could not be written. Such a batch must not be committed.
 	torn bool
 }
@@ -68,7 +69,7 @@ func (b *batch) compute(ctx context.Context) error {
 		return err
 	}
 	b.started = b.l.e.o.Now()
-	for b.records < b.l.e.o.BatchRecordsMax && !b.late() {
+	for b.records < b.l.e.o.BatchRecordsMax && !b.full() {
 		topic, q := b.p.head(b.l.e.o.Topology.Inputs, b.taken)
 		if q == nil {
 			return nil
@@ -230,7 +231,7 @@ func (b *batch) record(ctx context.Context, topic string, q *queued) (bool, erro
 // not be judged now.
 func (b *batch) apply(ctx context.Context, topic string, q *queued) error {
 	if q.err != nil {
-		return b.deadLetter(letterOf(q.r, q.rec, schemas.CauseUndecodable, q.err))
+		return b.deadLetter(ctx, letterOf(q.r, q.rec, schemas.CauseUndecodable, q.err))
 	}
 	if _, tick := q.rec.(*schemas.Tick); tick {
 		b.meta.Counts.Ticks++
@@ -238,7 +239,7 @@ func (b *batch) apply(ctx context.Context, topic string, q *queued) error {
 	}
 	key, ok, err := b.keyOf(topic, q)
 	if err != nil {
-		return b.deadLetter(letterOf(q.r, q.rec, schemas.CauseStageFailed, err))
+		return b.deadLetter(ctx, letterOf(q.r, q.rec, schemas.CauseStageFailed, err))
 	}
 	if !ok {
 		b.meta.Counts.Skipped++
@@ -256,7 +257,7 @@ func (b *batch) apply(ctx context.Context, topic string, q *queued) error {
 	}
 	if finding != nil {
 		span.SetStatus(codes.Error, "dead letter")
-		return b.deadLetter(letterOf(q.r, q.rec, schemas.CauseStageFailed, finding))
+		return b.deadLetter(ctx, letterOf(q.r, q.rec, schemas.CauseStageFailed, finding))
 	}
 	return nil
 }
@@ -280,6 +281,7 @@ func (b *batch) step(ctx context.Context, e *entry, in processors.Input, cause *
 	b.outs = append(b.outs, made...)
 	for _, r := range made {
 		b.meta.Counts.Outputs[r.Topic]++
+		b.bytes += len(r.Value)
 	}
 	return nil, nil
 }
@@ -291,6 +293,7 @@ func (b *batch) accept(was, n *entry) {
 		b.before[n.key] = was
 	}
 	b.touched[n.key] = n
+	b.bytes += len(n.image)
 	if was.deadline() != n.deadline() {
 		b.p.window.set(n.key, was.deadline(), n.deadline())
 	}
@@ -348,10 +351,10 @@ func (b *batch) images() []store.Image {
 
 func (b *batch) empty() bool { return b.records == 0 && b.timers == 0 }
 
-// late reports whether the batch has used up its time. A store so slow that nothing fits into that time must not
-// stop the partition, so an empty batch is never late.
-func (b *batch) late() bool {
-	return !b.empty() && b.l.e.o.Now().Sub(b.started) >= computeMax
+// full reports whether the batch has used up its time or its bytes. A store so slow that nothing fits into that time
+// must not stop the partition, so an empty batch is never full.
+func (b *batch) full() bool {
+	return !b.empty() && (b.bytes >= batchBytesMax || b.l.e.o.Now().Sub(b.started) >= computeMax)
 }
 
 func storeStall(err error) *stall {

@@ -2,9 +2,10 @@ package pipeline
 
 import "container/list"
 
-// cache keeps the entries used last, at most limit.
+// cache keeps the entries used last, at most limit with at most cacheBytesMax of images.
 type cache struct {
 	limit   int
+	bytes   int
 	order   *list.List // of *entry, the one used last in front
 	entries map[string]*list.Element
 }
@@ -23,15 +24,17 @@ func (c *cache) get(key string) *entry {
 }
 
 func (c *cache) put(e *entry) {
+	c.bytes += len(e.image)
 	if el := c.entries[e.key]; el != nil {
+		c.bytes -= len(el.Value.(*entry).image)
 		el.Value = e
 		c.order.MoveToFront(el)
-		return
+	} else {
+		c.entries[e.key] = c.order.PushFront(e)
 	}
-	c.entries[e.key] = c.order.PushFront(e)
-	if c.order.Len() > c.limit {
-		oldest := c.order.Back()
-		c.order.Remove(oldest)
-		delete(c.entries, oldest.Value.(*entry).key)
+	for c.order.Len() > c.limit || c.bytes > cacheBytesMax && c.order.Len() > 1 {
+		oldest := c.order.Remove(c.order.Back()).(*entry)
+		c.bytes -= len(oldest.image)
+		delete(c.entries, oldest.key)
 	}
 }

@@ -40,7 +40,7 @@ func letterOf(r *kgo.Record, rec schemas.Record, cause string, finding error) *s
 }
 
 // deadLetter writes a finding in the same transaction as the record that it is about.
-func (b *batch) deadLetter(d *schemas.DeadLetter) error {
+func (b *batch) deadLetter(ctx context.Context, d *schemas.DeadLetter) error {
 	d.Stage, d.ConfigVersion = b.l.e.o.Topology.Stage.Name(), b.l.e.o.RulesHash
 	d.At = time.UnixMilli(b.meta.StreamTime).UTC()
 	if len(d.Value) > valueBytesMax {
@@ -54,7 +54,7 @@ func (b *batch) deadLetter(d *schemas.DeadLetter) error {
 	if err != nil {
 		return &stall{reason: ReasonOutputRefused, err: fmt.Errorf("encode the dead letter %s: %w", d.ID, err), final: true, remedy: "report this: a dead letter can always be encoded"}
 	}
-	count, err := b.l.e.partitions(context.WithoutCancel(b.p.ctx), schemas.TopicDeadLetters)
+	count, err := b.l.e.partitions(ctx, schemas.TopicDeadLetters)
 	if err != nil {
 		return outputStall(schemas.TopicDeadLetters, err)
 	}

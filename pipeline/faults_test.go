@@ -346,3 +346,83 @@ func TestInputRecreatedInMidRunStopsThePartition(t *testing.T) {
 		})
 	}
 }
+
+// The number of the dead letters' partitions is asked once; brokers that hang just then must not hold up the end.
+func TestStopIsBoundedWhileTheBrokersHang(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, w *world) {
+		asked := make(chan struct{}, 100)
+		var hang atomic.Bool
+		w.kafka.ControlKey(int16(kmsg.Metadata), func(raw kmsg.Request) (kmsg.Response, error, bool) {
+			w.kafka.KeepControl()
+			for _, rt := range raw.(*kmsg.MetadataRequest).Topics {
+				if rt.Topic != nil && *rt.Topic == schemas.TopicDeadLetters && hang.Load() {
+					asked <- struct{}{}
+					w.kafka.SleepControl(func() { time.Sleep(time.Minute) })
+				}
+			}
+			return nil, nil, false
+		})
+		p := w.start("a")
+		w.settle(p)
+		hang.Store(true)
+		w.send(testIn, "x fail")
+		<-asked
+		p.stop()
+		time.Sleep(2 * time.Minute) // until the brokers have let go of every question
+	})
+}
+
+func TestTransactionsAreBoundedInBytes(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, w *world) {
+		var bytesMax int
+		w.options = func(o *EngineOptions) {
+			o.Topology.Stage = Bind(padded{})
+			o.Store = counting{o.Store, &bytesMax}
+		}
+		w.send(testIn, lines("k# add", 30)...)
+		p := w.start("a")
+		w.settle(p)
+		p.stop()
+		want(t, "keys", len(w.history()), 30)
+		if limit := batchBytesMax + 2*padding; bytesMax < padding || bytesMax > limit {
+			t.Errorf("the largest transaction held %d bytes of images, want at most %d", bytesMax, limit)
+		}
+	})
+}
+
+const padding = 2 << 20
+
+// padded is tally with large states.
+type padded struct{ tally }
+
+func (padded) Encode(s tallyState) ([]byte, error) {
+	b, err := tally{}.Encode(s)
+	return append(b, bytes.Repeat([]byte(" "), padding)...), err
+}
+
+// counting counts the bytes applied up to each meta record, hence per transaction.
+type counting struct {
+	store.Store
+	most *int
+}
+
+func (c counting) Partition(id store.ID) store.Partition {
+	return &countingPart{c.Store.Partition(id), c.most, 0}
+}
+
+type countingPart struct {
+	store.Partition
+	most *int
+	sum  int
+}
+
+func (p *countingPart) Apply(ctx context.Context, f store.Fence, b store.Batch) (store.Fence, error) {
+	for _, im := range b.Images {
+		p.sum += len(im.Value)
+	}
+	*p.most = max(*p.most, p.sum)
+	if b.Meta != nil {
+		p.sum = 0
+	}
+	return p.Partition.Apply(ctx, f, b)
+}

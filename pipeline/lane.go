@@ -188,14 +188,18 @@ func (l *lane) running() []*partition {
 
 // poll waits for records as long as there is nothing else to do, and queues them.
 func (l *lane) poll(ctx context.Context, now time.Time) error {
-	queued := 0
+	queued, bytes := 0, 0
 	for _, p := range l.running() {
 		queued += p.queued()
+		bytes += p.queuedBytes()
 	}
 	var fetches kgo.Fetches
 	room := l.e.o.BatchRecordsMax - queued
 	switch {
-	case room <= 0:
+	case room <= 0 || bytes >= queueBytesMax:
+		if l.barren {
+			_ = kafka.Sleep(ctx, l.e.o.CommitInterval)
+		}
 		return nil
 	case queued > 0 && !l.barren:
 		fetches = l.sess.PollRecords(nil, room) //nolint:staticcheck // nil means: take what is there, never wait

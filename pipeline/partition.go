@@ -102,7 +102,6 @@ type queued struct {
 	decoded bool
 	rec     schemas.Record
 	err     error
-	size    int
 }
 
 type minuteCount struct {
@@ -113,6 +112,15 @@ type minuteCount struct {
 func (p *partition) queued() (n int) {
 	for _, q := range p.queues {
 		n += len(q.items)
+	}
+	return n
+}
+
+func (p *partition) queuedBytes() (n int) {
+	for _, q := range p.queues {
+		for i := range q.items {
+			n += len(q.items[i].r.Key) + len(q.items[i].r.Value)
+		}
 	}
 	return n
 }

@@ -84,6 +84,12 @@ const (
 
 	// valueBytesMax bounds one output or image; the brokers take kafka.RecordBytesMax.
 	valueBytesMax = 4 << 20
+	// batchBytesMax ends a partition's share of a transaction: its outputs and images, one record's beyond it.
+	batchBytesMax = 16 << 20
+	// queueBytesMax of polled records make a lane poll no more; what one poll brings, the client's buffer, may exceed it.
+	queueBytesMax = 32 << 20
+	// cacheBytesMax bounds the images kept in memory for each partition.
+	cacheBytesMax = 64 << 20
 	// pastTimersMax bounds the timers that one record may cause to be set into the past and fire.
 	pastTimersMax = 1000
 	// stampSlack is how far the broker's clock may run ahead of the clock of the process that stamped a record.

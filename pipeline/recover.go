@@ -244,6 +244,9 @@ func (r *recovery) read(ctx context.Context) error {
 // apply writes images in bounded batches; ends[i] is the offset after images[i], next the one after everything.
 func (r *recovery) apply(ctx context.Context, images []store.Image, ends []int64, meta []byte, next int64) error {
 	at, done := r.l.e.o.Now(), 0
+	if !r.fence.Building && next < r.end {
+		at = r.claim.At // the rest of the tail is as old as before: a crash now must not make its tombstones look young
+	}
 	cuts := store.Cut(images)
 	if len(cuts) == 0 {
 		cuts = []int{0}

@@ -46,7 +46,7 @@ func (b *batch) drain(ctx context.Context, at int64, topic string, cause *kgo.Re
 		if err != nil || !ok {
 			return err == nil, err
 		}
-		if b.timers >= b.l.e.o.BatchTimersMax || b.late() {
+		if b.timers >= b.l.e.o.BatchTimersMax || b.full() {
 			return false, nil
 		}
 		if b.find(d.Key) == nil {
@@ -113,7 +113,7 @@ func (b *batch) fire(ctx context.Context, key string, at int64, topic string, ca
 	letter.ID = fmt.Sprintf("%s-timer-%x-%s-%d", letter.ID, hash[:8], t.ID, t.At.UnixNano())
 	letter.Key, letter.Value = []byte(key), nil
 	letter.Remedy = "repair the stage; the timer does not fire again for this state"
-	err = b.deadLetter(letter)
+	err = b.deadLetter(ctx, letter)
 	b.torn = b.torn || err != nil
 	return err
 }

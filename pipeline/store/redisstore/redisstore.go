@@ -84,7 +84,7 @@ func (p *partition) run(ctx context.Context, what string, script *redis.Script, 
 	case "rolledback":
 		return nil, fmt.Errorf("%s %s in redis: %w: found %v", what, p.id, store.ErrRolledBack, got[1:])
 	case "corrupt":
-		return nil, fmt.Errorf("%s %s in redis: %w: %v: rename or delete it", what, p.id, store.ErrCorrupt, got[1:])
+		return nil, fmt.Errorf("%s %s in redis: %w: %v: it is rebuilt beside what is there", what, p.id, store.ErrCorrupt, got[1:])
 	}
 	return nil, fmt.Errorf("%s %s in redis: %w: odd answer %q", what, p.id, store.ErrUnavailable, status)
 }

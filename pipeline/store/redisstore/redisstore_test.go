@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os/exec"
@@ -44,6 +45,52 @@ func TestRealRedis(t *testing.T) {
 		h.Wipe()
 		return h
 	})
+}
+
+// Redis that evicts, or a hand that deletes, may take one of a partition's keys and leave the others.
+func TestLossOfASingleKeyIsSeen(t *testing.T) {
+	for _, lost := range []string{"images", "timers"} {
+		t.Run(lost, func(t *testing.T) {
+			m := miniredis.RunT(t)
+			client := redis.NewClient(&redis.Options{Addr: m.Addr(), MaxRetries: -1})
+			t.Cleanup(func() { client.Close() })
+			p := redisstore.New(client).Partition(store.ID{Stage: "s"})
+			if _, err := p.Claim(t.Context(), "o"); err != nil {
+				t.Fatal(err)
+			}
+			f, err := p.Rebuild(t.Context(), store.Fence{Owner: "o"}, "chg", 0)
+			if err == nil {
+				f, err = p.Apply(t.Context(), f, store.Batch{To: 2, Images: []store.Image{{Key: "a", Value: []byte("1"), Deadline: 5}, {Key: "b", Value: []byte("1")}}, At: time.Now()})
+			}
+			if err == nil {
+				f, err = p.Switch(t.Context(), f)
+			}
+			if err == nil {
+				f, err = p.Apply(t.Context(), f, store.Batch{To: 4, Images: []store.Image{{Key: "b"}}, At: time.Now()})
+			}
+			if err == nil {
+				_, err = p.Read(t.Context(), f, []string{"a"})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := client.Del(t.Context(), fmt.Sprintf("{s:0}:g%d:%s", f.Generation, lost)).Result(); n != 1 || err != nil {
+				t.Fatalf("DEL: %d, %v", n, err)
+			}
+			if _, err := p.Read(t.Context(), f, []string{"a"}); !errors.Is(err, store.ErrCorrupt) {
+				t.Errorf("Read: got %v, want ErrCorrupt", err)
+			}
+			if _, err := p.Apply(t.Context(), f, store.Batch{To: 6, At: time.Now()}); !errors.Is(err, store.ErrCorrupt) {
+				t.Errorf("Apply: got %v, want ErrCorrupt", err)
+			}
+			if f, err = p.Rebuild(t.Context(), f, "chg", 0); err == nil {
+				_, err = p.Apply(t.Context(), f, store.Batch{To: 2, Images: []store.Image{{Key: "a", Value: []byte("1")}}, At: time.Now()})
+			}
+			if err != nil {
+				t.Errorf("the rebuild: %v", err)
+			}
+		})
+	}
 }
 
 func startRedis(t *testing.T, binary string) string {

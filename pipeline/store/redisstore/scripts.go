@@ -6,7 +6,9 @@ import "github.com/redis/go-redis/v9"
 // every script: check owner, standing and types, write images, write the offset last. Numbers are compared as text,
 // since Lua 5.1 numbers are doubles.
 
-// checks defines kind(key), is(key, type) and judge(), which returns nil where the caller may go on.
+// checks defines kind(key), bad(key, type) and judge(), which returns nil where the caller may go on. The number of
+// images and timers is kept beside the offset, because a Redis that evicts, or somebody's DEL, can take one key and
+// leave the others. More than that number is no fault: a script that broke off leaves some.
 const checks = `
 local function kind(key)
   local t = redis.call('TYPE', key)
@@ -21,14 +23,17 @@ end
 local function judge()
   local wrong = bad(KEYS[1], 'hash')
   if wrong then return wrong end
-  local f = redis.call('HMGET', KEYS[1], 'owner', 'chg', 'gen', 'applied', 'bchg', 'bgen', 'bapplied')
+  local f = redis.call('HMGET', KEYS[1], 'owner', 'chg', 'gen', 'applied', 'bchg', 'bgen', 'bapplied', 'images', 'timers', 'bimages', 'btimers')
   if f[1] and f[1] ~= ARGV[1] then return {'fenced', f[1]} end
-  local chg, gen, applied = f[2] or '', f[3] or '0', f[4] or '0'
-  if ARGV[5] == '1' then chg, gen, applied = f[5] or '', f[6] or '', f[7] or '' end
+  local chg, gen, applied, images, timers = f[2] or '', f[3] or '0', f[4] or '0', f[8], f[9]
+  if ARGV[5] == '1' then chg, gen, applied, images, timers = f[5] or '', f[6] or '', f[7] or '', f[10], f[11] end
   if not f[1] or chg ~= ARGV[2] or gen ~= ARGV[3] or applied ~= ARGV[4] then
     return {'rolledback', chg, gen, applied}
   end
-  return bad(KEYS[2], 'hash') or bad(KEYS[3], 'zset')
+  wrong = bad(KEYS[2], 'hash') or bad(KEYS[3], 'zset')
+  if wrong then return wrong end
+  if images and redis.call('HLEN', KEYS[2]) < tonumber(images) then return {'corrupt', KEYS[2] .. ' lost fields'} end
+  if timers and redis.call('ZCARD', KEYS[3]) < tonumber(timers) then return {'corrupt', KEYS[3] .. ' lost members'} end
 end
 `
 
@@ -79,7 +84,8 @@ each('ZREM', KEYS[3], tonumber(ARGV[12]))
 local b = ''
 if ARGV[5] == '1' then b = 'b' end
 if ARGV[8] ~= '' then redis.call('HSET', KEYS[1], b .. 'meta', ARGV[8]) end
-redis.call('HSET', KEYS[1], b .. 'at', ARGV[7], b .. 'applied', ARGV[6])
+redis.call('HSET', KEYS[1], b .. 'images', redis.call('HLEN', KEYS[2]), b .. 'timers', redis.call('ZCARD', KEYS[3]),
+  b .. 'at', ARGV[7], b .. 'applied', ARGV[6])
 return {'ok'}
 `)
 
@@ -98,7 +104,7 @@ if old then
 end
 local new = string.format('%d', gen + 1)
 redis.call('UNLINK', ARGV[4] .. ':g' .. new .. ':images', ARGV[4] .. ':g' .. new .. ':timers')
-redis.call('HDEL', KEYS[1], 'bmeta', 'bat')
+redis.call('HDEL', KEYS[1], 'bmeta', 'bat', 'bimages', 'btimers')
 redis.call('HSET', KEYS[1], 'bchg', ARGV[2], 'bapplied', ARGV[3], 'bgen', new)
 return {'ok', new}
 `)
@@ -111,7 +117,8 @@ local old = f[1] or '0'
 if f[2] then redis.call('HSET', KEYS[1], 'meta', f[2]) else redis.call('HDEL', KEYS[1], 'meta') end
 if f[3] then redis.call('HSET', KEYS[1], 'at', f[3]) else redis.call('HDEL', KEYS[1], 'at') end
 redis.call('HSET', KEYS[1], 'chg', ARGV[2], 'gen', ARGV[3], 'applied', ARGV[4])
-redis.call('HDEL', KEYS[1], 'bchg', 'bgen', 'bapplied', 'bmeta', 'bat')
+redis.call('HSET', KEYS[1], 'images', redis.call('HLEN', KEYS[2]), 'timers', redis.call('ZCARD', KEYS[3]))
+redis.call('HDEL', KEYS[1], 'bchg', 'bgen', 'bapplied', 'bmeta', 'bat', 'bimages', 'btimers')
 redis.call('UNLINK', ARGV[6] .. ':g' .. old .. ':images', ARGV[6] .. ':g' .. old .. ':timers')
 return {'ok'}
 `)
