@@ -12,6 +12,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/pipeline/store"
 )
@@ -94,7 +95,7 @@ func (e *Engine) Status() []PartitionStatus {
 			case p.state == stateRunning:
 				s.State = "running"
 			case p.stalled != nil: // also while it tries again
-				s.State, s.Reason, s.Detail, s.Remedy = "stalled", p.stalled.reason, p.stalled.err.Error(), p.stalled.remedy
+				s.State, s.Reason, s.Detail, s.Remedy = "stalled", p.stalled.reason, outbound.Redact(p.stalled.err.Error()), p.stalled.remedy
 			}
 			out = append(out, s)
 		}

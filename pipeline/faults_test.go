@@ -3,6 +3,7 @@ package pipeline
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -425,4 +427,42 @@ func (p *countingPart) Apply(ctx context.Context, f store.Fence, b store.Batch) 
 		p.sum = 0
 	}
 	return p.Partition.Apply(ctx, f, b)
+}
+
+func TestInputDeletedUnderARunningPartitionIsAlarmed(t *testing.T) {
+	virtual(t, 1, func(t *testing.T, w *world) {
+		registry := prometheus.NewRegistry()
+		w.options = func(o *EngineOptions) { o.Registerer = registry }
+		p := w.start("a")
+		w.send(testIn, lines("k# add", 5)...)
+		w.settle(p)
+		var late atomic.Bool
+		late.Store(true)
+		w.kafka.ControlKey(int16(kmsg.Fetch), func(raw kmsg.Request) (kmsg.Response, error, bool) {
+			w.kafka.KeepControl()
+			return nil, errors.New("the broker is slow"), late.Load()
+		})
+		time.Sleep(time.Minute)
+		w.send(testIn, lines("k# add", 5)...)
+		deleted := kadm.Offsets{}
+		deleted.AddOffset(testIn, 0, 8, -1)
+		if _, err := kadm.NewClient(w.side).DeleteRecords(t.Context(), deleted); err != nil {
+			t.Fatal(err)
+		}
+		late.Store(false)
+		w.settle(p)
+		p.stop()
+		got, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		alarms := 0.0
+		for _, f := range got {
+			if f.GetName() == "tillstream_offset_alarms_total" {
+				alarms = f.GetMetric()[0].GetCounter().GetValue()
+			}
+		}
+		want(t, "alarms for three records deleted unread", alarms, 1.0)
+		want(t, "the rest is read", len(w.history()["k4"]), 2)
+	})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/pipeline/store"
 )
@@ -302,12 +303,23 @@ func (l *lane) take(fetches kgo.Fetches) {
 				l.restart(p, "position")
 				return
 			}
+			if r.Offset > q.expect && ftp.LogStartOffset > q.expect {
+				l.deletedUnread(r.Topic, r.Partition, q.expect, ftp.LogStartOffset)
+			}
 			q.skipping = false
 			q.items = append(q.items, queued{r: r})
 			q.expect = r.Offset + 1
 			p.lastInput = now
 		}
 	})
+}
+
+// deletedUnread tells that the start of an input passed by a partition that runs: the client goes on from the start,
+// and only here does it show.
+func (l *lane) deletedUnread(topic string, number int32, next, start int64) {
+	l.e.m.offsetAlarms.WithLabelValues(topic).Inc()
+	l.log.Error().Str("topic", topic).Int32("partition", number).Int64("state", next).Int64("start", start).
+		Msg("records between the state and the start of the input were deleted before they were read")
 }
 
 // compute lets every running partition prepare its share of a transaction, side by side.
@@ -394,7 +406,7 @@ func (l *lane) stop(p *partition, err error) {
 	if s.final {
 		e = l.log.Error()
 	}
-	e.Err(s.err).Str("reason", string(s.reason)).Str("remedy", s.remedy).Bool("retried", !s.final).Int32("partition", p.number).Msg("partition stalled")
+	e.Str("error", outbound.Redact(s.err.Error())).Str("reason", string(s.reason)).Str("remedy", s.remedy).Bool("retried", !s.final).Int32("partition", p.number).Msg("partition stalled")
 	l.wake()
 }
 
