@@ -91,7 +91,7 @@ func (o Options) with(part string) bool { return !slices.Contains(o.Without, par
 type MissingError struct{ err error }
 
 func (e *MissingError) Error() string {
-	return e.err.Error() + "; or start without ClickHouse: then there are no reports"
+	return e.err.Error() + "; or use 'tillstream run' with a ClickHouse server of your own"
 }
 
 // Unwrap returns *chdb.MissingError or *chdb.UnsupportedError.
@@ -137,7 +137,7 @@ func Start(ctx context.Context, o Options) (*Services, error) {
 		return nil, err
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("create the data directory: %w", err)
+		return nil, unusable(o.Dir, err)
 	}
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
@@ -162,6 +162,11 @@ func (s *Services) start(ctx context.Context, o Options) error {
 		return err
 	}
 	s.closers = append(s.closers, lock.release)
+	if s.space != nil {
+		if err := s.space.keepReserve(); err != nil {
+			return err
+		}
+	}
 	for _, part := range []struct {
 		name  string
 		start func(Options) error

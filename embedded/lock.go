@@ -26,6 +26,11 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("the data directory %s is in use by %s: stop it, or choose another directory with --data", e.Dir, who)
 }
 
+// unusable says of a data directory that nothing can be made in it.
+func unusable(dir string, err error) error {
+	return fmt.Errorf("the data directory %s cannot be used: %w; choose another directory with --data, or make this one writable", dir, err)
+}
+
 var errLockHeld = errors.New("the lock is held")
 
 // dirLock is held as long as its file is open, so that a killed process leaves
@@ -35,7 +40,7 @@ type dirLock struct{ file *os.File }
 func lockDir(dir string) (*dirLock, error) {
 	file, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("lock the data directory: %w", err)
+		return nil, unusable(dir, err)
 	}
 	if err := tryLock(file); err != nil {
 		defer file.Close()

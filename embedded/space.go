@@ -58,16 +58,16 @@ type space struct {
 	refused bool // the last answer was a refusal
 }
 
-// newSpace refuses a directory whose disk is too full to begin with.
+// newSpace refuses a directory whose disk is too full to begin with. It changes nothing there: it may be another's.
 func newSpace(dir string, minimum int64, log zerolog.Logger) (*space, error) {
 	if minimum == 0 {
 		minimum = DefaultFreeBytesMin
 	}
 	s := &space{dir: dir, minimum: uint64(minimum), log: log, free: freeBytes}
-	if err := s.check(); err != nil {
+	if _, err := s.room(); err != nil {
 		return nil, err
 	}
-	return s, s.keepReserve()
+	return s, nil
 }
 
 // check returns *DamageError, *SpaceError or nil. It is quick enough for every request.
@@ -76,7 +76,11 @@ func (s *space) check() error {
 	defer s.mu.Unlock()
 	err := s.damage
 	if err == nil {
-		err = s.room()
+		var free uint64
+		if free, err = s.room(); err != nil && free < s.reserve() {
+			// Without a word when it fails: it is gone already, or the directory is.
+			_ = os.Remove(filepath.Join(s.dir, reserveFile))
+		}
 	}
 	switch {
 	case err != nil && !s.refused:
@@ -92,19 +96,12 @@ func (s *space) check() error {
 }
 
 // room compares the free space with the floor. A disk that does not tell is trusted: a write that fails shows it.
-func (s *space) room() error {
-	free, err := s.free(s.dir)
-	if err != nil {
-		return nil
+func (s *space) room() (free uint64, err error) {
+	free, err = s.free(s.dir)
+	if err != nil || free >= s.minimum {
+		return free, nil
 	}
-	if free < s.reserve() {
-		// Without a word when it fails: it is gone already, or the directory is.
-		_ = os.Remove(filepath.Join(s.dir, reserveFile))
-	}
-	if free < s.minimum {
-		return &SpaceError{Dir: s.dir, FreeBytes: free, MinimumBytes: s.minimum}
-	}
-	return nil
+	return free, &SpaceError{Dir: s.dir, FreeBytes: free, MinimumBytes: s.minimum}
 }
 
 func (s *space) reserve() uint64 { return min(s.minimum/4, reserveBytesMax) }

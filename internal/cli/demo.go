@@ -38,6 +38,12 @@ with duplicates and disorder, and ends with the counts of every step, one order'
 compare the CRM and ClickHouse with an independent fold of what the simulator sent.`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if o.orders < 1 {
+				return &codedError{ExitUsage, fmt.Errorf("--orders %d: a story has 1 order or more", o.orders)}
+			}
+			if o.rate < 0 || o.CRMRate < 0 {
+				return &codedError{ExitUsage, errors.New("--rate and --crm-rate are 0 (no limit) or more")}
+			}
 			if brokers != "" {
 				o.Kafka = strings.Split(brokers, ",")
 			}

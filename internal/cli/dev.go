@@ -23,6 +23,9 @@ func (p Process) devCommand() *cobra.Command {
 it and start again. For an account of your own, remove the simulator's keys from its file.`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
+			if err := checkPorts(c); err != nil {
+				return err
+			}
 			o.Simulators, o.Now = !bare, p.Now
 			o.Log = p.logger(config.Telemetry{LogLevel: "warn", LogFormat: "text"})
 			cluster, err := local.Start(c.Context(), o)
@@ -64,6 +67,22 @@ it and start again. For an account of your own, remove the simulator's keys from
 	f.IntVar(&o.PayPalPort, "paypal-port", 9443, "simulated PayPal")
 	f.IntVar(&o.CRMPort, "crm-port", 9444, "simulated ActiveCampaign")
 	return c
+}
+
+const portMax = 65535
+
+// checkPorts refuses a port that there is not, before anything is started.
+func checkPorts(c *cobra.Command) error {
+	for _, part := range []string{"ingest", "management", "kafka", "registry", "redis", "clickhouse", "paypal", "crm"} {
+		port, err := c.Flags().GetInt(part + "-port")
+		if err != nil {
+			return err
+		}
+		if port < 0 || port > portMax {
+			return &codedError{ExitUsage, fmt.Errorf("--%s-port %d: a port is 1 to %d, or 0 for a free one", part, port, portMax)}
+		}
+	}
+	return nil
 }
 
 // addressLines tell where to look.

@@ -3,8 +3,10 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -44,7 +46,10 @@ func (p Process) open(ctx context.Context, t target) (*chsink.Store, error) {
 	default:
 		a, err := embedded.Discover(t.data)
 		if err != nil {
-			return nil, fmt.Errorf("%w; start 'tillstream dev --data %s', or say --config or --clickhouse", err, t.data)
+			if errors.Is(err, embedded.ErrNotRunning) {
+				err = fmt.Errorf("%w; start 'tillstream dev --data %s', or say --config or --clickhouse", err, t.data)
+			}
+			return nil, err
 		}
 		c = config.ClickHouse{Address: a.ClickHouse, Database: "tillstream"}
 	}
@@ -61,6 +66,9 @@ func (p Process) traceCommand() *cobra.Command {
 with the configuration's version and the place on Kafka.`,
 		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
+			if strings.TrimSpace(args[0]) == "" {
+				return &codedError{ExitUsage, errors.New("the ID is empty: give that of an order, subscription, payment or event, or an e-mail address")}
+			}
 			store, err := p.open(c.Context(), t)
 			if err != nil {
 				return err
@@ -68,7 +76,7 @@ with the configuration's version and the place on Kafka.`,
 			defer store.Close()
 			tr, err := store.Trace(c.Context(), args[0])
 			if err != nil {
-				return err
+				return unreachable(err)
 			}
 			if len(tr.Hops) == 0 {
 				return fmt.Errorf("nothing is known of %q; ids are those of the provider (order, subscription, capture, event), or an e-mail address", args[0])
@@ -83,6 +91,15 @@ with the configuration's version and the place on Kafka.`,
 	t.flags(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "one JSON object")
 	return c
+}
+
+// unreachable says what to do where ClickHouse does not answer; the client's words hold its whole request.
+func unreachable(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return fmt.Errorf("clickhouse does not answer: %w; start it, or name another with --clickhouse, for example http://localhost:8123", op)
+	}
+	return err
 }
 
 const hopsShown = 200
@@ -141,7 +158,7 @@ func (p Process) queryCommand() *cobra.Command {
 			defer store.Close()
 			result, err := store.Query(c.Context(), sql, chsink.Limits{Rows: rows})
 			if err != nil {
-				return err
+				return unreachable(err)
 			}
 			return printResult(c.OutOrStdout(), result, format)
 		},

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -35,9 +37,9 @@ func (p Process) paypalSimulator() *cobra.Command {
 			if err := os.WriteFile(roots, s.TrustPEM(), 0o644); err != nil {
 				return fmt.Errorf("write the test roots: %w", err)
 			}
-			return s.ListenAndServe(c.Context(), listen, func(url string) {
+			return listenHint(s.ListenAndServe(c.Context(), listen, func(url string) {
 				fmt.Fprintf(c.OutOrStdout(), "paypal simulator on %s\n  roots to trust   %s\n  client ids       paypal-eu-client, paypal-us-client\n  sent events      %s/_simulator/sent\n", url, roots, url)
-			})
+			}))
 		},
 	}
 	f := c.Flags()
@@ -58,9 +60,9 @@ func (p Process) activecampaignSimulator() *cobra.Command {
 		Use: "activecampaign", Short: "ActiveCampaign: contacts, 137 fields over many pages, tags, event tracking, 5 requests a second", Args: usage(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Now, o.Log = p.Now, p.logger(config.Telemetry{LogLevel: "info", LogFormat: "text"})
-			return activecampaign.Run(c.Context(), o, listen, func(url string) {
+			return listenHint(activecampaign.Run(c.Context(), o, listen, func(url string) {
 				fmt.Fprintf(c.OutOrStdout(), "activecampaign simulator on %s (account %s)\n  contacts         %s/_simulator/contacts\n", url, o.Account, url)
-			})
+			}))
 		},
 	}
 	f := c.Flags()
@@ -70,4 +72,13 @@ func (p Process) activecampaignSimulator() *cobra.Command {
 	f.IntVar(&o.Fields, "fields", 137, "custom fields")
 	f.Float64Var(&o.RatePerSecond, "rate", 5, "requests a second that the account allows; 0 lifts it")
 	return c
+}
+
+// listenHint names the flag of an address that cannot be listened on.
+func listenHint(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "listen" {
+		return fmt.Errorf("%w; free the port, or give another address with --listen (port 0 takes a free one)", err)
+	}
+	return err
 }

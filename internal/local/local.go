@@ -7,12 +7,14 @@ import (
 	"crypto/rand"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -72,7 +74,7 @@ type Cluster struct {
 // Start starts the parts. The caller closes the cluster.
 func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
+		return nil, fmt.Errorf("the data folder %s cannot be made: %w; choose another folder with --data", o.Dir, err)
 	}
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
@@ -159,13 +161,13 @@ func (c *Cluster) startSimulators(ctx context.Context, o Options) error {
 	c.PayPal = pp
 	urls := make(chan struct{}, 2)
 	c.group.Go(func() error {
-		return pp.ListenAndServe(ctx, fmt.Sprintf("127.0.0.1:%d", o.PayPalPort), func(url string) { c.PayPalURL = url; urls <- struct{}{} })
+		return portHint("paypal", pp.ListenAndServe(ctx, fmt.Sprintf("127.0.0.1:%d", o.PayPalPort), func(url string) { c.PayPalURL = url; urls <- struct{}{} }))
 	})
 	c.group.Go(func() error {
-		return activecampaign.Run(ctx, activecampaign.Options{
+		return portHint("crm", activecampaign.Run(ctx, activecampaign.Options{
 			Account: "1000001", Key: c.env["CRM_KEY"], RatePerSecond: o.CRMRate, Seed: uint64(o.Seed), Now: o.Now,
 			Log: o.Log.With().Str("simulator", "activecampaign").Logger(),
-		}, fmt.Sprintf("127.0.0.1:%d", o.CRMPort), func(url string) { c.CRMURL = url; urls <- struct{}{} })
+		}, fmt.Sprintf("127.0.0.1:%d", o.CRMPort), func(url string) { c.CRMURL = url; urls <- struct{}{} }))
 	})
 	for range 2 {
 		select {
@@ -180,6 +182,14 @@ func (c *Cluster) startSimulators(ctx context.Context, o Options) error {
 	c.env["PAYPAL"], c.env["CRM"] = c.PayPalURL, c.CRMURL
 	c.env["PAYPAL_HOST"] = strings.TrimPrefix(c.PayPalURL, "https://")
 	c.httpClient, err = outbound.NewClient(outbound.Options{AllowPrivate: true, RootCAs: filepath.Join(c.Dir, simulatorCA), BodyBytesMax: 1 << 30})
+	return err
+}
+
+// portHint names the flag of a simulator's port where that is in use.
+func portHint(name string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w; free the port, or choose another with --%s-port (0 takes a free one)", err, name)
+	}
 	return err
 }
 
