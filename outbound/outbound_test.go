@@ -39,7 +39,7 @@ func TestAllowedAddresses(t *testing.T) {
 		"::ffff:10.0.0.1": private, "64:ff9b::a00:1": private, "2002:a00:1::": private, "::127.0.0.1": private,
 		"0.0.0.0": nobody, "::": nobody, "169.254.169.254": nobody, "169.254.1.1": nobody, "::ffff:169.254.169.254": nobody,
 		"100.100.100.200": nobody, "fd00:ec2::254": nobody, "fe80::1": nobody, "fe80::1%eth0": nobody, "224.0.0.1": nobody,
-		"255.255.255.255": nobody, "ff02::1": nobody, "64:ff9b::a9fe:a9fe": nobody, "2002:a9fe:a9fe::": nobody,
+		"255.255.255.255": nobody, "168.63.129.16": nobody, "ff02::1": nobody, "64:ff9b::a9fe:a9fe": nobody, "2002:a9fe:a9fe::": nobody,
 	}
 	for text, want := range tests {
 		got := nobody

@@ -29,7 +29,7 @@ type partition struct {
 	seen  int64       // last offset that was fetched
 	rows  []sinks.Row // fetched and not stored, in order
 	bytes int
-	since time.Time // when the oldest offset that is not stored was fetched
+	since time.Time // when the oldest row that is not stored was fetched; without rows, the oldest offset
 	end   int64     // last stable offset of the partition, as far as known
 
 	plan *plan
@@ -65,6 +65,9 @@ func (p *partition) add(r *kgo.Record, now time.Time) {
 	p.seen = r.Offset
 	if r.Attrs.IsControl() {
 		return
+	}
+	if len(p.rows) == 0 && p.plan == nil {
+		p.since = now // a marker before it has hurried nobody
 	}
 	p.rows = append(p.rows, sinks.Row{Offset: r.Offset, At: r.Timestamp, Key: r.Key, Value: r.Value})
 	p.bytes += size(p.rows[len(p.rows)-1])

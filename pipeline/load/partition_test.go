@@ -80,6 +80,24 @@ func TestPlansCoverEveryOffsetOnce(t *testing.T) {
 	})
 }
 
+// A transaction's marker that comes alone does not shorten the time in which rows are gathered.
+func TestRowsAreGatheredForAWholeInterval(t *testing.T) {
+	o := &Options{FlushRows: 100, FlushBytes: 1 << 20, FlushInterval: time.Second}
+	start := time.Unix(1_700_000_000, 0)
+	after := func(d time.Duration) time.Time { return start.Add(d) }
+	p := newPartition("t", 0, 0, metadata{})
+	marker := &kgo.Record{Offset: 0, Attrs: kgo.NewRecordAttrs(kgo.RecordAttrsOpts{Control: true})}
+	p.add(marker, start)
+	if at, due := p.dueAt(o); !due || !at.Equal(after(time.Second)) {
+		t.Errorf("marker: due at %v (%t), want a second after it", at, due)
+	}
+	p.add(&kgo.Record{Offset: 1}, after(900*time.Millisecond))
+	p.add(&kgo.Record{Offset: 2}, after(1200*time.Millisecond))
+	if at, due := p.dueAt(o); !due || !at.Equal(after(1900*time.Millisecond)) {
+		t.Errorf("rows: due at %v (%t), want a second after the first row", at, due)
+	}
+}
+
 func TestAPlanBesideTheOffsetIsRepeatedWholeAndFirst(t *testing.T) {
 	text := metadata{Plan: "abc", To: 14, Replay: 3}.String()
 	p := newPartition("t", 0, 10, parseMetadata(&text))
