@@ -52,9 +52,9 @@ func TestEnsureTopicsCreatesAndIsContentWithItsOwnWork(t *testing.T) {
 func TestEnsureTopicsSaysEverythingThatIsWrong(t *testing.T) {
 	_, o := cluster(t)
 	admin := kadm.NewClient(open(t, o))
-	short := "1000"
+	short, small := "1000", "1048588"
 	for topic, n := range map[string]int32{"paypal.events": 3, "store.orders": 4} {
-		if _, err := admin.CreateTopic(t.Context(), n, 1, map[string]*string{"retention.ms": &short}, topic); err != nil {
+		if _, err := admin.CreateTopic(t.Context(), n, 1, map[string]*string{"retention.ms": &short, "max.message.bytes": &small}, topic); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -65,7 +65,7 @@ func TestEnsureTopicsSaysEverythingThatIsWrong(t *testing.T) {
 	}
 	for _, want := range []string{
 		"paypal.events and store.orders have 3 and 4 partitions", "paypal.events has message.timestamp.type=CreateTime: set it to LogAppendTime",
-		"store.orders has retention.ms=1000", "has 1 replicas, the strict profile needs 3", "min.insync.replicas",
+		"store.orders has retention.ms=1000", "store.orders has max.message.bytes=1048588: set it to 8388608 or more", "has 1 replicas, the strict profile needs 3", "min.insync.replicas",
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)

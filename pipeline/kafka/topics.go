@@ -246,6 +246,10 @@ func (s TopicSpec) check(o Options, got map[string]string) (problems []error) {
 	if got["message.timestamp.type"] != "LogAppendTime" {
 		bad("message.timestamp.type", "LogAppendTime")
 	}
+	// The client gathers several records into one batch of up to RecordBytesMax, and a broker refuses it as a whole.
+	if n, err := strconv.Atoi(got["max.message.bytes"]); err == nil && n < RecordBytesMax {
+		bad("max.message.bytes", strconv.Itoa(RecordBytesMax)+" or more")
+	}
 	if s.Compacted {
 		if got["cleanup.policy"] != "compact" {
 			bad("cleanup.policy", "compact")
