@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,8 +43,11 @@ const (
 	pollMax               = 500
 	sessionTimeout        = 15 * time.Second
 	transactionTimeout    = 10 * time.Second
-	endTimeout            = 15 * time.Second // to end a transaction, with its retries
-	drainTimeout          = 8 * time.Second  // for requests in flight when a partition goes or the process ends
+	endTimeout            = 15 * time.Second        // to end a transaction, with its retries
+	stopDrainTimeout      = 5 * time.Second         // the same when the process ends
+	stopTimeout           = 8500 * time.Millisecond // for all of the end; then Kafka is left alone, which loses nothing
+	closeTimeout          = 1500 * time.Millisecond // to leave the group; without an answer it notices by itself
+	drainTimeout          = 8 * time.Second         // for requests in flight when a partition goes
 	busyPoll              = 100 * time.Millisecond
 	idlePoll              = time.Second
 	restartPause          = time.Second
@@ -92,7 +96,8 @@ type Deliverer struct {
 	metrics *metrics
 	owner   uint64
 
-	mu        sync.Mutex // guards all below
+	heard     atomic.Int64 // when the group's coordinator last answered, in Unix nanoseconds
+	mu        sync.Mutex   // guards all below
 	windows   map[int32]*window
 	lanes     map[string]*lane
 	undecoded []*entry
@@ -103,6 +108,7 @@ type Deliverer struct {
 	trouble   error
 	broken    error // a record that could not be encoded; ends the session
 	joined    bool
+	stopping  time.Time // when the process was told to end; zero: it was not
 	rand      *rand.Rand
 	measured  time.Time
 }

@@ -18,6 +18,7 @@ type lane struct {
 	ready   []*queue // may have something to do
 	waiting waiting  // have something to do later
 	flying  int      // contacts with a request in flight
+	intents int      // that are in the outbox or in a transaction under way
 	seen    *versions
 
 	failures int       // in a row, of any command
@@ -73,6 +74,18 @@ func (l *lane) touch(q *queue) {
 	}
 }
 
+// touchFirst makes the lane look at q before all others: its intent is committed, and no further ones are to be made
+// before its request has left.
+func (l *lane) touchFirst(q *queue) {
+	if q.queued {
+		l.ready = slices.DeleteFunc(l.ready, func(o *queue) bool { return o == q })
+		q.queued = false
+	}
+	l.touch(q)
+	copy(l.ready[1:], l.ready)
+	l.ready[0] = q
+}
+
 // due moves queues whose time has come to ready.
 func (l *lane) due(now time.Time) {
 	for len(l.waiting) > 0 && !l.waiting[0].wake.After(now) {
@@ -110,8 +123,8 @@ type step struct {
 	wake   time.Time // zero: nothing to wait for by the clock
 }
 
-// next decides. Effects older than every unfinished desired state come first, in order; then the newest desired state,
-// which stands for all older ones. A request in flight, or an intent on its way, makes the contact wait.
+// next decides. Effects older than every unfinished desired state come first, in order: one that waits holds the later
+// ones. Then the newest desired state, which stands for all older ones; it waits for no effect's next try. A request in flight, or an intent on its way, makes the contact wait.
 func (q *queue) next(now time.Time) step {
 	var s step
 	if q.flying {
@@ -146,16 +159,18 @@ func (q *queue) next(now time.Time) step {
 		if oldestContact >= 0 && e.offset > oldestContact {
 			break
 		}
-		switch {
-		case e.intent == noIntent:
+		if e.intent == noIntent {
 			s.intend = e
 			return s
-		case e.intent == intentQueued:
+		}
+		if e.intent == intentQueued {
 			return step{}
-		case !later(e):
+		}
+		if !later(e) {
 			s.send = e
 			return s
 		}
+		break
 	}
 	if newest != nil && !later(newest) {
 		s.send = newest

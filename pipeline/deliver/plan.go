@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -23,6 +24,10 @@ func (r planRow) stamp() string { return fmt.Sprint(r.offset, "/", r.metadata) }
 
 // plan takes the outbox and the progress that it makes. Deliverer.mu is held.
 func (d *Deliverer) plan() ([]output, *plan, error) {
+	if d.broken != nil {
+		// The command whose record could not be encoded counts as finished: its progress must not be written.
+		return nil, nil, d.broken
+	}
 	p := &plan{}
 	// Progress counts every finished command, so the whole outbox has to go into the transaction that says so.
 	batch := d.outbox
@@ -67,13 +72,18 @@ func (d *Deliverer) applied(batch []output, p *plan) {
 		row.win.seq++
 		row.win.before = row.stamp()
 	}
-	for _, o := range batch {
-		if o.intent && !o.win.dropped {
-			o.entry.intent = intentCommitted
-			l := d.lane(o.entry.cmd.Destination)
-			if q := l.queues[contactKey(o.entry)]; q != nil {
-				l.touch(q)
-			}
+	for _, o := range slices.Backward(batch) {
+		if !o.intent {
+			continue
+		}
+		l := d.lane(o.entry.cmd.Destination)
+		l.intents--
+		if o.win.dropped {
+			continue
+		}
+		o.entry.intent = intentCommitted
+		if q := l.queues[contactKey(o.entry)]; q != nil {
+			l.touchFirst(q)
 		}
 	}
 }

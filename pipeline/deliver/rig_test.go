@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ type rig struct {
 	t       *testing.T
 	brokers []string
 	codec   *codec.Codec
+	cluster *kfake.Cluster
 	client  *kgo.Client
 	made    int
 }
@@ -39,7 +41,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	r := &rig{t: t, brokers: c.ListenAddrs(), codec: codec.NewLocal()}
+	r := &rig{t: t, brokers: c.ListenAddrs(), codec: codec.NewLocal(), cluster: c}
 	r.client, err = kgo.NewClient(kgo.SeedBrokers(r.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
@@ -142,9 +144,26 @@ func (r *running) kill() {
 
 // link is a dialer that can be cut.
 type link struct {
-	mu    sync.Mutex
-	dead  bool
-	conns []net.Conn
+	mu     sync.Mutex
+	dead   bool
+	frozen atomic.Bool
+	conns  []net.Conn
+}
+
+// freeze lets nothing through any more and closes nothing, as a network that swallows packets.
+func (l *link) freeze() { l.frozen.Store(true) }
+
+// slowConn loses what is written to it while its link is frozen.
+type slowConn struct {
+	net.Conn
+	link *link
+}
+
+func (c slowConn) Write(p []byte) (int, error) {
+	if c.link.frozen.Load() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
 }
 
 func (l *link) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -160,6 +179,7 @@ func (l *link) dial(ctx context.Context, network, address string) (net.Conn, err
 		l.mu.Lock()
 		l.conns = append(l.conns, c)
 		l.mu.Unlock()
+		c = slowConn{c, l}
 	}
 	return c, err
 }

@@ -59,6 +59,9 @@ func (d *Deliverer) dispatch() {
 		return
 	}
 	now := d.opts.Now()
+	if !d.leased(now) {
+		return
+	}
 	for _, l := range d.lanes {
 		d.dispatchLane(l, now)
 	}
@@ -84,8 +87,7 @@ func (d *Deliverer) dispatchLane(l *lane, now time.Time) {
 		}
 	}
 	// Intents are ahead of requests, but only so far that a crash leaves few to be asked about.
-	intents := 0
-	for len(l.ready) > 0 && l.flying+intents < parallel {
+	for len(l.ready) > 0 && l.flying+l.intents < parallel {
 		q := l.ready[0]
 		l.ready = l.ready[1:]
 		q.queued = false
@@ -104,7 +106,7 @@ func (d *Deliverer) dispatchLane(l *lane, now time.Time) {
 				send()
 			}
 		case s.intend != nil:
-			intents++
+			l.intents++
 			s.intend.intent = intentQueued
 			s.intend.win.dirty = true
 			d.emit(s.intend, schemas.OutcomeIntent, result{entry: s.intend, started: now})
@@ -189,6 +191,11 @@ func guard(call func() []sinks.Outcome, batch []*entry, without sinks.OutcomeKin
 		}
 	}()
 	out = call()
+	for i := range out {
+		if out[i].Kind == 0 {
+			out[i].Kind = without
+		}
+	}
 	for len(out) < len(batch) {
 		out = append(out, sinks.Outcome{Kind: without, Err: errors.New("writer gave no outcome"), Remedy: "report this as a bug"})
 	}

@@ -34,25 +34,47 @@ func (d *Deliverer) session(ctx context.Context) error {
 	// Requests outlive ctx for as long as the drain allows.
 	work, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
-	s, err := d.open(work)
+	client, abandon := context.WithCancel(context.WithoutCancel(ctx))
+	defer abandon()
+	defer context.AfterFunc(ctx, func() {
+		d.mu.Lock()
+		d.noteStop()
+		d.mu.Unlock()
+		time.AfterFunc(stopTimeout, abandon)
+	})()
+	s, err := d.open(client, work)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		d.dropAll()
+		// The client waits for an answer to its farewell for as long as its context lasts.
+		t := time.AfterFunc(closeTimeout, abandon)
+		defer t.Stop()
 		s.CloseAllowingRebalance()
 	}()
+	// A new epoch ends what an earlier session of this instance left open. Without it the group's offsets stay unstable,
+	// and nothing is delivered, until the broker's patience with that transaction ends.
+	init, cancel := context.WithTimeout(client, endTimeout)
+	defer cancel()
+	if _, _, err := s.Client().ProducerID(init); err != nil {
+		return fmt.Errorf("end what an earlier session left open: %w", err)
+	}
 	for ctx.Err() == nil {
 		if err := d.turn(ctx, s); err != nil {
 			return err
 		}
 	}
-	return d.wind(s)
+	return d.wind(ctx, s)
 }
 
-func (d *Deliverer) open(work context.Context) (*kgo.GroupTransactSession, error) {
-	gone := func(_ context.Context, _ *kgo.Client, parts map[string][]int32) { d.drop(parts[schemas.TopicCommands]) }
+func (d *Deliverer) open(client, work context.Context) (*kgo.GroupTransactSession, error) {
+	gone := func(_ context.Context, cl *kgo.Client, parts map[string][]int32) {
+		d.drop(parts[schemas.TopicCommands])
+		cl.ResumeFetchPartitions(parts) // a pause would outlive the assignment
+	}
 	opts, err := d.opts.Kafka.Opts(
+		kgo.WithContext(client),
 		kgo.ConsumerGroup(d.opts.Group),
 		kgo.ConsumeTopics(schemas.TopicCommands),
 		kgo.TransactionalID("tillstream-deliver-"+d.opts.Instance),
@@ -65,6 +87,7 @@ func (d *Deliverer) open(work context.Context) (*kgo.GroupTransactSession, error
 		// Between a poll and the end of its admission no partition goes: a record of an old assignment is never taken
 		// for one of a new.
 		kgo.BlockRebalanceOnPoll(),
+		kgo.WithHooks(leaseHook{d}),
 		kgo.OnPartitionsRevoked(gone),
 		kgo.OnPartitionsLost(gone),
 		kgo.OnOffsetsFetched(func(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
@@ -130,10 +153,26 @@ func (d *Deliverer) drop(parts []int32) {
 		}
 	}
 	d.forget()
+	deadline := d.drainUntil()
 	d.mu.Unlock()
 	for _, w := range gone {
-		w.drop(drainTimeout)
+		w.drop(time.Until(deadline))
 	}
+}
+
+// noteStop notes when the process was told to end. Deliverer.mu is held.
+func (d *Deliverer) noteStop() {
+	if d.stopping.IsZero() {
+		d.stopping = time.Now()
+	}
+}
+
+// drainUntil is when requests in flight are cut, for all partitions together. Deliverer.mu is held.
+func (d *Deliverer) drainUntil() time.Time {
+	if d.stopping.IsZero() {
+		return time.Now().Add(drainTimeout)
+	}
+	return d.stopping.Add(stopDrainTimeout)
 }
 
 func (d *Deliverer) dropAll() {
@@ -147,6 +186,9 @@ func (d *Deliverer) dropAll() {
 	d.mu.Lock()
 	d.collect()
 	d.outbox = nil
+	for _, l := range d.lanes {
+		l.intents = 0
+	}
 	d.mu.Unlock()
 }
 
@@ -156,6 +198,8 @@ func (d *Deliverer) forget() {
 	for _, o := range d.outbox {
 		if !o.win.dropped {
 			kept = append(kept, o)
+		} else if o.intent {
+			d.lane(o.entry.cmd.Destination).intents--
 		}
 	}
 	d.outbox = kept
@@ -331,15 +375,16 @@ func (d *Deliverer) decodeAgain() {
 }
 
 // wind ends a session in order: nothing new starts, what is in flight may end, and its receipts are committed.
-func (d *Deliverer) wind(s *kgo.GroupTransactSession) error {
+func (d *Deliverer) wind(ended context.Context, s *kgo.GroupTransactSession) error {
 	d.mu.Lock()
 	d.closing = true
 	var all []*window
 	for _, w := range d.windows {
 		all = append(all, w)
 	}
+	d.noteStop()
+	deadline := d.drainUntil()
 	d.mu.Unlock()
-	deadline := time.Now().Add(drainTimeout)
 	for _, w := range all {
 		w.drop(time.Until(deadline))
 	}
@@ -350,9 +395,7 @@ func (d *Deliverer) wind(s *kgo.GroupTransactSession) error {
 	if !pending || broken != nil {
 		return broken
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
-	defer cancel()
-	return d.commit(ctx, s)
+	return d.commit(ended, s)
 }
 
 // commit writes the outbox and the progress of every partition in one transaction.
