@@ -30,7 +30,7 @@ test: install-chdb install-kafka install-redis lint ## all tests, on embedded an
 
 build: ## bin/tillstream
 	@echo "==> building $(BIN) $(VERSION) (the first build compiles every library: a few minutes)"
-	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/tillstream
+	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/tillstream
 
 lint: ## formatting, vet, staticcheck
 	@echo "==> gofumpt, go vet, staticcheck"
