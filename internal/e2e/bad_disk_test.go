@@ -70,6 +70,33 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	w.awaitAgreement(t, events)
 }
 
+// A stop in order cannot write its last notes on a full disk. The next start does without them.
+func TestAStopOnAFullDiskLosesNothing(t *testing.T) {
+	w := newWorld(t)
+	data := filepath.Join(w.dir, "data")
+	mount(t, data)
+	events := tell(29, 30)
+	half := len(events) / 2
+	w.dev(t)
+	w.awaitReady(t)
+	if err := w.emit(t.Context(), events[:half]); err != nil {
+		t.Fatal(err)
+	}
+	empty := fill(t, data)
+	w.awaitReason(t, "free some space")
+	if code := w.till.Stop(t); code != 0 {
+		t.Errorf("asked to stop, it ended with code %d: %s", code, w.till.Tail())
+	}
+	empty()
+	w.dev(t)
+	w.awaitReady(t)
+	if err := w.emit(t.Context(), events[half:]); err != nil {
+		t.Fatal(err)
+	}
+	w.awaitAccepted(t)
+	w.awaitAgreement(t, events)
+}
+
 // delivered is how many deliveries got their 2xx.
 func (w *world) delivered(t *testing.T) int {
 	t.Helper()
