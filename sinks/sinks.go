@@ -15,7 +15,7 @@ import (
 type Sink struct {
 	Type  string // folder name and config key, "activecampaign"
 	Title string
-	// Config returns a new configuration with defaults, a pointer to a struct with yaml tags.
+	// Config returns a new configuration with defaults, a pointer to a struct with yaml tags that may implement Validator.
 	Config func() any
 	// RatePerSecond is the provider's documented limit for one account; zero: none.
 	RatePerSecond float64
@@ -74,6 +74,9 @@ type Finding struct {
 	Message string
 	Hint    string
 }
+
+// Validator is implemented by a configuration that checks itself after decoding. A Finding's Field is the yaml path.
+type Validator interface{ Validate() []Finding }
 
 // Registry is the list of sinks that this binary ships, in a fixed order.
 type Registry struct{ list []Sink }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -65,11 +66,14 @@ func (p *process) startDeliverer(ctx context.Context) error {
 	s := p.Config.Settings
 	writers := map[string]sinks.Writer{}
 	for _, d := range p.Config.Destinations {
-		var limiter outbound.Limiter
+		o := outbound.Options{AllowPrivate: d.AllowPrivate}
 		if d.RatePerSecond > 0 {
-			limiter = deliver.NewRedisLimiter(p.redis, d.Name, d.RatePerSecond)
+			o.Limiter = deliver.NewRedisLimiter(p.redis, accountOf(d), d.RatePerSecond)
 		}
-		client, err := outbound.NewClient(outbound.Options{AllowPrivate: d.AllowPrivate, Limiter: limiter})
+		if t, ok := d.Settings.(interface{ RequestTimeout() time.Duration }); ok {
+			o.Timeout = t.RequestTimeout()
+		}
+		client, err := outbound.NewClient(o)
 		if err != nil {
 			return fmt.Errorf("%s: %w", d.File, err)
 		}
@@ -93,6 +97,14 @@ func (p *process) startDeliverer(ctx context.Context) error {
 	p.board.Add(api.Part{Name: "deliver", Ready: d.Ready, Status: func() any { return d.Status() }})
 	p.group.Go(func() error { return stopped(d.Run(ctx), "deliver") })
 	return nil
+}
+
+// accountOf is whose limit it is: two destinations on one account share it.
+func accountOf(d config.Destination) string {
+	if a, ok := d.Settings.(interface{ Account() string }); ok {
+		return d.Sink.Type + ":" + a.Account()
+	}
+	return d.Sink.Type + ":" + d.Name
 }
 
 func stopped(err error, what string) error {

@@ -81,7 +81,7 @@ func compileRules(c *config.Config) (rulesSet, error) {
 func Check(c *config.Config) error { _, err := compileRules(c); return err }
 
 func redisOptions(r config.Redis) *redis.Options {
-	o := &redis.Options{Addr: r.Address, Username: r.User, Password: r.Password.Reveal(), DB: r.DB, Protocol: 2, DisableIdentity: true}
+	o := &redis.Options{Addr: r.Address, Username: r.User, Password: r.Password.Reveal(), DB: r.DB, Protocol: 2, DisableIdentity: true, ContextTimeoutEnabled: true}
 	if r.TLS {
 		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}

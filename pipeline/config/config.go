@@ -454,7 +454,7 @@ func (l *loader) destination(file, name string, doc *document) {
 	}
 	settings := s.Config()
 	decoded := l.decode(doc, doc.child("settings"), "settings", settings)
-	if v, ok := settings.(interface{ Validate() []sinks.Finding }); ok && decoded {
+	if v, ok := settings.(sinks.Validator); ok && decoded {
 		for _, finding := range v.Validate() {
 			if finding.Bad {
 				field := "settings." + finding.Field

@@ -6,7 +6,6 @@ package activecampaign
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -66,34 +65,38 @@ func (c *Config) RequestTimeout() time.Duration {
 	return c.Timeout
 }
 
-// Validate names what is missing or malformed.
-func (c *Config) Validate() error {
-	var errs []error
-	if err := checkURL("url", c.URL); err != nil {
-		errs = append(errs, err)
+// Account names the account whose limit this is: its address. Two destinations on one account share it.
+func (c *Config) Account() string {
+	if u, err := url.Parse(c.URL); err == nil {
+		return u.Host
 	}
+	return c.URL
+}
+
+// Validate implements sinks.Validator: what is missing or malformed.
+func (c *Config) Validate() []sinks.Finding {
+	found := checkURL("url", c.URL)
 	if c.Key.Empty() {
-		errs = append(errs, errors.New("key is missing: copy it from Settings, Developer in ActiveCampaign"))
+		found = append(found, sinks.Finding{Bad: true, Field: "key", Message: "is missing", Hint: "copy it from Settings, Developer in ActiveCampaign"})
 	}
 	t := c.EventTracking
 	if (t.AccountID == "") != t.Key.Empty() {
-		errs = append(errs, errors.New("event_tracking needs both account_id and key, or neither"))
+		found = append(found, sinks.Finding{Bad: true, Field: "event_tracking", Message: "needs both account_id and key, or neither",
+			Hint: "copy them from Settings, Tracking, Event tracking in ActiveCampaign"})
 	}
 	if t.URL != "" {
-		if err := checkURL("event_tracking.url", t.URL); err != nil {
-			errs = append(errs, err)
-		}
+		found = append(found, checkURL("event_tracking.url", t.URL)...)
 	}
-	return errors.Join(errs...)
+	return found
 }
 
-func checkURL(field, text string) error {
+func checkURL(field, text string) []sinks.Finding {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return fmt.Errorf("%s must be an address such as https://ACCOUNT.api-us1.com", field)
+		return []sinks.Finding{{Bad: true, Field: field, Message: "is no address", Hint: "write one such as https://ACCOUNT.api-us1.com"}}
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return fmt.Errorf("%s must hold neither user, query nor fragment", field)
+		return []sinks.Finding{{Bad: true, Field: field, Message: "holds a user, a query or a fragment", Hint: "leave them out"}}
 	}
 	return nil
 }
@@ -103,8 +106,8 @@ func open(_ context.Context, cfg any, env sinks.Env) (sinks.Writer, error) {
 	if !ok {
 		return nil, fmt.Errorf("destination %s: configuration is a %T, not one of activecampaign", env.Destination, cfg)
 	}
-	if err := c.Validate(); err != nil {
-		return nil, fmt.Errorf("destination %s: %w", env.Destination, err)
+	for _, f := range c.Validate() {
+		return nil, fmt.Errorf("destination %s: %s %s; %s", env.Destination, f.Field, f.Message, f.Hint)
 	}
 	if env.HTTP == nil {
 		client, err := outbound.NewClient(outbound.Options{Timeout: c.RequestTimeout(), Now: env.Now})
