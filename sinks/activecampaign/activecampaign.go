@@ -106,7 +106,8 @@ func open(_ context.Context, cfg any, env sinks.Env) (sinks.Writer, error) {
 	if !ok {
 		return nil, fmt.Errorf("destination %s: configuration is a %T, not one of activecampaign", env.Destination, cfg)
 	}
-	for _, f := range c.Validate() {
+	if found := c.Validate(); len(found) > 0 {
+		f := found[0]
 		return nil, fmt.Errorf("destination %s: %s %s; %s", env.Destination, f.Field, f.Message, f.Hint)
 	}
 	if env.HTTP == nil {
