@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -166,6 +165,3 @@ func (s *Services) Healthy() error {
 	}
 	return s.space.check()
 }
-
-// errNoFreeBytes says that this platform is not asked for its free space.
-var errNoFreeBytes = errors.New("free space is not known on this platform")

@@ -161,8 +161,10 @@ func (b *batch) find(key string) *entry {
 func (b *batch) open(key string, image []byte) (*entry, error) {
 	e := &entry{key: key, image: image}
 	unreadable := func(err error) error {
-		return &stall{reason: ReasonStateUnreadable, err: fmt.Errorf("the state of key %q cannot be read: %w", outbound.Redact(key), err), final: true,
-			remedy: "run the version that wrote it, or repair the stage's Decode, then resume the partition"}
+		return &stall{
+			reason: ReasonStateUnreadable, err: fmt.Errorf("the state of key %q cannot be read: %w", outbound.Redact(key), err), final: true,
+			remedy: "run the version that wrote it, or repair the stage's Decode, then resume the partition",
+		}
 	}
 	var state []byte
 	if image != nil {

@@ -45,8 +45,10 @@ func (l *lane) commit(ctx context.Context, batches []*batch) error {
 		// Not "aborted": unknown. The brokers know, and the recovery asks them.
 		l.unknown(errors.Join(produced, err))
 		if refused != nil && kafka.Classify(produced) == kafka.Fatal {
-			l.stop(refused.p, &stall{reason: ReasonOutputRefused, err: produced,
-				remedy: "create the topic, give the right to write it, or raise its max.message.bytes; the partition tries again by itself"})
+			l.stop(refused.p, &stall{
+				reason: ReasonOutputRefused, err: produced,
+				remedy: "create the topic, give the right to write it, or raise its max.message.bytes; the partition tries again by itself",
+			})
 		}
 		if err != nil {
 			return fmt.Errorf("end a transaction: %w: %w", errRenew, err)
@@ -199,8 +201,10 @@ func (l *lane) committed(s *share) {
 	}
 	if p.poisoned(l.e.o.Now(), s.records, s.letters) {
 		p.letters = nil
-		l.stop(p, &stall{reason: ReasonPoison, final: true, err: fmt.Errorf("more than %d records, and more than 1 in %d, became dead letters within a minute", poisonLetters, poisonShare),
-			remedy: "this is a fault of the configuration or the stage, not of the records: repair it, then resume the partition"})
+		l.stop(p, &stall{
+			reason: ReasonPoison, final: true, err: fmt.Errorf("more than %d records, and more than 1 in %d, became dead letters within a minute", poisonLetters, poisonShare),
+			remedy: "this is a fault of the configuration or the stage, not of the records: repair it, then resume the partition",
+		})
 	}
 }
 

@@ -39,9 +39,11 @@ func (l *lane) onAssigned(_ context.Context, cl *kgo.Client, assigned map[string
 
 // refuse stalls a partition that only some of the inputs have. l.mu is held.
 func (l *lane) refuse(p *partition, inputs int) {
-	p.state, p.stalled = stateStalled, &stall{reason: ReasonPartitionsChanged, final: true,
+	p.state, p.stalled = stateStalled, &stall{
+		reason: ReasonPartitionsChanged, final: true,
 		err:    fmt.Errorf("only %d of the inputs %v have a partition %d", inputs, l.e.o.Topology.Inputs, p.number),
-		remedy: "partitions of inputs are fixed: recreate the inputs with their former number"}
+		remedy: "partitions of inputs are fixed: recreate the inputs with their former number",
+	}
 	l.log.Error().Err(p.stalled.err).Str("reason", string(p.stalled.reason)).Str("remedy", p.stalled.remedy).Int32("partition", p.number).Msg("partition stalled")
 }
 

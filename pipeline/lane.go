@@ -203,7 +203,8 @@ func (l *lane) poll(ctx context.Context, now time.Time) error {
 		}
 		return nil
 	case queued > 0 && !l.barren:
-		fetches = l.sess.PollRecords(nil, room) //nolint:staticcheck // nil means: take what is there, never wait
+		//lint:ignore SA1012 nil means: take what is there, never wait
+		fetches = l.sess.PollRecords(nil, room)
 	default:
 		wait := l.wait(now)
 		if queued > 0 {
@@ -239,8 +240,10 @@ func (l *lane) unreadable(topic string, number int32, err error) {
 	}
 	for _, p := range l.running() {
 		if number < 0 || p.number == number {
-			l.stop(p, &stall{reason: ReasonKafkaUnavailable, err: fmt.Errorf("fetch %s/%d: %w", topic, p.number, err),
-				remedy: "check the Kafka brokers, and that the topic is there and may be read; the partition goes on by itself then"})
+			l.stop(p, &stall{
+				reason: ReasonKafkaUnavailable, err: fmt.Errorf("fetch %s/%d: %w", topic, p.number, err),
+				remedy: "check the Kafka brokers, and that the topic is there and may be read; the partition goes on by itself then",
+			})
 		}
 	}
 }

@@ -142,8 +142,10 @@ func (r *recovery) bound(ctx context.Context) (err error) {
 		return err
 	}
 	if r.p.number >= r.chg.Count {
-		return &stall{reason: ReasonPartitionsChanged, final: true, err: fmt.Errorf("partition %d of the inputs has no partner in %s, which has %d", r.p.number, topic, r.chg.Count),
-			remedy: "partitions of inputs are fixed: recreate the inputs with their former number"}
+		return &stall{
+			reason: ReasonPartitionsChanged, final: true, err: fmt.Errorf("partition %d of the inputs has no partner in %s, which has %d", r.p.number, topic, r.chg.Count),
+			remedy: "partitions of inputs are fixed: recreate the inputs with their former number",
+		}
 	}
 	r.start, r.end, err = kafka.Bounds(ctx, r.l.e.client, topic, r.p.number)
 	return err
@@ -214,8 +216,10 @@ func (r *recovery) rebuild(ctx context.Context, id, why string) error {
 		return err
 	}
 	if r.stale(began, kafka.TombstoneRetention/2) { // 7
-		return &stall{reason: ReasonStoreUnavailable, err: errors.New("the rebuild took so long that tombstones may have gone meanwhile"),
-			remedy: "give the store or Kafka more room; the rebuild starts again", rebuild: true}
+		return &stall{
+			reason: ReasonStoreUnavailable, err: errors.New("the rebuild took so long that tombstones may have gone meanwhile"),
+			remedy: "give the store or Kafka more room; the rebuild starts again", rebuild: true,
+		}
 	}
 	if r.fence, err = r.p.part.Switch(ctx, r.fence); err != nil {
 		return storeStall(err)
@@ -284,8 +288,10 @@ func imagesOf(records []*kgo.Record) (images []store.Image, ends []int64, meta [
 		if rec.Value != nil {
 			env, err := decodeEnvelope(rec.Value)
 			if err != nil {
-				return nil, nil, nil, &stall{reason: ReasonStateUnreadable, final: true, err: fmt.Errorf("%s/%d@%d: %w", rec.Topic, rec.Partition, rec.Offset, err),
-					remedy: "run the version that wrote it, then resume the partition"}
+				return nil, nil, nil, &stall{
+					reason: ReasonStateUnreadable, final: true, err: fmt.Errorf("%s/%d@%d: %w", rec.Topic, rec.Partition, rec.Offset, err),
+					remedy: "run the version that wrote it, then resume the partition",
+				}
 			}
 			im.Deadline = env.deadline
 		}
@@ -301,8 +307,10 @@ func (r *recovery) explain(err error) error {
 	case errors.As(err, &s):
 		return err
 	case errors.Is(err, kafka.ErrTruncated):
-		return &stall{reason: ReasonChangelogTruncated, err: err, final: true,
-			remedy: "the changelog lost committed records (unclean election, lost disks): restore it, or resume to go on with what is left: CHANGELOG_LOST follows where the loss matters"}
+		return &stall{
+			reason: ReasonChangelogTruncated, err: err, final: true,
+			remedy: "the changelog lost committed records (unclean election, lost disks): restore it, or resume to go on with what is left: CHANGELOG_LOST follows where the loss matters",
+		}
 	case errors.Is(err, kafka.ErrHanging):
 		return &stall{reason: ReasonTransactionHangs, err: err, remedy: "find and abort the hanging transaction (kafka-transactions.sh find-hanging); the partition goes on by itself then"}
 	}

@@ -66,22 +66,30 @@ type input struct {
 func (in input) resume(known *position) (at int64, alarm string, err error) {
 	if known == nil {
 		if in.group > 0 {
-			return 0, "", &stall{reason: ReasonChangelogLost, final: true, err: fmt.Errorf("the group read %s up to %d, but the changelog knows nothing of it", in.topic, in.group),
-				remedy: "the changelog was lost or recreated: restore it, or stop the stage and delete the group's offsets (kafka-consumer-groups.sh --delete-offsets), to replay from nothing"}
+			return 0, "", &stall{
+				reason: ReasonChangelogLost, final: true, err: fmt.Errorf("the group read %s up to %d, but the changelog knows nothing of it", in.topic, in.group),
+				remedy: "the changelog was lost or recreated: restore it, or stop the stage and delete the group's offsets (kafka-consumer-groups.sh --delete-offsets), to replay from nothing",
+			}
 		}
 		return in.start, "", nil
 	}
 	if known.TopicID != in.id {
-		return 0, "", &stall{reason: ReasonInputRecreated, final: true, err: fmt.Errorf("topic %s was deleted and created again since its offset %d", in.topic, known.Next),
-			remedy: "offsets of the old topic mean nothing in the new one: stop the stage, delete its changelog and its group, and start it again; its state begins anew"}
+		return 0, "", &stall{
+			reason: ReasonInputRecreated, final: true, err: fmt.Errorf("topic %s was deleted and created again since its offset %d", in.topic, known.Next),
+			remedy: "offsets of the old topic mean nothing in the new one: stop the stage, delete its changelog and its group, and start it again; its state begins anew",
+		}
 	}
 	switch m := known.Next; {
 	case m < in.group:
-		return 0, "", &stall{reason: ReasonChangelogLost, final: true, err: fmt.Errorf("the group read %s up to %d, but the state only up to %d", in.topic, in.group, m),
-			remedy: "the changelog lost committed records, or offsets were moved ahead by hand: stop the stage, restore the one or reset the other (kafka-consumer-groups.sh --reset-offsets), and start it again"}
+		return 0, "", &stall{
+			reason: ReasonChangelogLost, final: true, err: fmt.Errorf("the group read %s up to %d, but the state only up to %d", in.topic, in.group, m),
+			remedy: "the changelog lost committed records, or offsets were moved ahead by hand: stop the stage, restore the one or reset the other (kafka-consumer-groups.sh --reset-offsets), and start it again",
+		}
 	case m > in.end:
-		return 0, "", &stall{reason: ReasonInputTruncated, final: true, err: errors.Join(fmt.Errorf("topic %s ends at %d, but was read up to %d", in.topic, in.end, m), kafka.ErrTruncated),
-			remedy: "the input lost records that were processed (unclean election, lost disks): new ones would reuse their offsets; stop the stage, delete its changelog and its group, and start it again; its state begins anew"}
+		return 0, "", &stall{
+			reason: ReasonInputTruncated, final: true, err: errors.Join(fmt.Errorf("topic %s ends at %d, but was read up to %d", in.topic, in.end, m), kafka.ErrTruncated),
+			remedy: "the input lost records that were processed (unclean election, lost disks): new ones would reuse their offsets; stop the stage, delete its changelog and its group, and start it again; its state begins anew",
+		}
 	case m < in.start:
 		return m, "records between the state and the start of the input were deleted before they were read", nil
 	case in.group < 0:

@@ -89,8 +89,10 @@ func (b *batch) fire(ctx context.Context, key string, at int64, topic string, ca
 			b.timers++
 			return nil
 		}
-		return &stall{reason: ReasonStateUnreadable, rebuild: true, err: fmt.Errorf("the state of key %q has no timer at its deadline", outbound.Redact(key)),
-			remedy: "the state is rebuilt from the changelog; if this repeats, report it"}
+		return &stall{
+			reason: ReasonStateUnreadable, rebuild: true, err: fmt.Errorf("the state of key %q has no timer at its deadline", outbound.Redact(key)),
+			remedy: "the state is rebuilt from the changelog; if this repeats, report it",
+		}
 	}
 	t := e.timers[0]
 	in := processors.Input{At: time.UnixMilli(at).UTC(), Key: key, Topic: topic, Timer: &t}

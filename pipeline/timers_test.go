@@ -62,8 +62,10 @@ func TestTimersFireInOrderOfDeadlineKeyAndID(t *testing.T) {
 			rec, _ := w.codec.Decode(r.Value)
 			got = append(got, string(r.Key)+" "+rec.(*schemas.Transition).Why)
 		}
-		want(t, "order", got, []string{"b e1", "b e2", "a e3", "c e4", "a e5", "a e6",
-			"c timer first", "a timer z", "b timer t1", "b timer t2", "a timer last", "z e7"})
+		want(t, "order", got, []string{
+			"b e1", "b e2", "a e3", "c e4", "a e5", "a e6",
+			"c timer first", "a timer z", "b timer t1", "b timer t2", "a timer last", "z e7",
+		})
 		w.check()
 	})
 }

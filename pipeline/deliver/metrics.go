@@ -21,22 +21,38 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	name := func(n string) string { return "tillstream_deliver_" + n }
 	m := &metrics{
-		commands: prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("commands_total"),
-			Help: "Commands that ended, by their final outcome."}, []string{"destination", "outcome"}),
-		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("outcomes_total"),
-			Help: "Answers of writers, retries included."}, []string{"destination", "kind"}),
-		deadLetters: prometheus.NewCounterVec(prometheus.CounterOpts{Name: name("dead_letters_total"),
-			Help: "Commands sent to the dead letters."}, []string{"cause"}),
-		aborts: prometheus.NewCounter(prometheus.CounterOpts{Name: name("aborts_total"),
-			Help: "Transactions that the client did not vouch for."}),
-		inFlight: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name("in_flight"),
-			Help: "Commands being written."}, []string{"destination"}),
-		backlog: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name("unfinished"),
-			Help: "Commands read and not finished."}, []string{"destination"}),
-		oldest: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name("oldest_unfinished_seconds"),
-			Help: "Age of the oldest unfinished command."}, []string{"destination"}),
-		paused: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name("paused"),
-			Help: "1 while a destination is paused; reason refused is an alarm."}, []string{"destination", "reason"}),
+		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: name("commands_total"),
+			Help: "Commands that ended, by their final outcome.",
+		}, []string{"destination", "outcome"}),
+		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: name("outcomes_total"),
+			Help: "Answers of writers, retries included.",
+		}, []string{"destination", "kind"}),
+		deadLetters: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: name("dead_letters_total"),
+			Help: "Commands sent to the dead letters.",
+		}, []string{"cause"}),
+		aborts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: name("aborts_total"),
+			Help: "Transactions that the client did not vouch for.",
+		}),
+		inFlight: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: name("in_flight"),
+			Help: "Commands being written.",
+		}, []string{"destination"}),
+		backlog: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: name("unfinished"),
+			Help: "Commands read and not finished.",
+		}, []string{"destination"}),
+		oldest: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: name("oldest_unfinished_seconds"),
+			Help: "Age of the oldest unfinished command.",
+		}, []string{"destination"}),
+		paused: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: name("paused"),
+			Help: "1 while a destination is paused; reason refused is an alarm.",
+		}, []string{"destination", "reason"}),
 	}
 	if r == nil {
 		return m, nil

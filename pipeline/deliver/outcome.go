@@ -291,8 +291,10 @@ func (d *Deliverer) put(e *entry, topic string, key []byte, rec schemas.Record, 
 		d.broken = fmt.Errorf("encode %s: %w", rec.RecordName(), err)
 		return
 	}
-	d.outbox = append(d.outbox, output{win: e.win, entry: e, intent: intent,
-		record: &kgo.Record{Topic: topic, Key: key, Value: value}})
+	d.outbox = append(d.outbox, output{
+		win: e.win, entry: e, intent: intent,
+		record: &kgo.Record{Topic: topic, Key: key, Value: value},
+	})
 }
 
 func kindName(r result) string {

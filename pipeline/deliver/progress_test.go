@@ -54,7 +54,8 @@ func TestProgressOfSomethingElseIsRefused(t *testing.T) {
 
 func FuzzDecodeProgress(f *testing.F) {
 	for _, p := range []progress{
-		{}, {owner: 1, seq: 2, runs: []run{{open, 1}, {finished, 1000}, {intended, 2}}},
+		{},
+		{owner: 1, seq: 2, runs: []run{{open, 1}, {finished, 1000}, {intended, 2}}},
 		{owner: 1 << 63, seq: 3, runs: []run{{open, 1}, {finished, 1}, {open, 1}, {finished, 1}, {intended, 1}}},
 	} {
 		text, err := p.encode()

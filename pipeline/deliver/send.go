@@ -243,8 +243,10 @@ func (m missing) Write(_ context.Context, batch []schemas.Command) []sinks.Outco
 func (m missing) Reconcile(context.Context, schemas.Command) sinks.Outcome { return m.outcome() }
 
 func (m missing) outcome() sinks.Outcome {
-	return sinks.Outcome{Kind: sinks.Retryable, RetryAfter: missingWriterPause, Err: fmt.Errorf("destination %s is not in the configuration", m.name),
-		Remedy: "add the destination to the configuration, or discard its commands"}
+	return sinks.Outcome{
+		Kind: sinks.Retryable, RetryAfter: missingWriterPause, Err: fmt.Errorf("destination %s is not in the configuration", m.name),
+		Remedy: "add the destination to the configuration, or discard its commands",
+	}
 }
 
 func (m missing) Check(context.Context) []sinks.Finding { return nil }

@@ -151,9 +151,14 @@ func TestClassify(t *testing.T) {
 		err  error
 		want Kind
 	}{
-		{kerr.ProducerFenced, Fenced}, {fmt.Errorf("x: %w", kerr.IllegalGeneration), Fenced},
-		{kerr.NotLeaderForPartition, Retryable}, {kerr.UnknownServerError, Unknown}, {context.DeadlineExceeded, Unknown},
-		{kerr.TopicAuthorizationFailed, Fatal}, {errors.New("anything"), Unknown}, {kerr.RequestTimedOut, Unknown},
+		{kerr.ProducerFenced, Fenced},
+		{fmt.Errorf("x: %w", kerr.IllegalGeneration), Fenced},
+		{kerr.NotLeaderForPartition, Retryable},
+		{kerr.UnknownServerError, Unknown},
+		{context.DeadlineExceeded, Unknown},
+		{kerr.TopicAuthorizationFailed, Fatal},
+		{errors.New("anything"), Unknown},
+		{kerr.RequestTimedOut, Unknown},
 	} {
 		if got := Classify(tc.err); got != tc.want {
 			t.Errorf("Classify(%v): got %v, want %v", tc.err, got, tc.want)
@@ -194,8 +199,10 @@ func TestBalancerKeepsPartnersTogether(t *testing.T) {
 		"newcomer waits":   {owned: map[string][]int32{"m1": {0, 1, 2, 3}, "m2": nil}, want: map[string][]int32{"m1": {0, 1}, "m2": nil}},
 		"then gets":        {owned: map[string][]int32{"m1": {0, 1}, "m2": nil}, want: map[string][]int32{"m1": {0, 1}, "m2": {2, 3}}},
 		"a leaver's share": {owned: map[string][]int32{"m1": {0, 1}}, want: map[string][]int32{"m1": {0, 1, 2, 3}}},
-		"stale claim": {owned: map[string][]int32{"m1": {0, 1}, "m2": {0, 1, 2, 3}}, gen: map[string]int32{"m1": 9, "m2": 3},
-			want: map[string][]int32{"m1": {0, 1}, "m2": {2, 3}}},
+		"stale claim": {
+			owned: map[string][]int32{"m1": {0, 1}, "m2": {0, 1, 2, 3}}, gen: map[string]int32{"m1": 9, "m2": 3},
+			want: map[string][]int32{"m1": {0, 1}, "m2": {2, 3}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for m, topics := range plan(t, tc.owned, tc.gen, 4) {

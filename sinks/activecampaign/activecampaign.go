@@ -81,8 +81,10 @@ func (c *Config) Validate() []sinks.Finding {
 	}
 	t := c.EventTracking
 	if (t.AccountID == "") != t.Key.Empty() {
-		found = append(found, sinks.Finding{Bad: true, Field: "event_tracking", Message: "needs both account_id and key, or neither",
-			Hint: "copy them from Settings, Tracking, Event tracking in ActiveCampaign"})
+		found = append(found, sinks.Finding{
+			Bad: true, Field: "event_tracking", Message: "needs both account_id and key, or neither",
+			Hint: "copy them from Settings, Tracking, Event tracking in ActiveCampaign",
+		})
 	}
 	if t.URL != "" {
 		found = append(found, checkURL("event_tracking.url", t.URL)...)

@@ -23,8 +23,10 @@ func (w *writer) Check(ctx context.Context) []sinks.Finding {
 		{Field: "url", Message: fmt.Sprintf("%d custom fields and %d contact tags can be used", fields, tags)},
 	}
 	if w.tracking.AccountID == "" {
-		return append(out, sinks.Finding{Field: "event_tracking", Message: "event tracking is not configured: events cannot be sent",
-			Hint: "set event_tracking.account_id and event_tracking.key if automations should start on events"})
+		return append(out, sinks.Finding{
+			Field: "event_tracking", Message: "event tracking is not configured: events cannot be sent",
+			Hint: "set event_tracking.account_id and event_tracking.key if automations should start on events",
+		})
 	}
 	var state struct {
 		EventTracking struct {
@@ -37,8 +39,10 @@ func (w *writer) Check(ctx context.Context) []sinks.Finding {
 		f := classify(r)
 		out = append(out, sinks.Finding{Bad: true, Field: "event_tracking", Message: f.cause, Hint: f.remedy})
 	case state.EventTracking.Enabled != "true" && state.EventTracking.Enabled != "1":
-		out = append(out, sinks.Finding{Bad: true, Field: "event_tracking", Message: "event tracking is switched off in the account",
-			Hint: "switch it on under Settings, Tracking in ActiveCampaign"})
+		out = append(out, sinks.Finding{
+			Bad: true, Field: "event_tracking", Message: "event tracking is switched off in the account",
+			Hint: "switch it on under Settings, Tracking in ActiveCampaign",
+		})
 	default:
 		out = append(out, sinks.Finding{Field: "event_tracking", Message: "event tracking is switched on"})
 	}

@@ -153,8 +153,10 @@ func (c *client) pages(ctx context.Context, path string, query url.Values, n fun
 			return nil
 		}
 	}
-	return &failure{kind: failRetry, cause: fmt.Sprintf("GET %s has more than %d pages", path, pagesMax),
-		remedy: "delete unused entries in ActiveCampaign"}
+	return &failure{
+		kind: failRetry, cause: fmt.Sprintf("GET %s has more than %d pages", path, pagesMax),
+		remedy: "delete unused entries in ActiveCampaign",
+	}
 }
 
 // flexible is an id or count that the API writes as a string or as a number.

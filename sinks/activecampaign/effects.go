@@ -48,13 +48,17 @@ func eventData(cmd *schemas.Command) string {
 func (w *writer) track(ctx context.Context, cmd *schemas.Command) *failure {
 	switch name := cmd.Effect.Name; {
 	case w.tracking.AccountID == "":
-		return &failure{kind: failReject, cause: errNoTracking.Error(),
-			remedy: "set event_tracking.account_id and event_tracking.key from Settings, Tracking in ActiveCampaign, and replay"}
+		return &failure{
+			kind: failReject, cause: errNoTracking.Error(),
+			remedy: "set event_tracking.account_id and event_tracking.key from Settings, Tracking in ActiveCampaign, and replay",
+		}
 	case strings.TrimSpace(cmd.Contact.Email) == "":
 		return &failure{kind: failReject, cause: "the event's contact has no e-mail address", remedy: "map an e-mail address and replay"}
 	case name == "" || len([]rune(name)) > eventNameCharsMax:
-		return &failure{kind: failReject, cause: fmt.Sprintf("event name must have 1 to %d characters", eventNameCharsMax),
-			remedy: "shorten the event's name in the trigger and replay"}
+		return &failure{
+			kind: failReject, cause: fmt.Sprintf("event name must have 1 to %d characters", eventNameCharsMax),
+			remedy: "shorten the event's name in the trigger and replay",
+		}
 	}
 	visit, err := json.Marshal(map[string]string{"email": strings.TrimSpace(cmd.Contact.Email)})
 	if err != nil {
@@ -79,8 +83,10 @@ func judgeTracking(r reply) *failure {
 	}
 	if parsed && answer.Success != "" && r.status() < 500 && r.status() != http.StatusTooManyRequests {
 		said := shorten(outbound.Redact(answer.Message))
-		f := &failure{kind: failReject, status: r.status(), cause: "the tracking endpoint refused the event: " + said,
-			remedy: "read the answer in the timeline, correct the trigger and replay"}
+		f := &failure{
+			kind: failReject, status: r.status(), cause: "the tracking endpoint refused the event: " + said,
+			remedy: "read the answer in the timeline, correct the trigger and replay",
+		}
 		lower := strings.ToLower(said)
 		for _, word := range []string{"key", "account", "actid", "enabled", "permission"} {
 			if strings.Contains(lower, word) {

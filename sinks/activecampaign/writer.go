@@ -60,8 +60,10 @@ func (w *writer) one(ctx context.Context, cmd *schemas.Command) sinks.Outcome {
 	case cmd.Kind == schemas.CommandEffect && cmd.Effect != nil && cmd.Effect.Type == schemas.EffectTrackEvent:
 		fail = w.track(ctx, cmd)
 	default:
-		fail = &failure{kind: failReject, cause: fmt.Sprintf("activecampaign has no command of kind %.40q with this effect", cmd.Kind),
-			remedy: "change the trigger's action to one that activecampaign has, such as TRACK_EVENT"}
+		fail = &failure{
+			kind: failReject, cause: fmt.Sprintf("activecampaign has no command of kind %.40q with this effect", cmd.Kind),
+			remedy: "change the trigger's action to one that activecampaign has, such as TRACK_EVENT",
+		}
 	}
 	o := fail.outcome(cmd.Kind == schemas.CommandEffect)
 	o.Exchanges = w.scrub(rec.Exchanges())
@@ -106,8 +108,10 @@ func (w *writer) scrub(list []schemas.Exchange) []schemas.Exchange {
 // contact brings the contact into the desired state and returns its id. All its requests may be repeated.
 func (w *writer) contact(ctx context.Context, c *schemas.Contact) (string, *failure) {
 	if strings.TrimSpace(c.Email) == "" {
-		return "", &failure{kind: failReject, cause: "the contact has no e-mail address, which activecampaign needs",
-			remedy: "map an e-mail address, or add it to the order, and replay"}
+		return "", &failure{
+			kind: failReject, cause: "the contact has no e-mail address, which activecampaign needs",
+			remedy: "map an e-mail address, or add it to the order, and replay",
+		}
 	}
 	values, fail := w.values(ctx, c.Fields)
 	if fail != nil {
@@ -158,11 +162,15 @@ func (w *writer) values(ctx context.Context, fields map[string]string) ([]fieldV
 	}
 	switch {
 	case len(missing) > 0:
-		return nil, &failure{kind: failReject, cause: "no such field in activecampaign: " + shorten(strings.Join(missing, ", ")),
-			remedy: "create the field in ActiveCampaign or change the mapping, and replay"}
+		return nil, &failure{
+			kind: failReject, cause: "no such field in activecampaign: " + shorten(strings.Join(missing, ", ")),
+			remedy: "create the field in ActiveCampaign or change the mapping, and replay",
+		}
 	case len(wrong) > 0:
-		return nil, &failure{kind: failReject, cause: shorten(strings.Join(wrong, "; ")),
-			remedy: "change the mapping or the field's type or options in ActiveCampaign, and replay"}
+		return nil, &failure{
+			kind: failReject, cause: shorten(strings.Join(wrong, "; ")),
+			remedy: "change the mapping or the field's type or options in ActiveCampaign, and replay",
+		}
 	}
 	return out, nil
 }

@@ -245,7 +245,7 @@ func rollBackIntoRebuild(t *testing.T, h Harness) {
 
 func prefix(t *testing.T, h Harness) {
 	p, f := built(t, h, "a")
-	f, err := p.Apply(t.Context(), f, store.Batch{To: 2, Images: []store.Image{img("a", "1", 0)}, At: t0})
+	_, err := p.Apply(t.Context(), f, store.Batch{To: 2, Images: []store.Image{img("a", "1", 0)}, At: t0})
 	if err != nil {
 		t.Fatal(err)
 	}
