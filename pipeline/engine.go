@@ -73,7 +73,8 @@ type PartitionStatus struct {
 	Offsets   map[string]int64 `json:"offsets"` // next offset of each input, committed
 	// Behind is how many offsets of the inputs lie ahead, transaction markers included.
 	Behind      int64         `json:"behind"`
-	Lag         time.Duration `json:"lag"` // age of the oldest record at hand; 0: none
+	Lag         time.Duration `json:"-"`           // age of the oldest record at hand; 0: none
+	LagSeconds  float64       `json:"lag_seconds"` // Lag, as shown
 	TimersArmed int64         `json:"timers_armed"`
 	StreamTime  time.Time     `json:"stream_time"`
 	Counts      Counts        `json:"counts"`
@@ -97,6 +98,7 @@ func (e *Engine) Status() []PartitionStatus {
 			case p.stalled != nil: // also while it tries again
 				s.State, s.Reason, s.Detail, s.Remedy = "stalled", p.stalled.reason, outbound.Redact(p.stalled.err.Error()), p.stalled.remedy
 			}
+			s.LagSeconds = s.Lag.Seconds()
 			out = append(out, s)
 		}
 		l.mu.Unlock()

@@ -176,21 +176,21 @@ func (d *Deliverer) Ready() error {
 
 // Status is a snapshot for people.
 type Status struct {
-	Partitions   []int32
-	Destinations []DestinationStatus
+	Partitions   []int32             `json:"partitions"`
+	Destinations []DestinationStatus `json:"destinations"`
 }
 
 // DestinationStatus says how one destination does.
 type DestinationStatus struct {
-	Name       string
-	Unfinished int
-	InFlight   int
+	Name       string `json:"name"`
+	Unfinished int    `json:"unfinished"`
+	InFlight   int    `json:"in_flight"`
 	// Oldest is when the oldest unfinished command was made; zero: none.
-	Oldest time.Time
+	Oldest time.Time `json:"oldest,omitzero"`
 	// Paused says why nothing is sent: "refused" (credentials, an alarm), "asked" (Retry-After), "failing" (the
 	// destination is down), or "".
-	Paused string
-	Until  time.Time
+	Paused string    `json:"paused,omitempty"`
+	Until  time.Time `json:"until,omitzero"`
 }
 
 // Status returns what is unfinished and what is held.

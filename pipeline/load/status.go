@@ -9,26 +9,30 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/tillstream/tillstream/outbound"
 )
 
 // Status is what the loader is doing.
 type Status struct {
-	Joined     bool
-	Partitions []PartitionStatus // of this member, by topic and number
+	Joined     bool              `json:"joined"`
+	Partitions []PartitionStatus `json:"partitions"` // of this member, by topic and number
 }
 
 // PartitionStatus is the state of one partition of this member.
 type PartitionStatus struct {
-	Topic      string
-	Partition  int32
-	Next       int64 // first offset that is not stored
-	LagRecords int64 // offsets up to the last stable one that are not stored, as far as known
-	Lag        time.Duration
-	Rows       int // held in memory
-	Bytes      int
-	Tries      int   // failed in a row
-	Paused     bool  // not fetched, because too much is held
-	Err        error // why the last try failed
+	Topic      string        `json:"topic"`
+	Partition  int32         `json:"partition"`
+	Next       int64         `json:"next"`        // first offset that is not stored
+	LagRecords int64         `json:"lag_records"` // offsets up to the last stable one that are not stored, as far as known
+	Lag        time.Duration `json:"-"`
+	LagSeconds float64       `json:"lag_seconds"` // Lag, as shown
+	Rows       int           `json:"rows"`        // held in memory
+	Bytes      int           `json:"bytes"`
+	Tries      int           `json:"tries"`             // failed in a row
+	Paused     bool          `json:"paused"`            // not fetched, because too much is held
+	Err        error         `json:"-"`                 // why the last try failed
+	Trouble    string        `json:"trouble,omitempty"` // Err, as shown
 }
 
 // Status describes the partitions that this member has, as they were after its last pass.
@@ -42,10 +46,15 @@ type view struct {
 func (l *Loader) look(now time.Time) *view {
 	s := Status{Joined: l.joined}
 	for _, p := range l.partitions {
-		s.Partitions = append(s.Partitions, PartitionStatus{
+		shown := PartitionStatus{
 			Topic: p.topic, Partition: p.number, Next: p.next, LagRecords: p.lagRecords(), Lag: p.lag(now),
 			Rows: len(p.rows), Bytes: p.bytes, Tries: p.tries, Paused: p.paused, Err: p.err,
-		})
+		}
+		shown.LagSeconds = shown.Lag.Seconds()
+		if p.err != nil {
+			shown.Trouble = outbound.Redact(p.err.Error())
+		}
+		s.Partitions = append(s.Partitions, shown)
 	}
 	slices.SortFunc(s.Partitions, func(a, b PartitionStatus) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
