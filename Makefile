@@ -56,7 +56,7 @@ install-redis: ## a real Redis for tests (apt)
 	@scripts/install.sh redis
 
 bench: ## benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./schemas/... ./processors/... ./pipeline/... ./sinks/...
+	$(GO) test -run '^$$' -bench . -benchmem ./schemas/... ./connectors/... ./processors/... ./pipeline/... ./sinks/...
 
 FUZZTIME ?= 30s
 fuzz: ## every fuzz target for FUZZTIME
