@@ -149,6 +149,9 @@ func (p *process) start(ctx context.Context, rules rulesSet, hooks net.Listener,
 	if err := p.await(ctx, "the schema registry at "+s.Registry.URL, p.setWaiting, func(ctx context.Context) error { return p.registry.Register(ctx) }); err != nil {
 		return err
 	}
+	if err := p.registry.CacheErr(); err != nil {
+		p.Log.Warn().Err(err).Msg("the schema registry's cache is not kept: the next start needs the registry")
+	}
 	var err error
 	if p.codec, err = codec.New(p.registry); err != nil {
 		return err
