@@ -58,9 +58,7 @@ type state struct {
 	Status any    `json:"status,omitempty"`
 }
 
-// Ready reports whether every part is ready; a process without parts is not.
-func (b *Board) Ready() bool { ready, _ := b.look(false); return ready }
-
+// look asks every part; a process without parts is not ready.
 func (b *Board) look(withStatus bool) (ready bool, states []state) {
 	b.mu.Lock()
 	parts := append([]Part(nil), b.parts...)

@@ -146,7 +146,7 @@ func (p *process) start(ctx context.Context, rules rulesSet, hooks net.Listener,
 		URL: s.Registry.URL, User: s.Registry.User, Password: s.Registry.Password,
 		CacheFile: s.Registry.CacheFile, HTTP: &http.Client{Timeout: 10 * time.Second},
 	})
-	if err := p.await(ctx, "the schema registry at "+s.Registry.URL, p.setWaiting, func(ctx context.Context) error { return p.registry.Register(ctx) }); err != nil {
+	if err := p.await(ctx, "the schema registry at "+s.Registry.URL, func(ctx context.Context) error { return p.registry.Register(ctx) }); err != nil {
 		return err
 	}
 	if err := p.registry.CacheErr(); err != nil {
@@ -156,10 +156,10 @@ func (p *process) start(ctx context.Context, rules rulesSet, hooks net.Listener,
 	if p.codec, err = codec.New(p.registry); err != nil {
 		return err
 	}
-	if err := p.await(ctx, "kafka", p.setWaiting, func(ctx context.Context) error { return kafka.EnsureTopics(ctx, s.Kafka, kafka.Topics(s.Kafka)) }); err != nil {
+	if err := p.await(ctx, "kafka", func(ctx context.Context) error { return kafka.EnsureTopics(ctx, s.Kafka, kafka.Topics(s.Kafka)) }); err != nil {
 		return err
 	}
-	if err := p.await(ctx, "kafka", p.setWaiting, p.publishConfig); err != nil {
+	if err := p.await(ctx, "kafka", p.publishConfig); err != nil {
 		return err
 	}
 	p.redis = redis.NewClient(redisOptions(s.Redis))
@@ -208,8 +208,8 @@ func (p *process) setWaiting(what string) {
 const retryMax = 5 * time.Second
 
 // await tries until it works, ctx ends, or the error says that waiting is in vain.
-func (p *process) await(ctx context.Context, what string, tell func(string), try func(context.Context) error) error {
-	tell(what)
+func (p *process) await(ctx context.Context, what string, try func(context.Context) error) error {
+	p.setWaiting(what)
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval, b.MaxInterval = 100*time.Millisecond, retryMax
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
@@ -222,7 +222,7 @@ func (p *process) await(ctx context.Context, what string, tell func(string), try
 		}
 		return struct{}{}, err
 	}, backoff.WithBackOff(b), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, d time.Duration) {
-		tell(fmt.Sprintf("%s: %v", what, err))
+		p.setWaiting(fmt.Sprintf("%s: %v", what, err))
 		p.Log.Warn().Err(err).Dur("again_in", d).Msg("waiting for " + what)
 	}))
 	return err

@@ -22,12 +22,6 @@ import (
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
 )
 
-// LoadedTopics are what ClickHouse keeps.
-var LoadedTopics = []string{
-	schemas.TopicPayPalEvents, schemas.TopicStoreOrders, schemas.TopicTransitions, schemas.TopicCommands,
-	schemas.TopicDeliveries, schemas.TopicDeadLetters, schemas.TopicConfig,
-}
-
 // startSinks adds the CRM deliverer and the ClickHouse loader to the group.
 func (p *process) startSinks(ctx context.Context) error {
 	if len(p.Config.Destinations) > 0 {
@@ -43,9 +37,7 @@ func (p *process) startSinks(ctx context.Context) error {
 		}
 		options = ClickHouseOptions(p.Config.Settings.ClickHouse)
 	}
-	// The loader waits by itself: ClickHouse being down must not keep webhooks or stages from starting.
-	p.group.Go(func() error { return p.runLoader(ctx, options) })
-	return nil
+	return p.startLoader(ctx, options)
 }
 
 // ClickHouseOptions turns the settings into the client's: the native protocol, or HTTP where the address says so.
@@ -114,31 +106,23 @@ func stopped(err error, what string) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-func (p *process) runLoader(ctx context.Context, options *clickhouse.Options) error {
+// startLoader adds the loader to the group. It makes the tables and waits for ClickHouse by itself: ClickHouse being down
+// keeps neither webhooks nor stages from starting.
+func (p *process) startLoader(ctx context.Context, options *clickhouse.Options) error {
 	s := p.Config.Settings
-	tell := func(what string) {
-		p.board.Add(api.Part{Name: "load", Ready: func() error { return fmt.Errorf("waiting for %s", what) }})
-	}
 	log := p.Log.With().Str("role", "load").Logger()
-	var store *chsink.Store
-	err := p.await(ctx, "clickhouse", tell, func(ctx context.Context) error {
-		var err error
-		if store, err = chsink.Open(ctx, chsink.Options{Client: options, Now: p.Now, Log: log}); err != nil {
-			return err
-		}
-		return store.Prepare(ctx)
-	})
+	store, err := chsink.Open(ctx, chsink.Options{Client: options, Now: p.Now, Log: log})
 	if err != nil {
-		return stopped(err, "clickhouse")
+		return err
 	}
-	defer store.Close()
+	p.atEnd(func() { _ = store.Close() })
 	letters, err := s.Kafka.Client()
 	if err != nil {
 		return err
 	}
-	defer letters.Close()
+	p.atEnd(letters.Close)
 	l, err := load.New(load.Options{
-		Kafka: s.Kafka, Codec: p.codec, Writer: store, Topics: LoadedTopics, Group: "tillstream-load",
+		Kafka: s.Kafka, Codec: p.codec, Writer: store, Topics: chsink.Topics(), Group: "tillstream-load",
 		FlushInterval: s.ClickHouse.FlushInterval, FlushRows: s.ClickHouse.FlushRows, Now: p.Now, Log: log, Registerer: p.metrics,
 		DeadLetters: func(ctx context.Context, dl schemas.DeadLetter) error { return p.deadLetter(ctx, letters, dl) },
 	})
@@ -146,7 +130,8 @@ func (p *process) runLoader(ctx context.Context, options *clickhouse.Options) er
 		return err
 	}
 	p.board.Add(api.Part{Name: "load", Ready: l.Ready, Status: func() any { return l.Status() }})
-	return stopped(l.Run(ctx), "load")
+	p.group.Go(func() error { return stopped(l.Run(ctx), "load") })
+	return nil
 }
 
 // deadLetter appends what a sink without a transaction of its own refuses. Its id is the row's place, so that a

@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -255,6 +256,16 @@ type loader struct {
 
 func (l *loader) add(p Problem) { l.problems = append(l.problems, p) }
 
+// at adds a problem of one field, with its line.
+func (l *loader) at(doc *document, field, message, hint string) {
+	l.add(Problem{File: doc.file, Line: doc.line(field), Field: field, Message: message, Hint: hint})
+}
+
+// unknown adds that a word names nothing of its kind, with the nearest that does.
+func (l *loader) unknown(doc *document, field, word, kind string, known []string) {
+	l.at(doc, field, fmt.Sprintf("%q is no %s", word, kind), hintFor(word, known))
+}
+
 // each parses every YAML file of a folder, in the order of names.
 func (l *loader) each(folder string, take func(file, name string, node *document)) {
 	entries, err := fs.ReadDir(l.root, folder)
@@ -287,7 +298,7 @@ func (l *loader) strangers() {
 		return
 	}
 	for _, e := range entries {
-		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || contains(known, e.Name()) {
+		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") || slices.Contains(known, e.Name()) {
 			continue
 		}
 		l.add(Problem{File: e.Name(), Message: "no such kind of configuration", Hint: hintFor(e.Name(), known)})
@@ -336,21 +347,9 @@ func def[T comparable](field *T, value T) {
 }
 
 func (l *loader) oneOf(doc *document, field, got string, allowed ...string) {
-	if !contains(allowed, got) {
-		l.add(Problem{
-			File: doc.file, Line: doc.line(field), Field: field, Message: fmt.Sprintf("%q is not allowed", got),
-			Hint: "use one of " + strings.Join(allowed, ", "),
-		})
+	if !slices.Contains(allowed, got) {
+		l.at(doc, field, fmt.Sprintf("%q is not allowed", got), "use one of "+strings.Join(allowed, ", "))
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
-		}
-	}
-	return false
 }
 
 // connectionFile is the outer form of connections/NAME.yaml; settings are the connector's own.
@@ -374,10 +373,7 @@ func (l *loader) connection(file, name string, doc *document) {
 		for _, known := range l.o.Connectors.All() {
 			types = append(types, known.Type)
 		}
-		l.add(Problem{
-			File: file, Line: doc.line("connector"), Field: "connector",
-			Message: fmt.Sprintf("%q is no connector", f.Connector), Hint: hintFor(f.Connector, types),
-		})
+		l.unknown(doc, "connector", f.Connector, "connector", types)
 		return
 	}
 	l.oneOf(doc, "environment", string(f.Environment), string(schemas.Sandbox), string(schemas.Live))
@@ -387,9 +383,8 @@ func (l *loader) connection(file, name string, doc *document) {
 		ids = append(ids, r.ID)
 	}
 	for i, r := range f.Resources {
-		if !contains(ids, r) {
-			field := fmt.Sprintf("resources.%d", i)
-			l.add(Problem{File: file, Line: doc.line(field), Field: field, Message: fmt.Sprintf("%q is no resource of %s", r, c.Type), Hint: hintFor(r, ids)})
+		if !slices.Contains(ids, r) {
+			l.unknown(doc, fmt.Sprintf("resources.%d", i), r, "resource of "+c.Type, ids)
 		}
 	}
 	if len(f.Resources) == 0 {
@@ -400,8 +395,7 @@ func (l *loader) connection(file, name string, doc *document) {
 	if v, ok := settings.(connectors.Validator); ok && decoded {
 		for _, finding := range v.Validate() {
 			if finding.Level == connectors.Bad {
-				field := "settings." + finding.Field
-				l.add(Problem{File: file, Line: doc.line(field), Field: field, Message: finding.Message, Hint: finding.Hint})
+				l.at(doc, "settings."+finding.Field, finding.Message, finding.Hint)
 			}
 		}
 	}
@@ -442,10 +436,7 @@ func (l *loader) destination(file, name string, doc *document) {
 		for _, known := range l.o.Sinks.All() {
 			types = append(types, known.Type)
 		}
-		l.add(Problem{
-			File: file, Line: doc.line("sink"), Field: "sink",
-			Message: fmt.Sprintf("%q is no sink", f.Sink), Hint: hintFor(f.Sink, types),
-		})
+		l.unknown(doc, "sink", f.Sink, "sink", types)
 		return
 	}
 	l.validName(file, name)
@@ -457,8 +448,7 @@ func (l *loader) destination(file, name string, doc *document) {
 	if v, ok := settings.(sinks.Validator); ok && decoded {
 		for _, finding := range v.Validate() {
 			if finding.Bad {
-				field := "settings." + finding.Field
-				l.add(Problem{File: file, Line: doc.line(field), Field: field, Message: finding.Message, Hint: finding.Hint})
+				l.at(doc, "settings."+finding.Field, finding.Message, finding.Hint)
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -142,7 +143,7 @@ func (l *loader) decode(doc *document, n ast.Node, at string, v any, skip ...str
 	if m, ok := n.(*ast.MappingNode); ok && len(skip) > 0 {
 		kept := &ast.MappingNode{BaseNode: m.BaseNode, Start: m.Start, End: m.End}
 		for _, kv := range m.Values {
-			if !contains(skip, kv.Key.GetToken().Value) {
+			if !slices.Contains(skip, kv.Key.GetToken().Value) {
 				kept.Values = append(kept.Values, kv)
 			}
 		}
@@ -202,7 +203,7 @@ func (l *loader) walk(doc *document, n ast.Node, at string, t reflect.Type) {
 	case t.Kind() == reflect.Slice:
 		seq, ok := n.(*ast.SequenceNode)
 		if !ok {
-			l.add(Problem{File: doc.file, Line: doc.line(at), Field: at, Message: "must be a list", Hint: "write each item on a line of its own with a dash"})
+			l.at(doc, at, "must be a list", "write each item on a line of its own with a dash")
 			return
 		}
 		for i, item := range seq.Values {
@@ -211,7 +212,7 @@ func (l *loader) walk(doc *document, n ast.Node, at string, t reflect.Type) {
 	case t.Kind() == reflect.Map:
 		m, ok := n.(*ast.MappingNode)
 		if !ok {
-			l.add(Problem{File: doc.file, Line: doc.line(at), Field: at, Message: "must be a list of key: value"})
+			l.at(doc, at, "must be a list of key: value", "")
 			return
 		}
 		for _, kv := range m.Values {
@@ -223,7 +224,7 @@ func (l *loader) walk(doc *document, n ast.Node, at string, t reflect.Type) {
 func (l *loader) mapping(doc *document, n ast.Node, at string, t reflect.Type) {
 	m, ok := n.(*ast.MappingNode)
 	if !ok {
-		l.add(Problem{File: doc.file, Line: doc.line(at), Field: at, Message: "must have keys of its own", Hint: "see the configuration reference"})
+		l.at(doc, at, "must have keys of its own", "see the configuration reference")
 		return
 	}
 	known := map[string]reflect.Type{}
@@ -258,7 +259,7 @@ func (l *loader) scalar(doc *document, n ast.Node, at string, t reflect.Type) {
 			l.clearSecret(doc, at)
 		}
 		if _, isMap := n.(*ast.MappingNode); isMap {
-			l.add(Problem{File: doc.file, Line: doc.line(at), Field: at, Message: "must be a single value", Hint: "a text with a colon needs quotes here"})
+			l.at(doc, at, "must be a single value", "a text with a colon needs quotes here")
 		}
 		return
 	}
@@ -268,7 +269,7 @@ func (l *loader) scalar(doc *document, n ast.Node, at string, t reflect.Type) {
 	}
 	text, err := l.expand(s.Value)
 	if err != nil {
-		l.add(Problem{File: doc.file, Line: doc.line(at), Field: at, Message: err.Error()})
+		l.at(doc, at, err.Error(), "")
 		return
 	}
 	if t != secretType { // a secret stays a reference in the tree, so that no decoding error can print its value

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
-	"strings"
 
 	"github.com/invopop/jsonschema"
 )
@@ -85,9 +84,4 @@ func alternatives(forms []*jsonschema.Schema) *jsonschema.Schema {
 func withoutMeta(s *jsonschema.Schema) *jsonschema.Schema {
 	s.Version, s.ID = "", ""
 	return s
-}
-
-// EditorComment is the first line that tells an editor which schema a file has.
-func EditorComment(kind string) string {
-	return "# yaml-language-server: $schema=" + strings.TrimSuffix(kind, ".yaml") + ".schema.json\n"
 }
