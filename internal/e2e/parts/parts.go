@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -63,11 +64,19 @@ const (
 	portTriesMax = 200
 )
 
-// Port is a free TCP port of this machine. Another process may still take it before its user does.
+// handed are the ports given out so far: a drawn port is free until its user starts, so it could be drawn again for
+// another part of the same test.
+var handed sync.Map
+
+// Port is a free TCP port of this machine, another one at each call. Another process may still take it before its
+// user does.
 func Port(t testing.TB) int {
 	t.Helper()
 	for range portTriesMax {
 		port := portFirst + rand.IntN(portLast-portFirst)
+		if _, twice := handed.LoadOrStore(port, true); twice {
+			continue
+		}
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			continue

@@ -140,3 +140,16 @@ func TestRootHoldsTheModule(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Two parts of one test once got the same port, and the second could not start: a drawn port is free until its user has
+// taken it.
+func TestAPortIsHandedOutOnce(t *testing.T) {
+	seen := map[int]bool{}
+	for range 500 {
+		p := Port(t)
+		if seen[p] {
+			t.Fatalf("port %d was handed out twice", p)
+		}
+		seen[p] = true
+	}
+}
