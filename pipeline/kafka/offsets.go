@@ -9,30 +9,31 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/tillstream/tillstream/pipeline/clock"
 )
 
 const stablePause = 50 * time.Millisecond
 
-// StableOffsets returns the group's next offset of one partition of each topic, -1 where it has none. It waits while
-// a transaction that commits one of them is undecided (KIP-447), for as long as ctx allows.
-func StableOffsets(ctx context.Context, cl *kgo.Client, group string, topics []string, partition int32) (map[string]int64, error) {
+// stableOffsets is Log.Offsets.
+func stableOffsets(ctx context.Context, cl *kgo.Client, c clock.Clock, group string, topics []string, partitions []int32) ([]Offset, error) {
 	for {
-		offsets, err := stableOffsetsOnce(ctx, cl, group, topics, partition)
+		offsets, err := stableOffsetsOnce(ctx, cl, group, topics, partitions)
 		if err == nil || !kerr.IsRetriable(err) {
 			return offsets, err
 		}
-		if Sleep(ctx, stablePause) != nil {
+		if c.Sleep(ctx, stablePause) != nil {
 			return nil, err
 		}
 	}
 }
 
-func stableOffsetsOnce(ctx context.Context, cl *kgo.Client, group string, topics []string, partition int32) (map[string]int64, error) {
+func stableOffsetsOnce(ctx context.Context, cl *kgo.Client, group string, topics []string, partitions []int32) ([]Offset, error) {
 	req := kmsg.NewPtrOffsetFetchRequest()
 	req.Group, req.RequireStable = group, true
 	for _, topic := range topics {
 		t := kmsg.NewOffsetFetchRequestTopic()
-		t.Topic, t.Partitions = topic, []int32{partition}
+		t.Topic, t.Partitions = topic, partitions
 		req.Topics = append(req.Topics, t)
 	}
 	resp, err := req.RequestWith(ctx, cl)
@@ -42,13 +43,23 @@ func stableOffsetsOnce(ctx context.Context, cl *kgo.Client, group string, topics
 	if err != nil {
 		return nil, fmt.Errorf("fetch offsets of group %s: %w", group, err)
 	}
-	out := map[string]int64{}
+	got := map[TopicPartition]Offset{}
+	take := func(topic string, partition int32, at int64, metadata *string, code int16) error {
+		if err := kerr.ErrorForCode(code); err != nil {
+			return fmt.Errorf("fetch offset of group %s in %s/%d: %w", group, topic, partition, err)
+		}
+		o := Offset{Topic: topic, Partition: partition, At: at}
+		if metadata != nil {
+			o.Metadata = *metadata
+		}
+		got[TopicPartition{topic, partition}] = o
+		return nil
+	}
 	for _, t := range resp.Topics {
 		for _, p := range t.Partitions {
-			if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-				return nil, fmt.Errorf("fetch offset of group %s in %s/%d: %w", group, t.Topic, p.Partition, err)
+			if err := take(t.Topic, p.Partition, p.Offset, p.Metadata, p.ErrorCode); err != nil {
+				return nil, err
 			}
-			out[t.Topic] = p.Offset
 		}
 	}
 	for _, g := range resp.Groups {
@@ -57,17 +68,23 @@ func stableOffsetsOnce(ctx context.Context, cl *kgo.Client, group string, topics
 		}
 		for _, t := range g.Topics {
 			for _, p := range t.Partitions {
-				if err := kerr.ErrorForCode(p.ErrorCode); err != nil {
-					return nil, fmt.Errorf("fetch offset of group %s in %s/%d: %w", group, t.Topic, p.Partition, err)
+				if err := take(t.Topic, p.Partition, p.Offset, p.Metadata, p.ErrorCode); err != nil {
+					return nil, err
 				}
-				out[t.Topic] = p.Offset
 			}
 		}
 	}
-	if len(out) != len(topics) {
-		return nil, fmt.Errorf("fetch offsets of group %s: %d answers for %d topics", group, len(out), len(topics))
+	var offsets []Offset
+	for _, topic := range topics {
+		for _, n := range partitions {
+			o, ok := got[TopicPartition{topic, n}]
+			if !ok {
+				return nil, fmt.Errorf("fetch offsets of group %s: no answer for %s/%d", group, topic, n)
+			}
+			offsets = append(offsets, o)
+		}
 	}
-	return out, nil
+	return offsets, nil
 }
 
 // Bounds returns the first offset of a partition and its high watermark: the end that includes what is undecided.
