@@ -53,7 +53,7 @@ type batch struct {
 }
 
 func (l *lane) newBatch(p *partition) *batch {
-	now := l.e.o.Now()
+	now := l.e.o.Clock.Now()
 	b := &batch{
 		l: l, p: p, meta: p.meta.clone(), started: now, stampMs: now.UnixMilli(),
 		loaded: map[string]*entry{}, touched: map[string]*entry{}, before: map[string]*entry{}, taken: map[string]int{},
@@ -68,7 +68,7 @@ func (b *batch) compute(ctx context.Context) error {
 	if err := b.readAhead(ctx); err != nil {
 		return err
 	}
-	b.started = b.l.e.o.Now()
+	b.started = b.l.e.o.Clock.Now()
 	for b.records < b.l.e.o.BatchRecordsMax && !b.full() {
 		topic, q := b.p.head(b.l.e.o.Topology.Inputs, b.taken)
 		if q == nil {
@@ -131,9 +131,9 @@ func (b *batch) load(ctx context.Context, keys []string) error {
 		}
 	}
 	for chunk := range slices.Chunk(missing, store.MaxKeys) {
-		started := b.l.e.o.Now()
+		started := b.l.e.o.Clock.Now()
 		values, err := b.p.part.Read(ctx, b.p.fence, chunk)
-		b.l.e.m.storeSeconds.WithLabelValues("read").Observe(b.l.e.o.Now().Sub(started).Seconds())
+		b.l.e.m.storeSeconds.WithLabelValues("read").Observe(b.l.e.o.Clock.Now().Sub(started).Seconds())
 		if err != nil {
 			return storeStall(err)
 		}
@@ -356,7 +356,7 @@ func (b *batch) empty() bool { return b.records == 0 && b.timers == 0 }
 // full reports whether the batch has used up its time or its bytes. A store so slow that nothing fits into that time
 // must not stop the partition, so an empty batch is never full.
 func (b *batch) full() bool {
-	return !b.empty() && (b.bytes >= batchBytesMax || b.l.e.o.Now().Sub(b.started) >= computeMax)
+	return !b.empty() && (b.bytes >= batchBytesMax || b.l.e.o.Clock.Now().Sub(b.started) >= computeMax)
 }
 
 func storeStall(err error) *stall {

@@ -7,7 +7,6 @@ import (
 	"sync"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/pipeline/store"
@@ -34,13 +33,13 @@ func (l *lane) commit(ctx context.Context, batches []*batch) error {
 	}
 	ctx, cancel := l.endContext(ctx)
 	defer cancel()
-	started := l.e.o.Now()
+	started := l.e.o.Clock.Now()
 	if err := l.sess.Begin(); err != nil {
 		return fmt.Errorf("begin a transaction: %w: %w", errRenew, err)
 	}
 	refused, produced := l.produce(ctx, shares)
-	committed, named, err := l.end(ctx, shares, produced)
-	l.e.m.transactionSeconds.Observe(l.e.o.Now().Sub(started).Seconds())
+	committed, err := l.end(ctx, shares, produced)
+	l.e.m.transactionSeconds.Observe(l.e.o.Clock.Now().Sub(started).Seconds())
 	if !committed {
 		// Not "aborted": unknown. The brokers know, and the recovery asks them.
 		l.unknown(errors.Join(produced, err))
@@ -56,25 +55,21 @@ func (l *lane) commit(ctx context.Context, batches []*batch) error {
 		return nil
 	}
 	l.e.m.transactions.Inc()
-	if !named {
-		l.log.Error().Msg("a transaction was committed without its offsets; this must not be")
-		l.unknown(errors.New("no offsets in the transaction"))
-		return errRenew
-	}
-	var wg sync.WaitGroup
+	group := l.e.o.Clock.NewGroup()
 	for _, s := range shares {
-		wg.Go(func() { l.committed(s) })
+		group.Go(func() { l.committed(s) })
 	}
-	wg.Wait()
+	group.Wait()
 	return nil
 }
 
 // endContext bounds a transaction. A stop leaves it a while to end: cut off, its outcome would be open until the next
 // start of this instance.
 func (l *lane) endContext(run context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(run), endTimeout)
-	stop := context.AfterFunc(run, func() {
-		_ = kafka.Sleep(ctx, stopTimeout)
+	c := l.e.o.Clock
+	ctx, cancel := c.WithTimeout(context.WithoutCancel(run), endTimeout)
+	stop := c.AfterFunc(run, func() {
+		_ = c.Sleep(ctx, stopTimeout)
 		cancel()
 	})
 	return ctx, func() {
@@ -110,7 +105,7 @@ func (l *lane) produce(ctx context.Context, shares []*share) (refused *share, er
 			l.sess.Produce(ctx, r, promise)
 		}
 	}
-	if err := l.sess.Client().Flush(ctx); err != nil {
+	if err := l.sess.Flush(ctx); err != nil {
 		return nil, fmt.Errorf("flush: %w", err)
 	}
 	mu.Lock()
@@ -118,57 +113,31 @@ func (l *lane) produce(ctx context.Context, shares []*share) (refused *share, er
 	return refused, first
 }
 
-var errNoGeneration = errors.New("not a member of the group: offsets would not be checked against its generation")
-
-// end ends the transaction. named says that the offsets of every partition written were in the commit.
-func (l *lane) end(ctx context.Context, shares []*share, produced error) (committed, named bool, err error) {
+// end ends the transaction; only true says that it was committed.
+func (l *lane) end(ctx context.Context, shares []*share, produced error) (committed bool, err error) {
 	if produced != nil {
-		_, err = l.sess.End(ctx, kgo.TryAbort)
-		return false, false, err
+		return false, l.sess.Abort(ctx)
 	}
-	ctx = kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
-		if req.Generation < 0 || req.MemberID == "" {
-			return errNoGeneration
-		}
-		req.Topics = l.commitTopics(shares, req.MemberID)
-		named = true
-		return nil
-	})
-	committed, err = l.sess.End(ctx, kgo.TryCommit)
-	return committed && err == nil, named, err
+	return l.sess.Commit(ctx, l.offsets(shares))
 }
 
-// commitTopics names the offset of each input of each partition written, changed or not: so every transaction passes
-// the group's check of the generation.
-func (l *lane) commitTopics(shares []*share, member string) []kmsg.TxnOffsetCommitRequestTopic {
-	var topics []kmsg.TxnOffsetCommitRequestTopic
+// offsets names the offset of each input of each partition written, changed or not: so every transaction passes the
+// group's check of the generation.
+func (l *lane) offsets(shares []*share) []kafka.Offset {
+	var out []kafka.Offset
 	for _, topic := range l.e.o.Topology.Inputs {
-		t := kmsg.NewTxnOffsetCommitRequestTopic()
-		t.Topic = topic
 		for _, s := range shares {
-			t.TopicID = s.p.inputIDs[topic]
-			part := kmsg.NewTxnOffsetCommitRequestTopicPartition()
-			part.Partition, part.Offset, part.LeaderEpoch, part.Metadata = s.p.number, s.meta.Inputs[topic].Next, -1, &member
-			t.Partitions = append(t.Partitions, part)
+			out = append(out, kafka.Offset{Topic: topic, TopicID: s.p.inputIDs[topic], Partition: s.p.number, At: s.meta.Inputs[topic].Next})
 		}
-		topics = append(topics, t)
 	}
-	return topics
+	return out
 }
 
 // unknown drops every overlay of the lane: the client went back to offsets of its own for all of its partitions.
 func (l *lane) unknown(cause error) {
 	l.e.m.unknown.Inc()
 	l.log.Warn().AnErr("cause", cause).Msg("the outcome of a transaction is not known; recovering")
-	l.mu.Lock()
-	var parts []*partition
-	for _, p := range l.parts {
-		if p.state == stateRunning {
-			parts = append(parts, p)
-		}
-	}
-	l.mu.Unlock()
-	for _, p := range parts {
+	for _, p := range l.running() {
 		l.restart(p, "unknown_outcome")
 	}
 }
@@ -183,9 +152,9 @@ func (l *lane) committed(s *share) {
 		q.items = q.items[n:]
 	}
 	p.meta = s.meta
-	started := l.e.o.Now()
+	started := l.e.o.Clock.Now()
 	fence, err := l.applyShare(p, s)
-	l.e.m.storeSeconds.WithLabelValues("apply").Observe(l.e.o.Now().Sub(started).Seconds())
+	l.e.m.storeSeconds.WithLabelValues("apply").Observe(l.e.o.Clock.Now().Sub(started).Seconds())
 	if err != nil {
 		if p.ctx.Err() == nil {
 			l.stop(p, storeStall(err))
@@ -199,7 +168,7 @@ func (l *lane) committed(s *share) {
 	for _, key := range s.order {
 		p.cache.put(s.touched[key])
 	}
-	if p.poisoned(l.e.o.Now(), s.records, s.letters) {
+	if p.poisoned(l.e.o.Clock.Now(), s.records, s.letters) {
 		p.letters = nil
 		l.stop(p, &stall{
 			reason: ReasonPoison, final: true, err: fmt.Errorf("more than %d records, and more than 1 in %d, became dead letters within a minute", poisonLetters, poisonShare),
@@ -218,7 +187,7 @@ func (l *lane) applyShare(p *partition, s *share) (store.Fence, error) {
 		}
 		at = r.Offset
 	}
-	fence, done, now := p.fence, 0, l.e.o.Now()
+	fence, done, now := p.fence, 0, l.e.o.Clock.Now()
 	cuts := store.Cut(s.images)
 	if len(cuts) == 0 {
 		cuts = []int{0}

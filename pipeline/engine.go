@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kgo"
-
 	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/pipeline/store"
@@ -19,10 +17,10 @@ import (
 
 // Engine runs one stage: its lanes, and what they share.
 type Engine struct {
-	o      EngineOptions
-	m      *metrics
-	client *kgo.Client // for recoveries, ticks and questions: outside of any transaction
-	lanes  []*lane
+	o     EngineOptions
+	m     *metrics
+	log   kafka.Log
+	lanes []*lane
 
 	mu     sync.Mutex
 	counts map[string]int32 // partitions of output topics; fixed for ever
@@ -38,11 +36,12 @@ func NewEngine(o EngineOptions) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := o.Kafka.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.WithLogger(kafka.Logger(o.Log)))
-	if err != nil {
-		return nil, err
+	e := &Engine{o: o, m: m, log: o.Cluster, counts: map[string]int32{}}
+	if e.log == nil {
+		if e.log, err = kafka.NewCluster(o.Kafka, o.Clock, o.Log); err != nil {
+			return nil, err
+		}
 	}
-	e := &Engine{o: o, m: m, client: client, counts: map[string]int32{}}
 	for n := range o.Lanes {
 		e.lanes = append(e.lanes, newLane(e, n))
 	}
@@ -53,12 +52,14 @@ func NewEngine(o EngineOptions) (*Engine, error) {
 // the group left, within 10 s. An engine runs once. What fails meanwhile stalls partitions or renews clients, and is
 // told by Status, Ready, the log and the metrics; Run itself returns no error for it.
 func (e *Engine) Run(ctx context.Context) error {
-	defer e.client.Close()
-	var wg sync.WaitGroup
-	for _, l := range e.lanes {
-		wg.Go(func() { l.run(ctx) })
+	if e.o.Cluster == nil {
+		defer e.log.Close()
 	}
-	wg.Wait()
+	lanes := e.o.Clock.NewGroup()
+	for _, l := range e.lanes {
+		lanes.Go(func() { l.run(ctx) })
+	}
+	lanes.Wait()
 	return nil
 }
 
@@ -171,9 +172,9 @@ func (e *Engine) partitions(ctx context.Context, topic string) (int32, error) {
 	if n > 0 {
 		return n, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, endTimeout)
+	ctx, cancel := e.o.Clock.WithTimeout(ctx, endTimeout)
 	defer cancel()
-	info, err := kafka.DescribeTopic(ctx, e.client, topic)
+	info, err := e.log.Describe(ctx, topic)
 	if err != nil {
 		return 0, err
 	}
@@ -188,7 +189,7 @@ func (e *Engine) partitions(ctx context.Context, topic string) (int32, error) {
 
 // show copies what Status tells from the lane's goroutine to where others may read it, and sets the gauges.
 func (l *lane) show() {
-	now := l.e.o.Now()
+	now := l.e.o.Clock.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, p := range l.parts {

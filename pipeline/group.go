@@ -5,15 +5,15 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/tillstream/tillstream/pipeline/kafka"
 )
 
 // The callbacks below run in the client's goroutines. They only mark; the lane's own goroutine acts.
 
 // onAssigned takes partitions into care: nothing is fetched of them until they are recovered. A partition that was
 // ours before starts anew, since a revocation in between may not have been told (see kafka.CoPartition).
-func (l *lane) onAssigned(_ context.Context, cl *kgo.Client, assigned map[string][]int32) {
-	cl.PauseFetchPartitions(assigned)
+func (l *lane) onAssigned(s kafka.Session, assigned map[string][]int32) {
+	s.Pause(assigned)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for topic, numbers := range assigned {
@@ -48,7 +48,7 @@ func (l *lane) refuse(p *partition, inputs int) {
 }
 
 // onRevoked drops partitions before anyone else can get them.
-func (l *lane) onRevoked(_ context.Context, _ *kgo.Client, revoked map[string][]int32) {
+func (l *lane) onRevoked(_ kafka.Session, revoked map[string][]int32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for topic, numbers := range revoked {

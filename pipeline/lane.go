@@ -1,9 +1,11 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tillstream/tillstream/outbound"
+	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/pipeline/store"
 )
@@ -22,7 +25,7 @@ type lane struct {
 	e      *Engine
 	number int
 	log    zerolog.Logger
-	sess   *kgo.GroupTransactSession
+	sess   kafka.Session
 
 	mu       sync.Mutex
 	parts    map[int32]*partition
@@ -33,7 +36,7 @@ type lane struct {
 	open     bool
 	joined   bool // the group gave us an assignment, be it empty
 
-	recoveries sync.WaitGroup
+	recoveries clock.Group
 	lastCommit time.Time
 	barren     bool            // the last round had records and could use none
 	gauged     map[string]bool // partitions with gauges
@@ -45,7 +48,7 @@ var errRenew = errors.New("the client must be renewed")
 func newLane(e *Engine, number int) *lane {
 	return &lane{
 		e: e, number: number, log: e.o.Log.With().Int("lane", number).Logger(),
-		parts: map[int32]*partition{}, assigned: map[int32]map[string]bool{},
+		parts: map[int32]*partition{}, assigned: map[int32]map[string]bool{}, recoveries: e.o.Clock.NewGroup(),
 	}
 }
 
@@ -53,17 +56,17 @@ func newLane(e *Engine, number int) *lane {
 func (l *lane) run(ctx context.Context) {
 	wait := retryFirst
 	for ctx.Err() == nil {
-		started := l.e.o.Now()
+		started := l.e.o.Clock.Now()
 		err := l.session(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		l.e.m.renewals.Inc()
 		l.log.Warn().Err(err).Str("kind", kafka.Classify(err).String()).Msg("the kafka session of the lane ended; opening another")
-		if l.e.o.Now().Sub(started) > retryMax {
+		if l.e.o.Clock.Now().Sub(started) > retryMax {
 			wait = retryFirst
 		}
-		_ = kafka.Sleep(ctx, wait)
+		_ = l.e.o.Clock.Sleep(ctx, wait)
 		wait = min(2*wait, retryMax)
 	}
 }
@@ -72,8 +75,9 @@ func (l *lane) session(ctx context.Context) error {
 	// Told to stop, the client may hang in a rebalance that waits for a dead member. Its own context ends that.
 	life, end := context.WithCancel(context.Background())
 	defer end()
-	defer context.AfterFunc(ctx, func() {
-		_ = kafka.Sleep(life, stopTimeout+leaveTimeout)
+	c := l.e.o.Clock
+	defer c.AfterFunc(ctx, func() {
+		_ = c.Sleep(life, stopTimeout+leaveTimeout)
 		end()
 	})()
 	if err := l.connect(life); err != nil {
@@ -81,11 +85,11 @@ func (l *lane) session(ctx context.Context) error {
 	}
 	defer l.disconnect(end)
 	// Step 1 of the recovery: the former life of this transactional id ends before anything is read.
-	initCtx, cancel := context.WithTimeout(ctx, endTimeout)
-	_, _, err := l.sess.Client().ProducerID(initCtx)
+	initCtx, cancel := c.WithTimeout(ctx, endTimeout)
+	err := l.sess.InitProducer(initCtx)
 	cancel()
 	if err != nil {
-		return fmt.Errorf("init the producer id: %w", err)
+		return err
 	}
 	l.mu.Lock()
 	l.open = true
@@ -98,29 +102,16 @@ func (l *lane) session(ctx context.Context) error {
 	return nil
 }
 
-func (l *lane) connect(life context.Context) error {
+func (l *lane) connect(life context.Context) (err error) {
 	t := l.e.o.Topology
-	opts, err := l.e.o.Kafka.Opts(
-		kgo.TransactionalID(fmt.Sprintf("tillstream-%s-%s-%d", t.Group, l.e.o.Instance, l.number)),
-		kgo.TransactionTimeout(txnTimeout),
-		kgo.ConsumerGroup(t.Group), kgo.ConsumeTopics(t.Inputs...),
-		kgo.SessionTimeout(sessionTimeout), kgo.RebalanceTimeout(rebalanceTimeout),
-		kgo.Balancers(kafka.CoPartition(l.onSync)),
-		kgo.OnPartitionsAssigned(l.onAssigned), kgo.OnPartitionsRevoked(l.onRevoked), kgo.OnPartitionsLost(l.onRevoked),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchMaxBytes(kafka.RecordBytesMax-1024), kgo.ProducerLinger(5*time.Millisecond),
-		kgo.RecordDeliveryTimeout(txnTimeout),
-		kgo.WithContext(life), kgo.WithLogger(kafka.Logger(l.log)),
-	)
-	if err != nil {
-		return err
-	}
-	if l.sess, err = kgo.NewGroupTransactSession(opts...); err != nil {
-		return fmt.Errorf("open a transactional session: %w", err)
-	}
-	return nil
+	l.sess, err = l.e.log.Join(kafka.Member{
+		Group: t.Group, Topics: t.Inputs, CoPartition: true,
+		TransactionalID: fmt.Sprintf("tillstream-%s-%s-%d", t.Group, l.e.o.Instance, l.number), TransactionTimeout: txnTimeout,
+		SessionTimeout: sessionTimeout, RebalanceTimeout: rebalanceTimeout,
+		Synced: l.onSync, Assigned: l.onAssigned, Revoked: l.onRevoked,
+		Life: life, Log: l.log,
+	})
+	return err
 }
 
 // disconnect leaves the group, forgets every partition, and ends the client, in bounded time.
@@ -134,13 +125,17 @@ func (l *lane) disconnect(end context.CancelFunc) {
 	l.finished = nil
 	l.mu.Unlock()
 	l.recoveries.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), leaveTimeout)
+	c := l.e.o.Clock
+	ctx, cancel := c.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
-	if err := l.sess.Client().LeaveGroupContext(ctx); err != nil {
+	if err := l.sess.Leave(ctx); err != nil {
 		l.log.Warn().Err(err).Msg("could not leave the group; its partitions are given away after the session timeout")
 	}
-	defer time.AfterFunc(closeTimeout, end).Stop()
+	closing, closed := c.WithTimeout(context.Background(), closeTimeout)
+	stop := c.AfterFunc(closing, end)
 	l.sess.Close()
+	stop()
+	closed()
 	l.mu.Lock()
 	for n := range l.parts {
 		l.drop(n)
@@ -152,19 +147,19 @@ func (l *lane) disconnect(end context.CancelFunc) {
 
 // round polls once, and commits what can be computed. Its error ends the session.
 func (l *lane) round(ctx context.Context) error {
-	now := l.e.o.Now()
+	now := l.e.o.Clock.Now()
 	l.startRecoveries(now)
 	l.finishRecoveries(now)
 	if err := l.poll(ctx, now); err != nil {
 		return err
 	}
-	l.finishRecoveries(l.e.o.Now())
+	l.finishRecoveries(l.e.o.Clock.Now())
 	batches := l.compute(ctx)
 	if len(batches) > 0 && ctx.Err() == nil {
-		if wait := l.e.o.CommitInterval - l.e.o.Now().Sub(l.lastCommit); wait > 0 {
-			_ = kafka.Sleep(ctx, wait)
+		if wait := l.e.o.CommitInterval - l.e.o.Clock.Now().Sub(l.lastCommit); wait > 0 {
+			_ = l.e.o.Clock.Sleep(ctx, wait)
 		}
-		l.lastCommit = l.e.o.Now()
+		l.lastCommit = l.e.o.Clock.Now()
 		if err := l.commit(ctx, batches); err != nil {
 			return err
 		}
@@ -174,17 +169,16 @@ func (l *lane) round(ctx context.Context) error {
 	return nil
 }
 
-// running returns the partitions that may be computed.
+// running returns the partitions that may be computed, by number.
 func (l *lane) running() []*partition {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var out []*partition
-	for _, p := range l.parts {
-		if p.state == stateRunning {
-			out = append(out, p)
-		}
-	}
-	return out
+	return slices.DeleteFunc(l.owned(), func(p *partition) bool { return p.state != stateRunning })
+}
+
+// owned returns all partitions by number. l.mu is held.
+func (l *lane) owned() []*partition {
+	return slices.SortedFunc(maps.Values(l.parts), func(a, b *partition) int { return cmp.Compare(a.number, b.number) })
 }
 
 // poll waits for records as long as there is nothing else to do, and queues them.
@@ -199,20 +193,19 @@ func (l *lane) poll(ctx context.Context, now time.Time) error {
 	switch {
 	case room <= 0 || bytes >= queueBytesMax:
 		if l.barren {
-			_ = kafka.Sleep(ctx, l.e.o.CommitInterval)
+			_ = l.e.o.Clock.Sleep(ctx, l.e.o.CommitInterval)
 		}
 		return nil
 	case queued > 0 && !l.barren:
-		//lint:ignore SA1012 nil means: take what is there, never wait
-		fetches = l.sess.PollRecords(nil, room)
+		fetches = l.sess.Poll(ctx, room, false)
 	default:
 		wait := l.wait(now)
 		if queued > 0 {
 			wait = min(wait, l.e.o.CommitInterval)
 		}
-		pollCtx, cancel := context.WithTimeout(ctx, wait)
+		pollCtx, cancel := l.e.o.Clock.WithTimeout(ctx, wait)
 		l.arm(cancel)
-		fetches = l.sess.PollRecords(pollCtx, room)
+		fetches = l.sess.Poll(pollCtx, room, true)
 		l.arm(nil)
 		cancel()
 	}
@@ -284,7 +277,7 @@ func (l *lane) wake() {
 // take queues polled records. One whose offset is not the expected or a later one shows that the client stands
 // elsewhere than the state: the partition recovers.
 func (l *lane) take(fetches kgo.Fetches) {
-	now := l.e.o.Now()
+	now := l.e.o.Clock.Now()
 	parts := map[int32]*partition{}
 	for _, p := range l.running() {
 		parts[p.number] = p
@@ -327,10 +320,10 @@ func (l *lane) deletedUnread(topic string, number int32, next, start int64) {
 
 // compute lets every running partition prepare its share of a transaction, side by side.
 func (l *lane) compute(ctx context.Context) []*batch {
-	now := l.e.o.Now()
+	now := l.e.o.Clock.Now()
 	l.barren = false
 	var (
-		wg      sync.WaitGroup
+		group   = l.e.o.Clock.NewGroup()
 		mu      sync.Mutex
 		batches []*batch
 	)
@@ -342,7 +335,7 @@ func (l *lane) compute(ctx context.Context) []*batch {
 			l.barren = true
 			continue
 		}
-		wg.Go(func() {
+		group.Go(func() {
 			b := l.newBatch(p)
 			err := b.compute(ctx)
 			if err != nil && (b.empty() || b.torn || ctx.Err() != nil) {
@@ -358,7 +351,8 @@ func (l *lane) compute(ctx context.Context) []*batch {
 			}
 		})
 	}
-	wg.Wait()
+	group.Wait()
+	slices.SortFunc(batches, func(a, b *batch) int { return cmp.Compare(a.p.number, b.p.number) })
 	return batches
 }
 
@@ -391,7 +385,7 @@ func (l *lane) stop(p *partition, err error) {
 	lostStore := errors.Is(err, store.ErrFenced) || errors.Is(err, store.ErrRolledBack) || errors.Is(err, store.ErrCorrupt)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.e.o.Now()
+	now := l.e.o.Clock.Now()
 	if now.Sub(p.failedAt) > forgiveAfter {
 		p.failures = 0
 	}
@@ -414,5 +408,5 @@ func (l *lane) stop(p *partition, err error) {
 }
 
 func (l *lane) pause(p *partition) {
-	l.sess.Client().PauseFetchPartitions(l.e.inputs(p.number))
+	l.sess.Pause(l.e.inputs(p.number))
 }

@@ -6,14 +6,17 @@
 package pipeline
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/pipeline/store"
 	"github.com/tillstream/tillstream/schemas"
@@ -61,7 +64,11 @@ type EngineOptions struct {
 	// TickIdle is how long a partition must be idle before its owner appends a tick for a due timer; default 1 s.
 	TickIdle time.Duration
 
-	Now        func() time.Time // default time.Now
+	Clock clock.Clock // default clock.System
+	// Cluster is Kafka; default the one that Kafka names.
+	Cluster kafka.Log
+	// Random makes owner ids; default crypto/rand.
+	Random     io.Reader
 	Log        zerolog.Logger
 	Registerer prometheus.Registerer // nil: metrics are counted and shown nowhere
 }
@@ -127,8 +134,11 @@ func (o *EngineOptions) fill() error {
 	if o.TickIdle == 0 {
 		o.TickIdle = time.Second
 	}
-	if o.Now == nil {
-		o.Now = time.Now
+	if o.Clock == nil {
+		o.Clock = clock.System()
+	}
+	if o.Random == nil {
+		o.Random = rand.Reader
 	}
 	t := o.Topology
 	switch {

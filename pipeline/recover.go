@@ -2,10 +2,10 @@ package pipeline
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -26,14 +26,14 @@ type recovered struct {
 func (l *lane) startRecoveries(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, p := range l.parts {
+	for _, p := range l.owned() {
 		due := p.state == stateStalled && !p.stalled.final && !now.Before(p.retryAt)
 		if p.state != stateAssigned && !due {
 			continue
 		}
 		p.state = stateRecovering
 		l.recoveries.Go(func() {
-			r := recovery{l: l, p: p, started: l.e.o.Now()}
+			r := recovery{l: l, p: p, started: l.e.o.Clock.Now()}
 			got := r.run(p.ctx)
 			l.mu.Lock()
 			defer l.mu.Unlock()
@@ -58,21 +58,20 @@ func (l *lane) finishRecoveries(now time.Time) {
 			l.stop(p, r.err)
 			continue
 		}
-		offsets := map[string]map[int32]kgo.EpochOffset{}
+		var offsets []kafka.Offset
 		p.queues = map[string]*queue{}
 		for _, topic := range l.e.o.Topology.Inputs {
 			next := p.meta.Inputs[topic].Next
 			p.queues[topic] = &queue{expect: next, end: r.ends[topic], skipping: r.ahead[topic]}
-			offsets[topic] = map[int32]kgo.EpochOffset{p.number: {Epoch: -1, Offset: next}}
+			offsets = append(offsets, kafka.Offset{Topic: topic, Partition: p.number, At: next})
 		}
 		p.cache, p.rebuild = newCache(l.e.o.CacheImagesMax), false
 		p.lastInput, p.lastTick = now, now
 		if len(p.queues) > 1 {
 			p.holdUntil = now.Add(holdAfterRecover)
 		}
-		cl := l.sess.Client()
-		cl.SetOffsets(offsets)
-		cl.ResumeFetchPartitions(l.e.inputs(p.number))
+		l.sess.SetOffsets(offsets)
+		l.sess.Resume(l.e.inputs(p.number))
 		l.mu.Lock()
 		p.state, p.stalled = stateRunning, nil
 		l.mu.Unlock()
@@ -119,7 +118,7 @@ func (r *recovery) run(ctx context.Context) recovered {
 		out.err = r.explain(err)
 		return out
 	}
-	seconds := r.l.e.o.Now().Sub(r.started).Seconds()
+	seconds := r.l.e.o.Clock.Now().Sub(r.started).Seconds()
 	r.l.e.m.recoveries.WithLabelValues(r.kind).Inc()
 	r.l.e.m.recoverySeconds.Observe(seconds)
 	r.l.log.Info().Int32("partition", r.p.number).Str("kind", r.kind).Float64("seconds", seconds).Int64("applied", r.fence.Applied).Msg("partition recovered")
@@ -128,17 +127,25 @@ func (r *recovery) run(ctx context.Context) recovered {
 
 // offsets asks for the group's offsets; it waits while a predecessor's transaction that commits one is undecided.
 func (r *recovery) offsets(ctx context.Context) (map[string]int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, recoverPatience)
+	ctx, cancel := r.l.e.o.Clock.WithTimeout(ctx, recoverPatience)
 	defer cancel()
 	t := r.l.e.o.Topology
-	return kafka.StableOffsets(ctx, r.l.e.client, t.Group, t.Inputs, r.p.number)
+	offsets, err := r.l.e.log.Offsets(ctx, t.Group, t.Inputs, []int32{r.p.number})
+	if err != nil {
+		return nil, err
+	}
+	at := map[string]int64{}
+	for _, o := range offsets {
+		at[o.Topic] = o.At
+	}
+	return at, nil
 }
 
 // bound takes the high watermark of the changelog, after the offsets: the group's commit marker may be visible
 // before the changelog's, and the last stable offset would hide committed images behind any open transaction.
 func (r *recovery) bound(ctx context.Context) (err error) {
 	topic := r.l.e.o.Topology.Changelog
-	if r.chg, err = kafka.DescribeTopic(ctx, r.l.e.client, topic); err != nil {
+	if r.chg, err = r.l.e.log.Describe(ctx, topic); err != nil {
 		return err
 	}
 	if r.p.number >= r.chg.Count {
@@ -147,14 +154,16 @@ func (r *recovery) bound(ctx context.Context) (err error) {
 			remedy: "partitions of inputs are fixed: recreate the inputs with their former number",
 		}
 	}
-	r.start, r.end, err = kafka.Bounds(ctx, r.l.e.client, topic, r.p.number)
+	r.start, r.end, err = r.l.e.log.Bounds(ctx, topic, r.p.number)
 	return err
 }
 
 // take claims the store's copy. The last claim wins.
 func (r *recovery) take(ctx context.Context) (err error) {
 	var id [12]byte
-	_, _ = rand.Read(id[:])
+	if _, err := io.ReadFull(r.l.e.o.Random, id[:]); err != nil {
+		return fmt.Errorf("make an owner id: %w", err)
+	}
 	owner := fmt.Sprintf("%s/%d/%s", r.l.e.o.Instance, r.l.number, hex.EncodeToString(id[:]))
 	if r.claim, err = r.p.part.Claim(ctx, owner); err != nil {
 		return storeStall(err)
@@ -201,12 +210,14 @@ func (r *recovery) restore(ctx context.Context) error {
 // gap reports whether more than a transaction marker lies between the copy and the end.
 func (r *recovery) gap() bool { return r.end-r.claim.Applied > 1 }
 
-func (r *recovery) stale(at time.Time, age time.Duration) bool { return r.l.e.o.Now().Sub(at) > age }
+func (r *recovery) stale(at time.Time, age time.Duration) bool {
+	return r.l.e.o.Clock.Now().Sub(at) > age
+}
 
 func (r *recovery) rebuild(ctx context.Context, id, why string) error {
 	r.l.log.Info().Int32("partition", r.p.number).Str("why", why).Int64("records", r.end-r.start).Msg("rebuilding the state from the changelog")
 	r.kind = "rebuild"
-	began := r.l.e.o.Now()
+	began := r.l.e.o.Clock.Now()
 	var err error
 	if r.fence, err = r.p.part.Rebuild(ctx, r.fence, id, r.start); err != nil {
 		return storeStall(err)
@@ -229,10 +240,12 @@ func (r *recovery) rebuild(ctx context.Context, id, why string) error {
 
 // read applies what lies between the copy and the bound.
 func (r *recovery) read(ctx context.Context) error {
-	reader := kafka.NewReader(r.l.e.client, r.l.e.o.Topology.Changelog, r.p.number, r.fence.Applied)
+	tail := kafka.Range{
+		Topic: r.l.e.o.Topology.Changelog, Partition: r.p.number, From: r.fence.Applied, To: r.end, Patience: recoverPatience,
+	}
 	r.p.target.Store(r.end)
 	r.p.position.Store(r.fence.Applied)
-	return reader.ReadTo(ctx, r.end, recoverPatience, r.l.e.o.Now, func(records []*kgo.Record, next int64) error {
+	return r.l.e.log.Read(ctx, tail, func(records []*kgo.Record, next int64) error {
 		images, ends, meta, err := imagesOf(records)
 		if err != nil {
 			return err
@@ -247,7 +260,7 @@ func (r *recovery) read(ctx context.Context) error {
 
 // apply writes images in bounded batches; ends[i] is the offset after images[i], next the one after everything.
 func (r *recovery) apply(ctx context.Context, images []store.Image, ends []int64, meta []byte, next int64) error {
-	at, done := r.l.e.o.Now(), 0
+	at, done := r.l.e.o.Clock.Now(), 0
 	if !r.fence.Building && next < r.end {
 		at = r.claim.At // the rest of the tail is as old as before: a crash now must not make its tombstones look young
 	}

@@ -28,11 +28,11 @@ func (r *recovery) resume(ctx context.Context, group map[string]int64) (ends map
 	ends, ahead = map[string]int64{}, map[string]bool{}
 	ids := map[string][16]byte{}
 	for _, topic := range r.l.e.o.Topology.Inputs {
-		info, err := kafka.DescribeTopic(ctx, r.l.e.client, topic)
+		info, err := r.l.e.log.Describe(ctx, topic)
 		if err != nil {
 			return nil, nil, err
 		}
-		start, end, err := kafka.Bounds(ctx, r.l.e.client, topic, r.p.number)
+		start, end, err := r.l.e.log.Bounds(ctx, topic, r.p.number)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -12,7 +12,7 @@ import (
 // tick appends a tick to every idle partition that has a timer due by our clock. Whether it fires, the broker's
 // stamp of the tick decides: a tick is an input like others, and comes after every record appended before it.
 func (l *lane) tick(ctx context.Context) {
-	now := l.e.o.Now()
+	now := l.e.o.Clock.Now()
 	for _, p := range l.running() {
 		if p.queued() > 0 || now.Sub(p.lastInput) < l.e.o.TickIdle || now.Sub(p.lastTick) < l.e.o.TickIdle {
 			continue
@@ -37,7 +37,7 @@ func (l *lane) tick(ctx context.Context) {
 			Topic: l.e.o.Topology.Inbox, Partition: p.number, Value: value,
 			Headers: []kgo.RecordHeader{{Key: HeaderStamp, Value: strconv.AppendInt(nil, now.UnixMilli(), 10)}},
 		}
-		l.e.client.TryProduce(p.ctx, r, func(r *kgo.Record, err error) {
+		l.e.log.Append(p.ctx, r, func(r *kgo.Record, err error) {
 			if err != nil {
 				l.log.Warn().Err(err).Int32("partition", r.Partition).Msg("could not append a tick; trying again")
 				return

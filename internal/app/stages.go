@@ -112,7 +112,7 @@ func (p *process) startStages(ctx context.Context, rules rulesSet) error {
 		e, err := pipeline.NewEngine(pipeline.EngineOptions{
 			Kafka: s.Kafka, Store: redisstore.New(p.redis), Codec: p.codec, Topology: t,
 			Instance: s.Instance, Lanes: s.Stages.Lanes, RulesHash: p.Config.Version,
-			Now: p.Now, Log: p.Log.With().Str("stage", name).Logger(), Registerer: p.metrics,
+			Log: p.Log.With().Str("stage", name).Logger(), Registerer: p.metrics,
 		})
 		if err != nil {
 			return fmt.Errorf("stage %s: %w", name, err)
