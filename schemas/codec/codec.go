@@ -1,18 +1,26 @@
 // Package codec turns records into Avro bytes in the Confluent wire format and back: a zero byte, the id of the
 // writer's schema as four bytes, big end first, then the Avro body.
 //
-// Decoding resolves the writer's schema against ours, so that records of older and newer versions can be read.
-// It is deterministic in what it leaves open: an empty array, map or byte string comes back as nil, and a time comes
-// back in UTC, cut to the millisecond. The bytes of an encoded record are not a function of the record alone, since
-// Avro leaves the order of a map's entries open: compare records, not bytes.
+// Records whose writer's schema is our own are read by generated code (records_gen.go), all others by resolving the
+// writer's schema against ours, so that records of older and newer versions can be read. Both give the same answer to
+// the same bytes; TestFastDecodeAgrees and FuzzFastDecode hold them together.
+//
+// Decoding is deterministic in what Avro leaves open: an empty array, map or byte string comes back as nil, and a time
+// comes back in UTC, cut to the millisecond. Encoding is too: equal records are equal bytes, since the entries of a map
+// are written by key. Other programs need not do so: compare records, not bytes.
 package codec
 
+//go:generate go run ./generate
+
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"sync"
+	"sync/atomic"
 
 	"github.com/twmb/avro"
 
@@ -57,14 +65,15 @@ type Codec struct {
 	ids   IDs
 	types map[string]*recordType
 
-	mu      sync.RWMutex
-	readers map[uint32]*reader
+	mu      sync.Mutex                         // held while readers is replaced
+	readers atomic.Pointer[map[uint32]*reader] // never changed in place: lanes read it for every record
 }
 
 // recordType is one of our records, ready to be written.
 type recordType struct {
 	typ    reflect.Type // the struct
 	schema *avro.Schema
+	id     uint32
 	header [headerBytes]byte
 }
 
@@ -72,12 +81,14 @@ type recordType struct {
 type reader struct {
 	name   string
 	typ    reflect.Type
-	schema *avro.Schema
+	schema *avro.Schema // the writer's, resolved against ours
+	own    bool         // the writer's schema is ours
 }
 
 // New returns a codec whose schema ids come from ids. It asks for the id of each record once, now.
 func New(ids IDs) (*Codec, error) {
-	c := &Codec{ids: ids, types: make(map[string]*recordType), readers: make(map[uint32]*reader)}
+	c := &Codec{ids: ids, types: make(map[string]*recordType)}
+	c.readers.Store(&map[uint32]*reader{})
 	for _, rec := range schemas.Records() {
 		rt, err := newRecordType(ids, rec)
 		if err != nil {
@@ -105,36 +116,59 @@ func newRecordType(ids IDs, rec schemas.Record) (*recordType, error) {
 	if id < 0 || id > 1<<31-1 {
 		return nil, fmt.Errorf("schema id of %s: %d does not fit into the wire format", name, id)
 	}
-	rt := &recordType{typ: reflect.TypeOf(rec).Elem(), schema: schema}
+	rt := &recordType{typ: reflect.TypeOf(rec).Elem(), schema: schema, id: uint32(id)}
 	binary.BigEndian.PutUint32(rt.header[1:], uint32(id))
 	return rt, nil
 }
 
-// Encode returns rec in the wire format.
-func (c *Codec) Encode(rec schemas.Record) ([]byte, error) { return c.AppendEncode(nil, rec) }
+// scratchBytesMax bounds the buffers that Encode keeps for its next call.
+const scratchBytesMax = 64 << 10
+
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
+
+// Encode returns rec in the wire format, in a slice of just that size.
+func (c *Codec) Encode(rec schemas.Record) ([]byte, error) {
+	room := scratch.Get().(*[]byte)
+	out, err := c.AppendEncode((*room)[:0], rec)
+	var own []byte
+	if err == nil {
+		own = bytes.Clone(out)
+	}
+	if cap(out) <= scratchBytesMax {
+		*room = out[:0]
+		scratch.Put(room)
+	}
+	return own, err
+}
 
 // AppendEncode appends rec in the wire format to dst. After an error the returned slice is dst as it was.
 func (c *Codec) AppendEncode(dst []byte, rec schemas.Record) ([]byte, error) {
-	v := reflect.ValueOf(rec)
-	if !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+	if rec == nil {
 		return dst, errors.New("encode: no record given")
 	}
-	rt, ok := c.types[rec.RecordName()]
-	if !ok || v.Type() != reflect.PointerTo(rt.typ) {
-		return dst, fmt.Errorf("encode %s: %T is none of the known records", rec.RecordName(), rec)
+	name := rec.RecordName()
+	rt, ok := c.types[name]
+	if !ok {
+		return dst, fmt.Errorf("encode %s: %T is none of the known records", name, rec)
 	}
-	out, err := rt.schema.AppendEncode(append(dst, rt.header[:]...), rec)
-	if err != nil {
-		return dst, fmt.Errorf("encode %s: %w", rec.RecordName(), err)
+	e := encoder{b: append(dst, rt.header[:]...)}
+	switch ok := e.record(rec); {
+	case !ok:
+		return dst, fmt.Errorf("encode %s: a %T without a value, or none of the known records", name, rec)
+	case e.bad != nil:
+		return dst, fmt.Errorf("encode %s: %w", name, e.bad)
 	}
-	if n := len(out) - len(dst); n > valueBytesMax {
-		return dst, fmt.Errorf("encode %s: %d bytes are more than the %d that one record may have", rec.RecordName(), n, valueBytesMax)
+	if n := len(e.b) - len(dst); n > valueBytesMax {
+		return dst, fmt.Errorf("encode %s: %d bytes are more than the %d that one record may have", name, n, valueBytesMax)
 	}
-	return out, nil
+	return e.b, nil
 }
 
-// Decode reads one record in the wire format; its type follows from the writer's schema. The record shares no memory
-// with b. Errors wrap ErrNotAvro, ErrUnknownSchema or ErrUnavailable; only the last is worth another try.
+// Decode reads one record in the wire format; its type follows from the writer's schema. Errors wrap ErrNotAvro,
+// ErrUnknownSchema or ErrUnavailable; only the last is worth another try.
+//
+// The record's texts and byte strings point into b: the caller never changes b again, nor the record's byte strings,
+// and what keeps a part of the record keeps all of b alive. Who keeps a part for long copies it (strings.Clone).
 func (c *Codec) Decode(b []byte) (schemas.Record, error) {
 	if len(b) < headerBytes || b[0] != magic {
 		return nil, fmt.Errorf("%w: %d bytes without the header of the wire format", ErrNotAvro, len(b))
@@ -147,8 +181,24 @@ func (c *Codec) Decode(b []byte) (schemas.Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	if rd.own {
+		d := decoder{b: b[headerBytes:]}
+		rec := d.record(rd.name)
+		switch {
+		case d.bad != nil:
+			return nil, fmt.Errorf("%w: %s with schema id %d: %w", ErrNotAvro, rd.name, id, d.bad)
+		case d.left() > 0:
+			return nil, fmt.Errorf("%w: %s with schema id %d: %d bytes left over", ErrNotAvro, rd.name, id, d.left())
+		}
+		return rec, nil
+	}
+	return rd.resolve(b[headerBytes:], id)
+}
+
+// resolve reads a body by the writer's schema.
+func (rd *reader) resolve(body []byte, id uint32) (schemas.Record, error) {
 	v := reflect.New(rd.typ)
-	rest, err := rd.schema.Decode(b[headerBytes:], v.Interface())
+	rest, err := rd.schema.Decode(body, v.Interface())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s with schema id %d: %w", ErrNotAvro, rd.name, id, err)
 	}
@@ -161,10 +211,7 @@ func (c *Codec) Decode(b []byte) (schemas.Record, error) {
 }
 
 func (c *Codec) reader(id uint32) (*reader, error) {
-	c.mu.RLock()
-	rd, ok := c.readers[id]
-	c.mu.RUnlock()
-	if ok {
+	if rd, ok := (*c.readers.Load())[id]; ok {
 		return rd, nil
 	}
 	if id > 1<<31-1 {
@@ -175,10 +222,12 @@ func (c *Codec) reader(id uint32) (*reader, error) {
 		return nil, err
 	}
 	c.mu.Lock()
-	if len(c.readers) < schemasMax {
-		c.readers[id] = rd
+	defer c.mu.Unlock()
+	if known := *c.readers.Load(); len(known) < schemasMax {
+		more := maps.Clone(known)
+		more[id] = rd
+		c.readers.Store(&more)
 	}
-	c.mu.Unlock()
 	return rd, nil
 }
 
@@ -207,5 +256,10 @@ func (c *Codec) newReader(id uint32) (*reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: the schema with id %d cannot be read as %s; is it of a newer tillstream? %w", ErrUnknownSchema, id, name, err)
 	}
-	return &reader{name, rt.typ, resolved}, nil
+	rd := &reader{name: name, typ: rt.typ, schema: resolved}
+	// The id alone is not enough: a registry that was set up anew gives it to another schema.
+	if id == rt.id && bytes.Equal(writer.Canonical(), rt.schema.Canonical()) {
+		rd.own = true
+	}
+	return rd, nil
 }
