@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.opentelemetry.io/otel/codes"
@@ -20,9 +21,8 @@ import (
 	"github.com/tillstream/tillstream/schemas/codec"
 )
 
-// entry is the state of one key in memory. It never changes; a new state is a new entry.
+// entry is the state of one key inside a batch. It never changes; a new state is a new entry.
 type entry struct {
-	key    string
 	image  []byte // envelope; nil: absent
 	env    envelope
 	state  State
@@ -31,20 +31,19 @@ type entry struct {
 
 func (e *entry) deadline() int64 { return e.env.deadline }
 
-// batch is one partition's share of a transaction: computed on a copy-on-write overlay, outside of the transaction,
-// and given up without a trace where anything fails.
+// batch is one partition's share of a transaction: computed on a copy-on-write overlay, the entries of the slots, outside
+// of the transaction, and given up without a trace where anything fails: the partition then recovers with an empty cache.
 type batch struct {
 	l       *lane
 	p       *partition
 	meta    meta
-	loaded  map[string]*entry // read from the store
-	touched map[string]*entry
-	order   []string // touched keys in the order of their first touch
-	before  map[string]*entry
+	opened  []*slot // with an entry
+	changed []*slot // in the order of their first change
 	outs    []*kgo.Record
-	taken   map[string]int
 	started time.Time
-	stampMs int64
+	memory  arena
+	headers []kgo.RecordHeader // of every output without a trace
+	written []topicCount
 
 	records, timers, letters, past int
 	bytes                          int // of outputs and images
@@ -52,13 +51,20 @@ type batch struct {
 	torn bool
 }
 
+// topicCount is how many records go to a topic.
+type topicCount struct {
+	topic string
+	n     int64
+}
+
 func (l *lane) newBatch(p *partition) *batch {
 	now := l.e.o.Clock.Now()
-	b := &batch{
-		l: l, p: p, meta: p.meta.clone(), started: now, stampMs: now.UnixMilli(),
-		loaded: map[string]*entry{}, touched: map[string]*entry{}, before: map[string]*entry{}, taken: map[string]int{},
-	}
+	b := &batch{l: l, p: p, meta: p.meta.clone(), started: now}
+	b.headers = []kgo.RecordHeader{{Key: HeaderStamp, Value: strconv.AppendInt(nil, now.UnixMilli(), 10)}}
 	b.meta.Owner, b.meta.Rules = p.fence.Owner, l.e.o.RulesHash
+	for _, q := range p.queues {
+		q.taken = 0
+	}
 	return b
 }
 
@@ -70,7 +76,7 @@ func (b *batch) compute(ctx context.Context) error {
 	}
 	b.started = b.l.e.o.Clock.Now()
 	for b.records < b.l.e.o.BatchRecordsMax && !b.full() {
-		topic, q := b.p.head(b.l.e.o.Topology.Inputs, b.taken)
+		topic, q := b.p.head(b.l.e.o.Topology.Inputs)
 		if q == nil {
 			return nil
 		}
@@ -84,91 +90,97 @@ func (b *batch) compute(ctx context.Context) error {
 
 // readAhead decodes what the batch may hold and reads the states that it needs in one round trip.
 func (b *batch) readAhead(ctx context.Context) error {
-	var keys []string
+	var missing []*slot
 	left := b.l.e.o.BatchRecordsMax
 	for _, topic := range b.l.e.o.Topology.Inputs {
 		items := b.p.queues[topic].items
 		for i := range items[:min(left, len(items))] {
-			b.decode(&items[i])
-			if key, ok, err := b.keyOf(topic, &items[i]); err == nil && ok {
-				keys = append(keys, key)
+			b.look(topic, &items[i])
+			if s := items[i].slot; s != nil && !s.known {
+				missing = append(missing, s)
 			}
 		}
 	}
-	return b.load(ctx, keys)
+	return b.load(ctx, missing)
 }
 
-func (b *batch) decode(q *queued) {
-	if q.decoded {
-		return
+// look decodes a record and finds the slot of the state that it concerns, once.
+func (b *batch) look(topic string, q *queued) {
+	if !q.looked {
+		q.rec, q.err = b.l.e.o.Codec.Decode(q.r.Value)
+		q.looked = !errors.Is(q.err, codec.ErrUnavailable)
+		q.cause = schemas.CauseUndecodable
+		if q.err == nil {
+			q.key, q.forStage, q.err = b.keyOf(topic, q)
+			q.cause = schemas.CauseStageFailed
+		}
 	}
-	q.rec, q.err = b.l.e.o.Codec.Decode(q.r.Value)
-	q.decoded = !errors.Is(q.err, codec.ErrUnavailable)
+	if q.forStage && q.slot == nil {
+		q.slot = b.p.cache.slot(q.key)
+	}
 }
 
-func (b *batch) keyOf(topic string, q *queued) (string, bool, error) {
-	if q.err != nil || q.rec == nil {
-		return "", false, q.err
-	}
-	if _, tick := q.rec.(*schemas.Tick); tick {
+func (b *batch) keyOf(topic string, q *queued) (key string, ok bool, err error) {
+	if _, tick := q.rec.(*schemas.Tick); tick || q.rec == nil {
 		return "", false, nil
 	}
 	return b.l.e.o.Topology.Stage.Key(b.input(topic, q))
 }
 
 func (b *batch) input(topic string, q *queued) processors.Input {
-	return processors.Input{At: time.UnixMilli(b.meta.StreamTime).UTC(), Key: string(q.r.Key), Topic: topic, Record: q.rec}
+	return processors.Input{At: time.UnixMilli(b.meta.StreamTime).UTC(), Key: text(q.r.Key), Topic: topic, Record: q.rec}
 }
 
-// load reads the keys that are neither in the overlay nor in the cache.
-func (b *batch) load(ctx context.Context, keys []string) error {
-	var missing []string
-	seen := map[string]bool{}
-	for _, k := range keys {
-		if !seen[k] && b.find(k) == nil {
-			seen[k] = true
-			missing = append(missing, k)
-		}
-	}
+// text is b as a string that shares its memory: of records, which never change.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// load reads the images of slots that are not known, some of which may be named twice.
+func (b *batch) load(ctx context.Context, missing []*slot) error {
 	for chunk := range slices.Chunk(missing, store.MaxKeys) {
+		keys := make([]string, 0, len(chunk))
+		asked := chunk[:0:0]
+		for _, s := range chunk {
+			if !s.known {
+				s.known = true // asked for
+				keys, asked = append(keys, s.key), append(asked, s)
+			}
+		}
 		started := b.l.e.o.Clock.Now()
-		values, err := b.p.part.Read(ctx, b.p.fence, chunk)
-		b.l.e.m.storeSeconds.WithLabelValues("read").Observe(b.l.e.o.Clock.Now().Sub(started).Seconds())
+		images, err := b.p.part.Read(ctx, b.p.fence, keys)
+		b.l.e.m.read.Observe(b.l.e.o.Clock.Now().Sub(started).Seconds())
 		if err != nil {
+			for _, s := range asked {
+				s.known = false
+			}
 			return storeStall(err)
 		}
-		for i, k := range chunk {
-			e, err := b.open(k, values[i])
-			if err != nil {
-				return err
-			}
-			b.loaded[k] = e
+		for i, s := range asked {
+			b.p.cache.set(s, images[i])
 		}
 	}
 	return nil
 }
 
-func (b *batch) find(key string) *entry {
-	if e := b.touched[key]; e != nil {
-		return e
+// open makes the entry of a slot for this batch.
+func (b *batch) open(ctx context.Context, s *slot) (*entry, error) {
+	if s.entry != nil {
+		return s.entry, nil
 	}
-	if e := b.p.cache.get(key); e != nil {
-		return e
+	if !s.known {
+		if err := b.load(ctx, []*slot{s}); err != nil {
+			return nil, err
+		}
 	}
-	return b.loaded[key]
-}
-
-func (b *batch) open(key string, image []byte) (*entry, error) {
-	e := &entry{key: key, image: image}
+	e := &entry{image: s.image}
 	unreadable := func(err error) error {
 		return &stall{
-			reason: ReasonStateUnreadable, err: fmt.Errorf("the state of key %q cannot be read: %w", outbound.Redact(key), err), final: true,
+			reason: ReasonStateUnreadable, err: fmt.Errorf("the state of key %q cannot be read: %w", outbound.Redact(s.key), err), final: true,
 			remedy: "run the version that wrote it, or repair the stage's Decode, then resume the partition",
 		}
 	}
 	var state []byte
-	if image != nil {
-		env, err := decodeEnvelope(image)
+	if s.image != nil {
+		env, err := decodeEnvelope(s.image)
 		if err != nil {
 			return nil, unreadable(err)
 		}
@@ -177,35 +189,25 @@ func (b *batch) open(key string, image []byte) (*entry, error) {
 			state = []byte{}
 		}
 	}
-	st, err := b.l.e.o.Topology.Stage.Open(state)
-	if err != nil {
+	var err error
+	if e.state, err = b.l.e.o.Topology.Stage.Open(state); err != nil {
 		return nil, unreadable(err)
 	}
-	e.state = st
-	timers, err := st.Timers()
+	timers, err := e.state.Timers()
 	if err != nil {
 		return nil, unreadable(err)
 	}
 	e.timers = armed(timers, e.env.muted)
+	s.entry = e
+	b.opened = append(b.opened, s)
 	return e, nil
-}
-
-// entry returns the state of key, from memory or the store.
-func (b *batch) entry(ctx context.Context, key string) (*entry, error) {
-	if e := b.find(key); e != nil {
-		return e, nil
-	}
-	if err := b.load(ctx, []string{key}); err != nil {
-		return nil, err
-	}
-	return b.loaded[key], nil
 }
 
 // record takes one record: first the timers that are due before it, then the record. It reports false where the
 // transaction must be cut before the record.
 func (b *batch) record(ctx context.Context, topic string, q *queued) (bool, error) {
-	b.decode(q)
-	if errors.Is(q.err, codec.ErrUnavailable) {
+	b.look(topic, q)
+	if !q.looked {
 		return false, registryStall(q.err)
 	}
 	at := max(b.meta.StreamTime, stamp(q.r))
@@ -224,7 +226,7 @@ func (b *batch) record(ctx context.Context, topic string, q *queued) (bool, erro
 	b.meta.Inputs[topic] = pos
 	b.meta.Past = 0
 	b.meta.Counts.Inputs++
-	b.taken[topic]++
+	b.p.queues[topic].taken++
 	b.records++
 	return true, nil
 }
@@ -233,27 +235,19 @@ func (b *batch) record(ctx context.Context, topic string, q *queued) (bool, erro
 // not be judged now.
 func (b *batch) apply(ctx context.Context, topic string, q *queued) error {
 	if q.err != nil {
-		return b.deadLetter(ctx, letterOf(q.r, q.rec, schemas.CauseUndecodable, q.err))
+		return b.deadLetter(ctx, letterOf(q.r, q.rec, q.cause, q.err))
 	}
 	if _, tick := q.rec.(*schemas.Tick); tick {
 		b.meta.Counts.Ticks++
 		return nil
 	}
-	key, ok, err := b.keyOf(topic, q)
-	if err != nil {
-		return b.deadLetter(ctx, letterOf(q.r, q.rec, schemas.CauseStageFailed, err))
-	}
-	if !ok {
+	if q.slot == nil {
 		b.meta.Counts.Skipped++
 		return nil
 	}
-	e, err := b.entry(ctx, key)
-	if err != nil {
-		return err
-	}
 	ctx, span := b.l.e.trace(ctx, q.r)
 	defer span.End()
-	finding, err := b.step(ctx, e, b.input(topic, q), q.r)
+	finding, err := b.step(ctx, q.slot, b.input(topic, q), q.r)
 	if err != nil {
 		return err
 	}
@@ -265,7 +259,11 @@ func (b *batch) apply(ctx context.Context, topic string, q *queued) error {
 }
 
 // step applies one input to one state and accepts what comes out, all or nothing. A finding is the stage's own error.
-func (b *batch) step(ctx context.Context, e *entry, in processors.Input, cause *kgo.Record) (finding, err error) {
+func (b *batch) step(ctx context.Context, s *slot, in processors.Input, cause *kgo.Record) (finding, err error) {
+	e, err := b.open(ctx, s)
+	if err != nil {
+		return nil, err
+	}
 	next, outs, finding := e.state.Apply(in)
 	if finding != nil {
 		return finding, nil
@@ -274,37 +272,48 @@ func (b *batch) step(ctx context.Context, e *entry, in processors.Input, cause *
 	if finding != nil || err != nil {
 		return finding, err
 	}
-	n, past, finding := b.settle(e, next, in)
+	n, past, finding := b.settle(s, next, in)
 	if finding != nil {
 		return finding, nil
 	}
-	b.accept(e, n)
+	b.accept(s, n)
 	b.meta.Past += past
-	b.outs = append(b.outs, made...)
 	for _, r := range made {
-		b.meta.Counts.Outputs[r.Topic]++
-		b.bytes += len(r.Value)
+		b.write(r)
 	}
 	return nil, nil
 }
 
 // accept makes n the state of its key in the overlay.
-func (b *batch) accept(was, n *entry) {
-	if _, ok := b.touched[n.key]; !ok {
-		b.order = append(b.order, n.key)
-		b.before[n.key] = was
+func (b *batch) accept(s *slot, n *entry) {
+	was := s.entry.deadline()
+	if !s.changed {
+		s.changed = true
+		b.changed = append(b.changed, s)
 	}
-	b.touched[n.key] = n
+	s.entry = n
 	b.bytes += len(n.image)
-	if was.deadline() != n.deadline() {
-		b.p.window.set(n.key, was.deadline(), n.deadline())
+	if was != n.deadline() {
+		b.p.window.set(s.key, was, n.deadline())
 	}
+}
+
+// write makes r part of the transaction.
+func (b *batch) write(r *kgo.Record) {
+	b.outs = append(b.outs, r)
+	b.bytes += len(r.Value)
+	i := slices.IndexFunc(b.written, func(c topicCount) bool { return c.topic == r.Topic })
+	if i < 0 {
+		i, b.written = len(b.written), append(b.written, topicCount{topic: r.Topic})
+	}
+	b.written[i].n++
 }
 
 // outputs turns a stage's outputs into records. A finding is about the output: it can never be written.
 func (b *batch) outputs(ctx context.Context, outs []processors.Output, cause *kgo.Record) (made []*kgo.Record, finding, err error) {
+	made = b.memory.made[:0]
 	for _, o := range outs {
-		value, err := b.l.e.o.Codec.Encode(o.Record)
+		value, err := b.memory.encode(b.l.e.o.Codec, o.Record)
 		switch {
 		case errors.Is(err, codec.ErrUnavailable):
 			return nil, nil, registryStall(err)
@@ -313,42 +322,60 @@ func (b *batch) outputs(ctx context.Context, outs []processors.Output, cause *kg
 		case len(value) > valueBytesMax:
 			return nil, fmt.Errorf("an output for %s has %d bytes, more than %d", o.Topic, len(value), valueBytesMax), nil
 		}
-		by := o.PartitionKey
-		if by == "" {
-			by = o.Key
+		r := b.memory.record()
+		r.Topic, r.Key, r.Value = o.Topic, b.memory.copy("", o.Key), value
+		by := r.Key
+		if o.PartitionKey != "" {
+			by = []byte(o.PartitionKey)
 		}
 		count, err := b.l.e.partitions(ctx, o.Topic)
 		if err != nil {
 			return nil, nil, outputStall(o.Topic, err)
 		}
-		r := &kgo.Record{Topic: o.Topic, Partition: kafka.Partition([]byte(by), count), Key: []byte(o.Key), Value: value}
+		r.Partition = kafka.Partition(by, count)
 		b.stampRecord(r, cause)
 		made = append(made, r)
 	}
+	b.memory.made = made
 	return made, nil, nil
 }
 
 func (b *batch) stampRecord(r *kgo.Record, cause *kgo.Record) {
-	r.Headers = append(r.Headers, kgo.RecordHeader{Key: HeaderStamp, Value: strconv.AppendInt(nil, b.stampMs, 10)})
+	r.Headers = b.headers
 	if cause == nil {
 		return
 	}
 	if trace := header(cause, HeaderTrace); trace != "" {
-		r.Headers = append(r.Headers, kgo.RecordHeader{Key: HeaderTrace, Value: []byte(trace)})
+		r.Headers = append(slices.Clip(b.headers), kgo.RecordHeader{Key: HeaderTrace, Value: []byte(trace)})
 	}
 }
 
-// images are the after-images of the keys that ended up different, in the order of their first touch.
+// images are the after-images of the keys that ended up different, in the order of their first change.
 func (b *batch) images() []store.Image {
-	var images []store.Image
-	for _, key := range b.order {
-		e := b.touched[key]
-		if was := b.before[key].image; (was == nil) == (e.image == nil) && bytes.Equal(was, e.image) {
+	images := make([]store.Image, 0, len(b.changed))
+	for _, s := range b.changed {
+		e := s.entry
+		if (s.image == nil) == (e.image == nil) && bytes.Equal(s.image, e.image) {
 			continue
 		}
-		images = append(images, store.Image{Key: key, Value: e.image, Deadline: e.deadline()})
+		images = append(images, store.Image{Key: s.key, Value: e.image, Deadline: e.deadline()})
 	}
 	return images
+}
+
+// forget gives the batch up.
+func (b *batch) forget() {
+	for _, s := range b.opened {
+		s.entry, s.changed = nil, false
+	}
+}
+
+// keep makes the states at the end of the batch what the cache knows: it was committed and applied.
+func (b *batch) keep() {
+	for _, s := range b.opened {
+		b.p.cache.set(s, s.entry.image)
+		s.entry, s.changed = nil, false
+	}
 }
 
 func (b *batch) empty() bool { return b.records == 0 && b.timers == 0 }
@@ -356,7 +383,14 @@ func (b *batch) empty() bool { return b.records == 0 && b.timers == 0 }
 // full reports whether the batch has used up its time or its bytes. A store so slow that nothing fits into that time
 // must not stop the partition, so an empty batch is never full.
 func (b *batch) full() bool {
-	return !b.empty() && (b.bytes >= batchBytesMax || b.l.e.o.Clock.Now().Sub(b.started) >= computeMax)
+	if b.empty() {
+		return false
+	}
+	if b.bytes >= batchBytesMax {
+		return true
+	}
+	const look = 64 // at the clock after so many
+	return (b.records+b.timers)%look == 0 && b.l.e.o.Clock.Now().Sub(b.started) >= computeMax
 }
 
 func storeStall(err error) *stall {

@@ -62,7 +62,7 @@ func (b bound[S]) Key(in processors.Input) (key string, ok bool, err error) {
 
 func (b bound[S]) Open(image []byte) (s State, err error) {
 	defer caught(&err)
-	st := boundState[S]{stage: b.stage, seen: image != nil}
+	st := &boundState[S]{stage: b.stage, seen: image != nil}
 	if image != nil {
 		if st.value, err = b.stage.Decode(image); err != nil {
 			return nil, fmt.Errorf("decode the state: %w", err)
@@ -71,21 +71,18 @@ func (b bound[S]) Open(image []byte) (s State, err error) {
 	return st, nil
 }
 
-func (b boundState[S]) Apply(in processors.Input) (next State, outs []processors.Output, err error) {
+func (b *boundState[S]) Apply(in processors.Input) (next State, outs []processors.Output, err error) {
 	defer caught(&err)
 	value, outs, err := b.stage.Apply(b.value, in)
 	if err != nil {
 		return nil, nil, err
 	}
-	return boundState[S]{stage: b.stage, value: value, seen: true}, outs, nil
+	return &boundState[S]{stage: b.stage, value: value, seen: true}, outs, nil
 }
 
-func (b boundState[S]) gone() bool {
+func (b *boundState[S]) gone() bool {
 	if !b.seen {
 		return true
-	}
-	if f, ok := any(b.value).(processors.Forgetter); ok {
-		return f.Forget()
 	}
 	if f, ok := any(&b.value).(processors.Forgetter); ok {
 		return f.Forget()
@@ -93,7 +90,7 @@ func (b boundState[S]) gone() bool {
 	return false
 }
 
-func (b boundState[S]) Timers() (timers []processors.Timer, err error) {
+func (b *boundState[S]) Timers() (timers []processors.Timer, err error) {
 	defer caught(&err)
 	if b.gone() {
 		return nil, nil
@@ -101,7 +98,7 @@ func (b boundState[S]) Timers() (timers []processors.Timer, err error) {
 	return b.stage.Timers(b.value), nil
 }
 
-func (b boundState[S]) Image() (image []byte, err error) {
+func (b *boundState[S]) Image() (image []byte, err error) {
 	defer caught(&err)
 	if b.gone() {
 		return nil, nil

@@ -1,40 +1,85 @@
 package pipeline
 
-import "container/list"
+import "strings"
 
-// cache keeps the entries used last, at most limit with at most cacheBytesMax of images.
+// slot is what the owner of a partition remembers of one key.
+type slot struct {
+	key   string
+	image []byte // the envelope as committed; nil: absent
+	known bool   // image is what the store has
+	// entry is the state inside the batch at hand, nil where that did not look at it; changed: the batch touched it.
+	entry   *entry
+	changed bool
+
+	newer, older *slot // by last use
+}
+
+// slotBytes is about what a slot costs beside its key and image.
+const slotBytes = 176
+
+func (s *slot) bytes() int { return slotBytes + len(s.key) + len(s.image) }
+
+// cache keeps the slots used last. It is trimmed between batches only, so that a slot stays for as long as a batch
+// may hold it.
 type cache struct {
-	limit   int
-	bytes   int
-	order   *list.List // of *entry, the one used last in front
-	entries map[string]*list.Element
+	slots        map[string]*slot
+	newest, last *slot
+	bytes        int
 }
 
-func newCache(limit int) *cache {
-	return &cache{limit: limit, order: list.New(), entries: map[string]*list.Element{}}
-}
+func newCache() *cache { return &cache{slots: map[string]*slot{}} }
 
-func (c *cache) get(key string) *entry {
-	el := c.entries[key]
-	if el == nil {
-		return nil
+// slot returns the key's slot, a new one where there is none. key may share memory with a record.
+func (c *cache) slot(key string) *slot {
+	s := c.slots[key]
+	if s == nil {
+		s = &slot{key: strings.Clone(key)}
+		c.slots[s.key] = s
+		c.bytes += s.bytes()
+		c.push(s)
+	} else if s != c.newest {
+		c.unlink(s)
+		c.push(s)
 	}
-	c.order.MoveToFront(el)
-	return el.Value.(*entry)
+	return s
 }
 
-func (c *cache) put(e *entry) {
-	c.bytes += len(e.image)
-	if el := c.entries[e.key]; el != nil {
-		c.bytes -= len(el.Value.(*entry).image)
-		el.Value = e
-		c.order.MoveToFront(el)
+func (c *cache) push(s *slot) {
+	s.newer, s.older = nil, c.newest
+	if c.newest != nil {
+		c.newest.newer = s
+	}
+	c.newest = s
+	if c.last == nil {
+		c.last = s
+	}
+}
+
+func (c *cache) unlink(s *slot) {
+	if s.newer != nil {
+		s.newer.older = s.older
 	} else {
-		c.entries[e.key] = c.order.PushFront(e)
+		c.newest = s.older
 	}
-	for c.order.Len() > c.limit || c.bytes > cacheBytesMax && c.order.Len() > 1 {
-		oldest := c.order.Remove(c.order.Back()).(*entry)
-		c.bytes -= len(oldest.image)
-		delete(c.entries, oldest.key)
+	if s.older != nil {
+		s.older.newer = s.newer
+	} else {
+		c.last = s.newer
+	}
+}
+
+// set notes the committed image of a slot.
+func (c *cache) set(s *slot, image []byte) {
+	c.bytes += len(image) - len(s.image)
+	s.image, s.known = image, true
+}
+
+// trim forgets the slots that were not used for longest.
+func (c *cache) trim(slotsMax, bytesMax int) {
+	for c.last != nil && (len(c.slots) > slotsMax || c.bytes > bytesMax) {
+		s := c.last
+		c.unlink(s)
+		c.bytes -= s.bytes()
+		delete(c.slots, s.key)
 	}
 }

@@ -5,21 +5,29 @@ import (
 	"testing"
 )
 
-func TestCacheIsBoundedByCountAndBytes(t *testing.T) {
-	c := newCache(3)
+func TestCacheKeepsWhatWasUsedLast(t *testing.T) {
+	c := newCache()
+	put := func(key, image string) { c.set(c.slot(key), []byte(image)) }
 	for i := range 5 {
-		c.put(&entry{key: strconv.Itoa(i), image: []byte("x")})
+		put(strconv.Itoa(i), "x")
 	}
-	c.put(&entry{key: "4", image: []byte("xyz")})
-	want(t, "entries", []int{len(c.entries), c.order.Len(), c.bytes}, []int{3, 3, 5})
-	large := make([]byte, cacheBytesMax/2)
-	for i := range 5 {
-		c.put(&entry{key: strconv.Itoa(i), image: large})
+	c.slot("0")
+	put("4", "xyz")
+	c.trim(3, 1<<20)
+	want(t, "slots", []int{len(c.slots), c.bytes}, []int{3, 3*(slotBytes+1) + 1 + 1 + 3})
+	for key, kept := range map[string]bool{"0": true, "1": false, "2": false, "3": true, "4": true} {
+		if (c.slots[key] != nil) != kept {
+			t.Errorf("slot %s: kept is %v, want %v", key, !kept, kept)
+		}
 	}
-	want(t, "large entries", []int{len(c.entries), c.bytes}, []int{2, 2 * len(large)})
-	if c.get("4") == nil || c.get("0") != nil {
-		t.Error("the cache did not keep the entries used last")
+	c.trim(3, c.bytes-1)
+	want(t, "after one byte less, slots", []int{len(c.slots)}, []int{2})
+	c.trim(0, 1<<20)
+	want(t, "at the end", []int{len(c.slots), c.bytes}, []int{0, 0})
+	if c.newest != nil || c.last != nil {
+		t.Error("an empty cache still has a newest or a last slot")
 	}
-	c.put(&entry{key: "huge", image: make([]byte, cacheBytesMax+1)})
-	want(t, "one entry may exceed the bound", []int{len(c.entries), c.bytes}, []int{1, cacheBytesMax + 1})
+	if s := c.slot("4"); s.known {
+		t.Error("a forgotten slot is still known")
+	}
 }

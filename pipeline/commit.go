@@ -88,19 +88,31 @@ func (l *lane) produce(ctx context.Context, shares []*share) (refused *share, er
 	changelog := l.e.o.Topology.Changelog
 	for _, s := range shares {
 		promise := func(r *kgo.Record, err error) {
+			if err == nil {
+				return
+			}
 			mu.Lock()
 			defer mu.Unlock()
-			if err != nil && first == nil {
+			if first == nil {
 				refused, first = s, fmt.Errorf("produce to %s/%d: %w", r.Topic, r.Partition, err)
 			}
 		}
 		for _, r := range s.outs {
 			l.sess.Produce(ctx, r, promise)
 		}
-		for _, im := range s.images {
-			s.log = append(s.log, &kgo.Record{Topic: changelog, Partition: s.p.number, Key: []byte(stateKeyPrefix + im.Key), Value: im.Value})
+		for _, c := range s.written {
+			s.meta.Counts.Outputs[c.topic] += c.n
 		}
-		s.log = append(s.log, &kgo.Record{Topic: changelog, Partition: s.p.number, Key: []byte(metaKey), Value: s.meta.encode()})
+		s.log = make([]*kgo.Record, 0, len(s.images)+1)
+		logged := func(prefix, key string, value []byte) {
+			r := s.memory.record()
+			r.Topic, r.Partition, r.Key, r.Value = changelog, s.p.number, s.memory.copy(prefix, key), value
+			s.log = append(s.log, r)
+		}
+		for _, im := range s.images {
+			logged(stateKeyPrefix, im.Key, im.Value)
+		}
+		logged(metaKey, "", s.meta.encode())
 		for _, r := range s.log {
 			l.sess.Produce(ctx, r, promise)
 		}
@@ -146,15 +158,13 @@ func (l *lane) unknown(cause error) {
 func (l *lane) committed(s *share) {
 	p := s.p
 	l.count(s)
-	for topic, n := range s.taken {
-		q := p.queues[topic]
-		clear(q.items[:n])
-		q.items = q.items[n:]
+	for _, q := range p.queues {
+		q.drop()
 	}
 	p.meta = s.meta
 	started := l.e.o.Clock.Now()
 	fence, err := l.applyShare(p, s)
-	l.e.m.storeSeconds.WithLabelValues("apply").Observe(l.e.o.Clock.Now().Sub(started).Seconds())
+	l.e.m.apply.Observe(l.e.o.Clock.Now().Sub(started).Seconds())
 	if err != nil {
 		if p.ctx.Err() == nil {
 			l.stop(p, storeStall(err))
@@ -162,12 +172,8 @@ func (l *lane) committed(s *share) {
 		return
 	}
 	p.fence, p.failures = fence, 0
-	for _, e := range s.loaded {
-		p.cache.put(e)
-	}
-	for _, key := range s.order {
-		p.cache.put(s.touched[key])
-	}
+	s.keep()
+	p.cache.trim(l.e.o.CacheImagesMax, l.e.cacheShare())
 	if p.poisoned(l.e.o.Clock.Now(), s.records, s.letters) {
 		p.letters = nil
 		l.stop(p, &stall{

@@ -60,7 +60,7 @@ func (b *batch) deadLetter(ctx context.Context, d *schemas.DeadLetter) error {
 	}
 	r := &kgo.Record{Topic: schemas.TopicDeadLetters, Partition: kafka.Partition([]byte(d.ID), count), Key: []byte(d.ID), Value: value}
 	b.stampRecord(r, nil)
-	b.outs = append(b.outs, r)
+	b.write(r)
 	b.letters++
 	b.meta.Counts.DeadLetters++
 	b.l.e.o.Log.Warn().Str("id", d.ID).Str("cause", d.Cause).Str("reason", outbound.Redact(d.Reason)).Msg("dead letter")

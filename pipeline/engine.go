@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tillstream/tillstream/outbound"
@@ -21,6 +22,8 @@ type Engine struct {
 	m     *metrics
 	log   kafka.Log
 	lanes []*lane
+
+	owned atomic.Int32 // partitions, over all lanes
 
 	mu     sync.Mutex
 	counts map[string]int32 // partitions of output topics; fixed for ever
@@ -186,6 +189,9 @@ func (e *Engine) partitions(ctx context.Context, topic string) (int32, error) {
 	e.counts[topic] = info.Count
 	return info.Count, nil
 }
+
+// cacheShare is how many bytes a partition's cache may hold.
+func (e *Engine) cacheShare() int { return e.o.CacheBytesMax / max(1, int(e.owned.Load())) }
 
 // show copies what Status tells from the lane's goroutine to where others may read it, and sets the gauges.
 func (l *lane) show() {

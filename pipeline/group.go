@@ -80,6 +80,7 @@ func (l *lane) adopt(n int32) *partition {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &partition{number: n, ctx: ctx, cancel: cancel, part: l.e.o.Store.Partition(l.e.storeID(n))}
 	p.shown.Partition = n
+	l.e.owned.Add(1)
 	return p
 }
 
@@ -88,5 +89,6 @@ func (l *lane) drop(n int32) {
 	if p := l.parts[n]; p != nil {
 		p.cancel()
 		delete(l.parts, n)
+		l.e.owned.Add(-1)
 	}
 }

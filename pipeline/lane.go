@@ -38,6 +38,7 @@ type lane struct {
 
 	recoveries clock.Group
 	lastCommit time.Time
+	pace       pace
 	barren     bool            // the last round had records and could use none
 	gauged     map[string]bool // partitions with gauges
 }
@@ -150,17 +151,16 @@ func (l *lane) round(ctx context.Context) error {
 	now := l.e.o.Clock.Now()
 	l.startRecoveries(now)
 	l.finishRecoveries(now)
-	if err := l.poll(ctx, now); err != nil {
+	if err := l.gather(ctx); err != nil {
 		return err
 	}
 	l.finishRecoveries(l.e.o.Clock.Now())
 	batches := l.compute(ctx)
 	if len(batches) > 0 && ctx.Err() == nil {
-		if wait := l.e.o.CommitInterval - l.e.o.Clock.Now().Sub(l.lastCommit); wait > 0 {
-			_ = l.e.o.Clock.Sleep(ctx, wait)
-		}
 		l.lastCommit = l.e.o.Clock.Now()
-		if err := l.commit(ctx, batches); err != nil {
+		err := l.commit(ctx, batches)
+		l.pace.ended(&l.e.o, l.e.o.Clock.Now().Sub(l.lastCommit), l.room() <= 0 || l.sess.Buffered() > 0)
+		if err != nil {
 			return err
 		}
 	}
@@ -181,36 +181,69 @@ func (l *lane) owned() []*partition {
 	return slices.SortedFunc(maps.Values(l.parts), func(a, b *partition) int { return cmp.Compare(a.number, b.number) })
 }
 
-// poll waits for records as long as there is nothing else to do, and queues them.
-func (l *lane) poll(ctx context.Context, now time.Time) error {
-	queued, bytes := 0, 0
+// gather polls until there is something for a transaction: what came first waits for more until the commit interval
+// since the last transaction has passed. Work other than records ends it.
+func (l *lane) gather(ctx context.Context) error {
+	for ctx.Err() == nil {
+		room, queued := l.room(), l.queued()
+		now := l.e.o.Clock.Now()
+		left := l.lastCommit.Add(l.pace.interval(&l.e.o)).Sub(now)
+		switch {
+		case room <= 0:
+			if l.barren {
+				_ = l.e.o.Clock.Sleep(ctx, l.e.o.CommitInterval)
+			}
+			return nil
+		case queued == 0:
+			left = l.wait(now)
+		case l.barren:
+			left = min(l.wait(now), l.e.o.CommitInterval)
+		}
+		interrupted, err := l.poll(ctx, room, left)
+		switch {
+		case err != nil:
+			return err
+		case interrupted, l.barren, l.queued() == 0, l.e.o.Clock.Now().Sub(l.lastCommit) >= l.pace.interval(&l.e.o):
+			return nil
+		}
+	}
+	return nil
+}
+
+func (l *lane) queued() (n int) {
 	for _, p := range l.running() {
+		n += p.queued()
+	}
+	return n
+}
+
+// room is how many more records may be queued.
+func (l *lane) room() int {
+	queued, bytes, running := 0, 0, l.running()
+	for _, p := range running {
 		queued += p.queued()
 		bytes += p.queuedBytes()
 	}
+	if bytes >= queueBytesMax {
+		return 0
+	}
+	return min(laneRecordsMax, l.e.o.BatchRecordsMax*max(1, len(running))) - queued
+}
+
+// poll takes up to room records, waiting up to wait for the first. It reports whether a wake cut the waiting short.
+func (l *lane) poll(ctx context.Context, room int, wait time.Duration) (interrupted bool, err error) {
 	var fetches kgo.Fetches
-	room := l.e.o.BatchRecordsMax - queued
-	switch {
-	case room <= 0 || bytes >= queueBytesMax:
-		if l.barren {
-			_ = l.e.o.Clock.Sleep(ctx, l.e.o.CommitInterval)
-		}
-		return nil
-	case queued > 0 && !l.barren:
+	if wait <= 0 {
 		fetches = l.sess.Poll(ctx, room, false)
-	default:
-		wait := l.wait(now)
-		if queued > 0 {
-			wait = min(wait, l.e.o.CommitInterval)
-		}
+	} else {
 		pollCtx, cancel := l.e.o.Clock.WithTimeout(ctx, wait)
 		l.arm(cancel)
 		fetches = l.sess.Poll(pollCtx, room, true)
-		l.arm(nil)
+		interrupted = l.disarm()
 		cancel()
 	}
 	if fetches.IsClientClosed() {
-		return fmt.Errorf("poll: %w", kgo.ErrClientClosed)
+		return false, fmt.Errorf("poll: %w", kgo.ErrClientClosed)
 	}
 	fetches.EachError(func(topic string, p int32, err error) {
 		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
@@ -221,7 +254,7 @@ func (l *lane) poll(ctx context.Context, now time.Time) error {
 		l.unreadable(topic, p, err)
 	})
 	l.take(fetches)
-	return nil
+	return interrupted, nil
 }
 
 // unreadable stops a partition of which an input cannot be fetched; a number below 0 means all. What the client
@@ -259,19 +292,25 @@ func (l *lane) arm(cancel context.CancelFunc) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.cancel = cancel
-	if cancel != nil && l.woken {
-		l.woken = false
+	if l.woken {
 		cancel()
 	}
 }
 
+// disarm is for when the poll has ended. It reports whether a wake came.
+func (l *lane) disarm() (woken bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	woken, l.woken, l.cancel = l.woken, false, nil
+	return woken
+}
+
 // wake ends the poll that runs, or the next one. l.mu is held.
 func (l *lane) wake() {
+	l.woken = true
 	if l.cancel != nil {
 		l.cancel()
-		return
 	}
-	l.woken = true
 }
 
 // take queues polled records. One whose offset is not the expected or a later one shows that the client stands
@@ -303,8 +342,7 @@ func (l *lane) take(fetches kgo.Fetches) {
 				l.deletedUnread(r.Topic, r.Partition, q.expect, ftp.LogStartOffset)
 			}
 			q.skipping = false
-			q.items = append(q.items, queued{r: r})
-			q.expect = r.Offset + 1
+			q.add(r)
 			p.lastInput = now
 		}
 	})
@@ -344,11 +382,13 @@ func (l *lane) compute(ctx context.Context) []*batch {
 				}
 				return
 			}
-			if !b.empty() {
-				mu.Lock()
-				defer mu.Unlock()
-				batches = append(batches, b)
+			if b.empty() {
+				b.forget()
+				return
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			batches = append(batches, b)
 		})
 	}
 	group.Wait()
@@ -368,7 +408,7 @@ func (l *lane) restart(p *partition, kind string) {
 
 func (p *partition) clearQueues() {
 	for _, q := range p.queues {
-		q.items = nil
+		q.items, q.bytes, q.taken = nil, 0, 0
 	}
 }
 

@@ -18,6 +18,7 @@ type metrics struct {
 	stalled, lag, streamTime, armed, remaining *prometheus.GaugeVec
 	storeSeconds                               *prometheus.HistogramVec
 	transactionSeconds, recoverySeconds        prometheus.Histogram
+	read, apply                                prometheus.Observer // of storeSeconds
 }
 
 func newMetrics(stage string, reg prometheus.Registerer) (*metrics, error) {
@@ -56,6 +57,7 @@ func newMetrics(stage string, reg prometheus.Registerer) (*metrics, error) {
 		transactionSeconds: prometheus.NewHistogram(seconds("transaction_seconds", "Duration of transactions.")),
 		recoverySeconds:    prometheus.NewHistogram(seconds("recovery_seconds", "Duration of recoveries.")),
 	}
+	m.read, m.apply = m.storeSeconds.WithLabelValues("read"), m.storeSeconds.WithLabelValues("apply")
 	if reg == nil {
 		return m, nil
 	}
@@ -79,8 +81,8 @@ func (l *lane) count(s *share) {
 	l.e.m.timers.Add(float64(s.timers))
 	l.e.m.deadLetters.Add(float64(s.letters))
 	l.e.m.pastTimers.Add(float64(s.past))
-	for _, r := range s.outs {
-		l.e.m.outputs.WithLabelValues(r.Topic).Inc()
+	for _, c := range s.written {
+		l.e.m.outputs.WithLabelValues(c.topic).Add(float64(c.n))
 	}
 }
 

@@ -90,6 +90,8 @@ type partition struct {
 // queue holds what was polled of one input and not yet committed.
 type queue struct {
 	items  []queued
+	taken  int   // of items, by the batch at hand
+	bytes  int   // of items
 	expect int64 // next offset to be polled
 	// skipping: offsets below expect may come once after a recovery, where the group's offset lags behind the state.
 	skipping bool
@@ -98,15 +100,40 @@ type queue struct {
 
 // queued is one record, decoded once.
 type queued struct {
-	r       *kgo.Record
-	decoded bool
-	rec     schemas.Record
-	err     error
+	r        *kgo.Record
+	rec      schemas.Record
+	err      error  // a finding about the record
+	cause    string // of err
+	key      string // of the state, where forStage; shares memory with the record
+	slot     *slot  // nil: not looked up, or none
+	looked   bool
+	forStage bool
 }
 
 type minuteCount struct {
 	at               time.Time
 	records, letters int
+}
+
+// add queues a polled record.
+func (q *queue) add(r *kgo.Record) {
+	q.items = append(q.items, queued{r: r})
+	q.bytes += len(r.Key) + len(r.Value)
+	q.expect = r.Offset + 1
+}
+
+// drop takes the records of a committed batch off the queue. What is left looks its slots up again: the cache may
+// forget them meanwhile.
+func (q *queue) drop() {
+	for _, it := range q.items[:q.taken] {
+		q.bytes -= len(it.r.Key) + len(it.r.Value)
+	}
+	left := copy(q.items, q.items[q.taken:])
+	clear(q.items[left:])
+	q.items, q.taken = q.items[:left], 0
+	for i := range q.items {
+		q.items[i].slot = nil
+	}
 }
 
 func (p *partition) queued() (n int) {
@@ -118,21 +145,19 @@ func (p *partition) queued() (n int) {
 
 func (p *partition) queuedBytes() (n int) {
 	for _, q := range p.queues {
-		for i := range q.items {
-			n += len(q.items[i].r.Key) + len(q.items[i].r.Value)
-		}
+		n += q.bytes
 	}
 	return n
 }
 
 // head is the queue whose first record is the oldest, so that several inputs are read in the order of their time as
 // far as they were polled. Ties go by topic name.
-func (p *partition) head(inputs []string, taken map[string]int) (string, *queued) {
+func (p *partition) head(inputs []string) (string, *queued) {
 	topic, best := "", (*queued)(nil)
 	for _, t := range inputs {
 		q := p.queues[t]
-		if n := taken[t]; n < len(q.items) {
-			if c := &q.items[n]; best == nil || c.r.Timestamp.Before(best.r.Timestamp) {
+		if q.taken < len(q.items) {
+			if c := &q.items[q.taken]; best == nil || c.r.Timestamp.Before(best.r.Timestamp) {
 				topic, best = t, c
 			}
 		}

@@ -53,14 +53,17 @@ type EngineOptions struct {
 	Lanes int
 	// RulesHash names the rules of the stage; it is kept with each transaction for whoever asks later.
 	RulesHash string
-	// CommitInterval is the least time between two transactions of a lane; default 20 ms. Longer gathers more.
-	CommitInterval time.Duration
-	// BatchRecordsMax bounds the records of a partition in one transaction; default 500.
+	// CommitInterval is the time between two transactions of a lane while little comes; default 10 ms. Where records
+	// wait, or transactions take long, it grows up to CommitIntervalMax, default 100 ms: longer gathers more.
+	CommitInterval, CommitIntervalMax time.Duration
+	// BatchRecordsMax bounds the records of a partition in one transaction; default 5,000.
 	BatchRecordsMax int
-	// BatchTimersMax bounds the timers of a partition that fire in one transaction; default 500.
+	// BatchTimersMax bounds the timers of a partition that fire in one transaction; default 5,000.
 	BatchTimersMax int
-	// CacheImagesMax bounds the images kept in memory for each partition; default 10,000.
+	// CacheImagesMax bounds the images kept in memory for each partition; default 1,000,000.
 	CacheImagesMax int
+	// CacheBytesMax bounds the images kept in memory for all partitions together; default 64 MiB.
+	CacheBytesMax int
 	// TickIdle is how long a partition must be idle before its owner appends a tick for a due timer; default 1 s.
 	TickIdle time.Duration
 
@@ -93,10 +96,10 @@ const (
 	valueBytesMax = 4 << 20
 	// batchBytesMax ends a partition's share of a transaction: its outputs and images, one record's beyond it.
 	batchBytesMax = 16 << 20
+	// laneRecordsMax bounds the records queued in a lane: one transaction's.
+	laneRecordsMax = 10_000
 	// queueBytesMax of polled records make a lane poll no more; what one poll brings, the client's buffer, may exceed it.
 	queueBytesMax = 32 << 20
-	// cacheBytesMax bounds the images kept in memory for each partition.
-	cacheBytesMax = 64 << 20
 	// pastTimersMax bounds the timers that one record may cause to be set into the past and fire.
 	pastTimersMax = 1000
 	// stampSlack is how far the broker's clock may run ahead of the clock of the process that stamped a record.
@@ -120,16 +123,22 @@ func (o *EngineOptions) fill() error {
 		o.Lanes = 1
 	}
 	if o.CommitInterval == 0 {
-		o.CommitInterval = 20 * time.Millisecond
+		o.CommitInterval = 10 * time.Millisecond
+	}
+	if o.CommitIntervalMax == 0 {
+		o.CommitIntervalMax = max(o.CommitInterval, 100*time.Millisecond)
 	}
 	if o.BatchRecordsMax == 0 {
-		o.BatchRecordsMax = 500
+		o.BatchRecordsMax = 5000
 	}
 	if o.BatchTimersMax == 0 {
-		o.BatchTimersMax = 500
+		o.BatchTimersMax = 5000
 	}
 	if o.CacheImagesMax == 0 {
-		o.CacheImagesMax = 10_000
+		o.CacheImagesMax = 1_000_000
+	}
+	if o.CacheBytesMax == 0 {
+		o.CacheBytesMax = 64 << 20
 	}
 	if o.TickIdle == 0 {
 		o.TickIdle = time.Second

@@ -65,7 +65,7 @@ func (l *lane) finishRecoveries(now time.Time) {
 			p.queues[topic] = &queue{expect: next, end: r.ends[topic], skipping: r.ahead[topic]}
 			offsets = append(offsets, kafka.Offset{Topic: topic, Partition: p.number, At: next})
 		}
-		p.cache, p.rebuild = newCache(l.e.o.CacheImagesMax), false
+		p.cache, p.rebuild = newCache(), false
 		p.lastInput, p.lastTick = now, now
 		if len(p.queues) > 1 {
 			p.holdUntil = now.Add(holdAfterRecover)

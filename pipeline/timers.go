@@ -26,6 +26,9 @@ func deadlineOf(t processors.Timer) int64 { return max(1, t.At.UnixMilli()) }
 
 // armed are the timers that may fire, in firing order.
 func armed(timers []processors.Timer, muted []mark) []processors.Timer {
+	if len(timers) == 0 || len(timers) == 1 && len(muted) == 0 {
+		return timers
+	}
 	out := make([]processors.Timer, 0, len(timers))
 	for _, t := range timers {
 		if !slices.Contains(muted, markOf(t)) {
@@ -49,12 +52,17 @@ func (b *batch) drain(ctx context.Context, at int64, topic string, cause *kgo.Re
 		if b.timers >= b.l.e.o.BatchTimersMax || b.full() {
 			return false, nil
 		}
-		if b.find(d.Key) == nil {
-			if err := b.load(ctx, append(b.p.window.next(at, timerReadAhead), d.Key)); err != nil {
+		s := b.p.cache.slot(d.Key)
+		if !s.known {
+			ahead := []*slot{s}
+			for _, key := range b.p.window.next(at, timerReadAhead) {
+				ahead = append(ahead, b.p.cache.slot(key))
+			}
+			if err := b.load(ctx, ahead); err != nil {
 				return false, err
 			}
 		}
-		if err := b.fire(ctx, d.Key, at, topic, cause); err != nil {
+		if err := b.fire(ctx, s, at, topic, cause); err != nil {
 			return false, err
 		}
 	}
@@ -62,9 +70,9 @@ func (b *batch) drain(ctx context.Context, at int64, topic string, cause *kgo.Re
 
 func (b *batch) due(ctx context.Context, at int64) (d store.Deadline, ok bool, err error) {
 	if d, ok = b.p.window.first(); !ok && !b.p.window.complete(at) {
-		touched := make(map[string]int64, len(b.touched))
-		for k, e := range b.touched {
-			touched[k] = e.deadline()
+		touched := make(map[string]int64, len(b.changed))
+		for _, s := range b.changed {
+			touched[s.key] = s.entry.deadline()
 		}
 		if err := b.p.window.refill(ctx, b.p.part, b.p.fence, touched); err != nil {
 			return d, false, storeStall(err)
@@ -76,8 +84,8 @@ func (b *batch) due(ctx context.Context, at int64) (d store.Deadline, ok bool, e
 
 // fire lets the earliest timer of key fire. A stage that fails on it, or leaves it in the state, does not get it
 // again: it is muted, and a dead letter says so.
-func (b *batch) fire(ctx context.Context, key string, at int64, topic string, cause *kgo.Record) error {
-	e, err := b.entry(ctx, key)
+func (b *batch) fire(ctx context.Context, s *slot, at int64, topic string, cause *kgo.Record) error {
+	e, err := b.open(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -85,35 +93,35 @@ func (b *batch) fire(ctx context.Context, key string, at int64, topic string, ca
 		n := *e
 		n.seal()
 		if n.deadline() != e.deadline() { // the image was sealed under rules that derived other timers
-			b.accept(e, &n)
+			b.accept(s, &n)
 			b.timers++
 			return nil
 		}
 		return &stall{
-			reason: ReasonStateUnreadable, rebuild: true, err: fmt.Errorf("the state of key %q has no timer at its deadline", outbound.Redact(key)),
+			reason: ReasonStateUnreadable, rebuild: true, err: fmt.Errorf("the state of key %q has no timer at its deadline", outbound.Redact(s.key)),
 			remedy: "the state is rebuilt from the changelog; if this repeats, report it",
 		}
 	}
 	t := e.timers[0]
-	in := processors.Input{At: time.UnixMilli(at).UTC(), Key: key, Topic: topic, Timer: &t}
-	finding, err := b.step(ctx, e, in, cause)
+	in := processors.Input{At: time.UnixMilli(at).UTC(), Key: s.key, Topic: topic, Timer: &t}
+	finding, err := b.step(ctx, s, in, cause)
 	if err != nil {
 		return err
 	}
 	b.timers++
 	if finding == nil {
 		b.meta.Counts.Timers++
-		if !slices.Contains(b.touched[key].env.muted, markOf(t)) {
+		if !slices.Contains(s.entry.env.muted, markOf(t)) {
 			return nil
 		}
 		finding = errors.New("the timer is still in the state after it fired")
 	} else {
-		b.accept(e, b.mute(e, t))
+		b.accept(s, b.mute(e, t))
 	}
 	letter := letterOf(cause, nil, schemas.CauseStageFailed, fmt.Errorf("timer %q of %s: %w", t.ID, t.At.UTC().Format(time.RFC3339Nano), finding))
-	hash := sha256.Sum256([]byte(key)) // ids are logged, and keys can be e-mail addresses
+	hash := sha256.Sum256([]byte(s.key)) // ids are logged, and keys can be e-mail addresses
 	letter.ID = fmt.Sprintf("%s-timer-%x-%s-%d", letter.ID, hash[:8], t.ID, t.At.UnixNano())
-	letter.Key, letter.Value = []byte(key), nil
+	letter.Key, letter.Value = []byte(s.key), nil
 	letter.Remedy = "repair the stage; the timer does not fire again for this state"
 	err = b.deadLetter(ctx, letter)
 	b.torn = b.torn || err != nil
@@ -129,14 +137,15 @@ func (b *batch) mute(e *entry, t processors.Timer) *entry {
 	return &n
 }
 
-// settle makes an entry of the state that follows e. It counts timers set into the past, and mutes those beyond the
+// settle makes an entry of the state that follows that of s. It counts timers set into the past, and mutes those beyond the
 // bound and the fired one where it is still there.
-func (b *batch) settle(e *entry, next State, in processors.Input) (n *entry, past int, finding error) {
+func (b *batch) settle(s *slot, next State, in processors.Input) (n *entry, past int, finding error) {
+	e := s.entry
 	image, err := next.Image()
 	if err != nil {
 		return nil, 0, err
 	}
-	n = &entry{key: e.key, state: next}
+	n = &entry{state: next}
 	if image == nil {
 		if n.state, err = b.l.e.o.Topology.Stage.Open(nil); err != nil {
 			return nil, 0, err
@@ -144,7 +153,7 @@ func (b *batch) settle(e *entry, next State, in processors.Input) (n *entry, pas
 		return n, 0, nil
 	}
 	if len(image) > valueBytesMax {
-		return nil, 0, fmt.Errorf("the state of key %q has %d bytes, more than %d", outbound.Redact(e.key), len(image), valueBytesMax)
+		return nil, 0, fmt.Errorf("the state of key %q has %d bytes, more than %d", outbound.Redact(s.key), len(image), valueBytesMax)
 	}
 	timers, err := next.Timers()
 	if err != nil {
