@@ -164,35 +164,61 @@ func (c *Codec) AppendEncode(dst []byte, rec schemas.Record) ([]byte, error) {
 	return e.b, nil
 }
 
-// Decode reads one record in the wire format; its type follows from the writer's schema. Errors wrap ErrNotAvro,
-// ErrUnknownSchema or ErrUnavailable; only the last is worth another try.
-//
-// The record's texts and byte strings point into b: the caller never changes b again, nor the record's byte strings,
-// and what keeps a part of the record keeps all of b alive. Who keeps a part for long copies it (strings.Clone).
+// Decode reads one record in the wire format; its type follows from the writer's schema. The record shares no memory
+// with b; its texts and byte strings share one copy of b among them, so that who keeps one of them for long had better
+// copy it (strings.Clone). Errors wrap ErrNotAvro, ErrUnknownSchema or ErrUnavailable; only the last is worth another try.
 func (c *Codec) Decode(b []byte) (schemas.Record, error) {
-	if len(b) < headerBytes || b[0] != magic {
-		return nil, fmt.Errorf("%w: %d bytes without the header of the wire format", ErrNotAvro, len(b))
-	}
-	if len(b) > valueBytesMax {
-		return nil, fmt.Errorf("%w: %d bytes are more than the %d that one record may have", ErrNotAvro, len(b), valueBytesMax)
-	}
-	id := binary.BigEndian.Uint32(b[1:headerBytes])
-	rd, err := c.reader(id)
+	rd, id, err := c.header(b)
 	if err != nil {
 		return nil, err
 	}
-	if rd.own {
-		d := decoder{b: b[headerBytes:]}
-		rec := d.record(rd.name)
-		switch {
-		case d.bad != nil:
-			return nil, fmt.Errorf("%w: %s with schema id %d: %w", ErrNotAvro, rd.name, id, d.bad)
-		case d.left() > 0:
-			return nil, fmt.Errorf("%w: %s with schema id %d: %d bytes left over", ErrNotAvro, rd.name, id, d.left())
-		}
-		return rec, nil
+	if !rd.own {
+		return rd.resolve(b[headerBytes:], id)
 	}
-	return rd.resolve(b[headerBytes:], id)
+	return rd.read(bytes.Clone(b[headerBytes:]), id)
+}
+
+// InPlace is a codec whose decoded records point into the value: nobody may change the value afterwards, nor the
+// record's byte strings, and a text that is kept keeps the whole value alive, or even the whole fetched batch that it
+// was cut from. It is for those who let go of a record soon, such as the engine, which keeps encoded states only.
+type InPlace struct{ *Codec }
+
+// Decode is Codec.Decode without the copy.
+func (c InPlace) Decode(b []byte) (schemas.Record, error) {
+	rd, id, err := c.header(b)
+	if err != nil {
+		return nil, err
+	}
+	if !rd.own {
+		return rd.resolve(b[headerBytes:], id)
+	}
+	return rd.read(b[headerBytes:], id)
+}
+
+// header finds out who wrote b.
+func (c *Codec) header(b []byte) (rd *reader, id uint32, err error) {
+	if len(b) < headerBytes || b[0] != magic {
+		return nil, 0, fmt.Errorf("%w: %d bytes without the header of the wire format", ErrNotAvro, len(b))
+	}
+	if len(b) > valueBytesMax {
+		return nil, 0, fmt.Errorf("%w: %d bytes are more than the %d that one record may have", ErrNotAvro, len(b), valueBytesMax)
+	}
+	id = binary.BigEndian.Uint32(b[1:headerBytes])
+	rd, err = c.reader(id)
+	return rd, id, err
+}
+
+// read reads a body of our own schema. The record points into it.
+func (rd *reader) read(body []byte, id uint32) (schemas.Record, error) {
+	d := decoder{b: body}
+	rec := d.record(rd.name)
+	switch {
+	case d.bad != nil:
+		return nil, fmt.Errorf("%w: %s with schema id %d: %w", ErrNotAvro, rd.name, id, d.bad)
+	case d.left() > 0:
+		return nil, fmt.Errorf("%w: %s with schema id %d: %d bytes left over", ErrNotAvro, rd.name, id, d.left())
+	}
+	return rec, nil
 }
 
 // resolve reads a body by the writer's schema.

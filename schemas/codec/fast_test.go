@@ -275,6 +275,7 @@ func BenchmarkCodec(b *testing.B) {
 			})
 		}
 		run("decode", func() error { _, err := c.Decode(value); return err })
+		run("decode in place", func() error { _, err := InPlace{c}.Decode(value); return err })
 		run("decode by library", func() error { _, err := resolving(b, c, value); return err })
 		run("encode", func() error { _, err := c.Encode(rec); return err })
 		run("encode by library", func() error {

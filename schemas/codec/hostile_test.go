@@ -268,10 +268,31 @@ func TestAppendEncodeAppends(t *testing.T) {
 	}
 }
 
-// A decoded record points into the value, but what is appended to a part of it goes elsewhere.
-func TestPartsOfADecodedRecordDoNotGrowIntoTheValue(t *testing.T) {
+// A decoded record keeps nothing of the buffer, which a consumer may use again.
+func TestDecodedRecordSharesNoMemory(t *testing.T) {
 	c := NewLocal()
-	b, err := c.Encode(sampleEvent())
+	want := sampleEvent()
+	b, err := c.Encode(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range b {
+		b[i] = 'X'
+	}
+	if diff := cmp.Diff(got, schemas.Record(want)); diff != "" {
+		t.Errorf("the record changed with the buffer (-got +want):\n%s", diff)
+	}
+}
+
+// Decoded in place, a record points into the value, but what is appended to a part of it goes elsewhere.
+func TestDecodedInPlace(t *testing.T) {
+	c := InPlace{NewLocal()}
+	want := sampleEvent()
+	b, err := c.Encode(want)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,9 +301,26 @@ func TestPartsOfADecodedRecordDoNotGrowIntoTheValue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = append(rec.(*schemas.OrderEvent).Body, "more"...)
+	if diff := cmp.Diff(rec, schemas.Record(want)); diff != "" {
+		t.Errorf("(-got +want):\n%s", diff)
+	}
+	got := rec.(*schemas.OrderEvent)
+	_ = append(got.Body, "more"...)
 	if !bytes.Equal(b, before) {
 		t.Error("the value changed under the record")
+	}
+	b[bytes.Index(b, got.Body)] = '!'
+	if got.Body[0] != '!' {
+		t.Error("the body was copied")
+	}
+	for name, bad := range map[string][]byte{"nothing": nil, "unknown id": header(4711), "cut": b[:len(b)-1], "longer": append(bytes.Clone(b), 0)} {
+		_, err := c.Codec.Decode(bad)
+		if rec, inPlace := c.Decode(bad); inPlace == nil || err == nil || inPlace.Error() != err.Error() {
+			t.Errorf("%s: %v, %v in place, otherwise %v", name, rec, inPlace, err)
+		}
+	}
+	if rec, err := c.Decode(with(6, 4, 'm', 'e', 0)); err != nil || rec.(*schemas.Tick).Owner != "me" {
+		t.Errorf("got %v, %v", rec, err)
 	}
 }
 
