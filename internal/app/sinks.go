@@ -81,7 +81,7 @@ func (p *process) startDeliverer(ctx context.Context) error {
 	}
 	d, err := deliver.New(deliver.Options{
 		Kafka: s.Kafka, Codec: p.codec, Group: "tillstream-deliver", Instance: s.Instance, Writers: writers,
-		Now: p.Now, Log: p.Log.With().Str("role", "deliver").Logger(), Registerer: p.metrics,
+		Log: p.Log.With().Str("role", "deliver").Logger(), Registerer: p.metrics,
 	})
 	if err != nil {
 		return err

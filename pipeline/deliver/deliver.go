@@ -13,8 +13,11 @@ package deliver
 
 import (
 	"context"
+	crand "crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -25,6 +28,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
+	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/sinks"
@@ -63,8 +67,15 @@ type Codec interface {
 
 // Options of a Deliverer.
 type Options struct {
+	// Kafka is how to reach the brokers, where Cluster is nil.
 	Kafka kafka.Options
-	Codec Codec
+	// Cluster is the Kafka to work on; default: one that New opens with the options above and Run closes.
+	Cluster kafka.Log
+	// Clock is time, and what runs beside; default: the machine's.
+	Clock clock.Clock
+	// Random draws owner ids and back-off; default: the system's.
+	Random io.Reader
+	Codec  Codec
 	// Group is the consumer group; Instance makes the transactional id and must be unique and stable per process.
 	Group, Instance string
 	// Writers by destination. A command to any other waits until RetryFor has passed.
@@ -83,7 +94,6 @@ type Options struct {
 	// RetryBase and RetryMax shape the back-off with full jitter; default 1 s and 10 min.
 	RetryBase, RetryMax time.Duration
 
-	Now        func() time.Time
 	Log        zerolog.Logger
 	Registerer prometheus.Registerer
 
@@ -95,6 +105,12 @@ type Deliverer struct {
 	opts    Options
 	metrics *metrics
 	owner   uint64
+	clock   clock.Clock
+	cluster kafka.Log
+	owned   bool        // cluster is ours to close
+	flights clock.Group // calls of writers
+
+	counts map[string]int32 // partitions of the topics written to; the session's own
 
 	heard     atomic.Int64 // when the group's coordinator last answered, in Unix nanoseconds
 	mu        sync.Mutex   // guards all below
@@ -103,6 +119,7 @@ type Deliverer struct {
 	undecoded []*entry
 	outbox    []output
 	results   []result
+	starts    []flight // dispatched, to be started once mu is free
 	stopPoll  context.CancelFunc
 	closing   bool
 	trouble   error
@@ -113,7 +130,7 @@ type Deliverer struct {
 	measured  time.Time
 }
 
-// New checks o and makes a deliverer. It connects to nothing.
+// New checks o and makes a deliverer, which Run must end. It talks to nobody yet.
 func New(o Options) (*Deliverer, error) {
 	var errs []error
 	if o.Codec == nil {
@@ -138,21 +155,39 @@ func New(o Options) (*Deliverer, error) {
 	setDefault(&o.WindowMax, DefaultWindowMax)
 	setDefault(&o.RetryBase, time.Second)
 	setDefault(&o.RetryMax, 10*time.Minute)
-	if o.Now == nil {
-		o.Now = time.Now
+	if o.Clock == nil {
+		o.Clock = clock.System()
 	}
-	d := &Deliverer{
-		opts: o, windows: map[int32]*window{}, lanes: map[string]*lane{},
-		rand: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())),
+	if o.Random == nil {
+		o.Random = crand.Reader
 	}
+	d := &Deliverer{opts: o, windows: map[int32]*window{}, lanes: map[string]*lane{}, clock: o.Clock, flights: o.Clock.NewGroup()}
 	var err error
+	if d.rand, err = seeded(o.Random); err != nil {
+		return nil, err
+	}
 	if d.metrics, err = newMetrics(o.Registerer); err != nil {
 		return nil, err
+	}
+	if d.cluster = o.Cluster; d.cluster == nil {
+		if d.cluster, err = kafka.NewCluster(o.Kafka, o.Clock, o.Log); err != nil {
+			d.metrics.unregister(o.Registerer)
+			return nil, fmt.Errorf("deliver: %w", err)
+		}
+		d.owned = true
 	}
 	for name, w := range o.Writers {
 		d.lanes[name] = newLane(name, w)
 	}
 	return d, nil
+}
+
+func seeded(random io.Reader) (*rand.Rand, error) {
+	var seed [16]byte
+	if _, err := io.ReadFull(random, seed[:]); err != nil {
+		return nil, fmt.Errorf("deliver: random seed: %w", err)
+	}
+	return rand.New(rand.NewPCG(binary.BigEndian.Uint64(seed[:8]), binary.BigEndian.Uint64(seed[8:]))), nil
 }
 
 func setDefault[T int | time.Duration](v *T, def T) {
@@ -225,6 +260,9 @@ func (d *Deliverer) Status() Status {
 // with Kafka is logged, shown by Ready, and tried again.
 func (d *Deliverer) Run(ctx context.Context) error {
 	defer d.metrics.unregister(d.opts.Registerer)
+	if d.owned {
+		defer d.cluster.Close()
+	}
 	for {
 		err := d.session(ctx)
 		if ctx.Err() != nil {
@@ -234,10 +272,8 @@ func (d *Deliverer) Run(ctx context.Context) error {
 		d.trouble = fmt.Errorf("deliver: session with kafka ended: %w", err)
 		d.mu.Unlock()
 		d.opts.Log.Error().Err(err).Msg("delivery starts a new session with kafka")
-		select {
-		case <-ctx.Done():
+		if d.clock.Sleep(ctx, restartPause) != nil {
 			return nil
-		case <-time.After(restartPause):
 		}
 	}
 }

@@ -5,9 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/pipeline/kafka"
 )
 
 // plan is what one transaction commits for each partition.
@@ -22,6 +20,9 @@ type planRow struct {
 // stamp is how the row looks when it is fetched back.
 func (r planRow) stamp() string { return fmt.Sprint(r.offset, "/", r.metadata) }
 
+// stampOf is how an offset looks that was fetched.
+func stampOf(o kafka.Offset) string { return fmt.Sprint(o.At, "/", o.Metadata) }
+
 // plan takes the outbox and the progress that it makes. Deliverer.mu is held.
 func (d *Deliverer) plan() ([]output, *plan, error) {
 	if d.broken != nil {
@@ -32,7 +33,7 @@ func (d *Deliverer) plan() ([]output, *plan, error) {
 	// Progress counts every finished command, so the whole outbox has to go into the transaction that says so.
 	batch := d.outbox
 	d.outbox = nil
-	for _, w := range d.windows {
+	for _, w := range d.byPartition() {
 		offset, known, ok := w.progress()
 		if !ok {
 			continue
@@ -46,24 +47,14 @@ func (d *Deliverer) plan() ([]output, *plan, error) {
 	return batch, p, nil
 }
 
-// request replaces what the client would commit, its reading position, by what is finished. It names every partition,
-// so that each transaction is checked against the group's generation.
-func (p *plan) request(req *kmsg.TxnOffsetCommitRequest) error {
-	t := kmsg.NewTxnOffsetCommitRequestTopic()
-	t.Topic = schemas.TopicCommands
-	for _, old := range req.Topics {
-		if old.Topic == t.Topic {
-			t.TopicID = old.TopicID
-		}
+// offsets is what the transaction commits. It names every partition, so that each transaction is checked against the
+// group's generation.
+func (p *plan) offsets() []kafka.Offset {
+	var out []kafka.Offset
+	for _, row := range p.rows {
+		out = append(out, kafka.Offset{Topic: row.win.topic, Partition: row.win.partition, At: row.offset, Metadata: row.metadata})
 	}
-	for i := range p.rows {
-		part := kmsg.NewTxnOffsetCommitRequestTopicPartition()
-		part.Partition, part.Offset, part.LeaderEpoch = p.rows[i].win.partition, p.rows[i].offset, -1
-		part.Metadata = &p.rows[i].metadata
-		t.Partitions = append(t.Partitions, part)
-	}
-	req.Topics = append(req.Topics[:0], t)
-	return nil
+	return out
 }
 
 // applied says that the transaction is committed. Deliverer.mu is held.
@@ -90,7 +81,7 @@ func (d *Deliverer) applied(batch []output, p *plan) {
 
 // measure refreshes the gauges. Deliverer.mu is held.
 func (d *Deliverer) measure() {
-	now := d.opts.Now()
+	now := d.clock.Now()
 	if now.Sub(d.measured) < time.Second {
 		return
 	}

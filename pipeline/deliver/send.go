@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/tillstream/tillstream/schemas"
@@ -38,7 +40,7 @@ func (d *Deliverer) enqueue(e *entry) {
 	switch {
 	case e.cmd.Kind == schemas.CommandContact && known && e.cmd.Version < v.sent:
 		// A newer state was sent before: this one must not overwrite it.
-		d.final(e, schemas.OutcomeSuperseded, result{entry: e, started: d.opts.Now()})
+		d.final(e, schemas.OutcomeSuperseded, result{entry: e, started: d.clock.Now()})
 		return
 	case e.cmd.Kind == schemas.CommandContact && known && v.refused:
 		l.seen.set(key, v.sent, false)
@@ -48,22 +50,22 @@ func (d *Deliverer) enqueue(e *entry) {
 	}
 	if e.unsure {
 		// An earlier owner may have sent it a moment ago.
-		e.nextTry = d.opts.Now().Add(d.opts.Settle)
+		e.nextTry = d.clock.Now().Add(d.opts.Settle)
 	}
 	l.add(key, e)
 }
 
-// dispatch starts what may start: intents into the outbox, requests into goroutines. Deliverer.mu is held.
+// dispatch decides what may start: intents go into the outbox, requests into starts, for launch. Deliverer.mu is held.
 func (d *Deliverer) dispatch() {
 	if d.closing {
 		return
 	}
-	now := d.opts.Now()
+	now := d.clock.Now()
 	if !d.leased(now) {
 		return
 	}
-	for _, l := range d.lanes {
-		d.dispatchLane(l, now)
+	for _, name := range slices.Sorted(maps.Keys(d.lanes)) {
+		d.dispatchLane(d.lanes[name], now)
 	}
 }
 
@@ -117,46 +119,76 @@ func (d *Deliverer) dispatchLane(l *lane, now time.Time) {
 	send()
 }
 
-// start writes a batch in a goroutine. Its windows wait for it before they go.
+// flight is one call of a writer.
+type flight struct {
+	lane   *lane
+	batch  []*entry
+	unsure bool
+}
+
+// start makes a flight of a batch. Its windows wait for it before they go, from now on. Deliverer.mu is held.
 func (d *Deliverer) start(l *lane, batch []*entry) {
 	for _, e := range batch {
-		e.win.flights.Add(1)
+		e.win.flying++
 	}
 	d.metrics.inFlight.WithLabelValues(l.name).Add(float64(len(batch)))
-	// Batches hold entries of one partition as a rule; a cut of any one of them cuts the batch.
-	ctx, cancel := context.WithCancel(batch[0].win.ctx)
-	var stops []func() bool
-	for _, e := range batch[1:] {
-		stops = append(stops, context.AfterFunc(e.win.ctx, cancel))
+	d.starts = append(d.starts, flight{l, batch, batch[0].unsure})
+}
+
+// launch lets the flights go that were decided upon.
+func (d *Deliverer) launch() {
+	d.mu.Lock()
+	starts := d.starts
+	d.starts = nil
+	d.mu.Unlock()
+	for _, f := range starts {
+		d.flights.Go(func() { d.fly(f) })
 	}
-	unsure := batch[0].unsure
-	go func() {
-		results := d.write(ctx, l.writer, batch, unsure)
-		for _, stop := range stops {
-			stop()
+}
+
+// fly calls the writer and hands in its results.
+func (d *Deliverer) fly(f flight) {
+	// Batches hold entries of one partition as a rule; a cut of any one of them cuts the batch.
+	ctx, cancel := context.WithCancel(f.batch[0].win.ctx)
+	var stops []func()
+	for _, e := range f.batch[1:] {
+		if e.win != f.batch[0].win {
+			stops = append(stops, d.clock.AfterFunc(e.win.ctx, cancel))
 		}
-		cancel()
-		d.metrics.inFlight.WithLabelValues(l.name).Sub(float64(len(batch)))
-		d.mu.Lock()
-		d.results = append(d.results, results...)
-		if d.broken == nil {
-			// The place is taken at once: while a transaction commits, no round comes by that would do it.
-			d.collect()
-			d.dispatch()
+	}
+	results := d.write(ctx, f.lane.writer, f.batch, f.unsure)
+	for _, stop := range stops {
+		stop()
+	}
+	cancel()
+	d.metrics.inFlight.WithLabelValues(f.lane.name).Sub(float64(len(f.batch)))
+	d.mu.Lock()
+	d.results = append(d.results, results...)
+	if d.broken == nil {
+		// The place is taken at once: while a transaction commits, no round comes by that would do it.
+		d.collect()
+		d.dispatch()
+	}
+	var landed []*window
+	for _, e := range f.batch {
+		if e.win.flying--; e.win.flying == 0 {
+			landed = append(landed, e.win)
 		}
-		if d.stopPoll != nil {
-			d.stopPoll()
-		}
-		d.mu.Unlock()
-		for _, e := range batch {
-			e.win.flights.Done()
-		}
-	}()
+	}
+	stopPoll := d.stopPoll
+	d.mu.Unlock()
+	d.launch()
+	if stopPoll != nil {
+		stopPoll()
+	}
+	for _, w := range landed {
+		w.landed.Notify()
+	}
 }
 
 // write asks first where an effect may have been sent, and sends where that did not happen.
 func (d *Deliverer) write(ctx context.Context, w sinks.Writer, batch []*entry, unsure bool) []result {
-	started := d.opts.Now()
+	started := d.clock.Now()
 	ctx, span := follow(ctx, batch[0])
 	defer span.End()
 	var before []schemas.Exchange

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -70,7 +70,8 @@ type window struct {
 
 	ctx     context.Context
 	cancel  context.CancelFunc
-	flights sync.WaitGroup
+	flying  int          // requests
+	landed  clock.Signal // flying came to zero
 	dropped bool
 }
 
@@ -193,24 +194,6 @@ func (w *window) room(offset int64, size int, entriesMax int) bool {
 		runs++
 	}
 	return w.open < entriesMax && w.bytes+int64(size) <= windowBytesMax && fits(w.open+1+runs, end-oldest)
-}
-
-// drop ends the window: requests get until the deadline to end by themselves, then they are cut. It must not be called
-// with Deliverer.mu held.
-func (w *window) drop(patience time.Duration) {
-	done := make(chan struct{})
-	go func() {
-		w.flights.Wait()
-		close(done)
-	}()
-	t := time.NewTimer(patience)
-	defer t.Stop()
-	select {
-	case <-done:
-	case <-t.C:
-	}
-	w.cancel()
-	<-done
 }
 
 func (w *window) String() string { return fmt.Sprintf("%s-%d", w.topic, w.partition) }

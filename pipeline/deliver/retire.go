@@ -1,0 +1,135 @@
+package deliver
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/tillstream/tillstream/pipeline/kafka"
+)
+
+// drop forgets partitions that go to another owner. What is in flight gets a moment to end, because the next owner asks
+// about effects: it must not ask before they are through.
+func (d *Deliverer) drop(parts []int32) {
+	now := d.clock.Now()
+	d.mu.Lock()
+	var gone []*window
+	for _, p := range parts {
+		if w := d.windows[p]; w != nil {
+			w.dropped = true
+			gone = append(gone, w)
+			delete(d.windows, p)
+		}
+	}
+	d.forget()
+	deadline := d.drainUntil(now)
+	d.mu.Unlock()
+	d.land(gone, deadline.Sub(now))
+}
+
+// land ends windows: requests get a time to end by themselves, then they are cut. Nothing new must be able to start.
+// It must not be called with Deliverer.mu held.
+func (d *Deliverer) land(windows []*window, patience time.Duration) {
+	ctx, cancel := d.clock.WithTimeout(context.Background(), max(0, patience))
+	defer cancel()
+	for _, w := range windows {
+		_ = d.awaitLanding(ctx, w)
+		w.cancel()
+	}
+	for _, w := range windows {
+		_ = d.awaitLanding(context.Background(), w)
+	}
+}
+
+// awaitLanding waits until no request of w is in flight, or for the end of ctx, whose error it returns.
+func (d *Deliverer) awaitLanding(ctx context.Context, w *window) error {
+	for {
+		d.mu.Lock()
+		flying := w.flying
+		d.mu.Unlock()
+		if flying == 0 {
+			w.landed.Notify() // a revocation and the end of the session may both wait
+			return nil
+		}
+		if err := w.landed.Wait(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// noteStop notes when the process was told to end.
+func (d *Deliverer) noteStop() {
+	now := d.clock.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopping.IsZero() {
+		d.stopping = now
+	}
+}
+
+// drainUntil is when requests in flight are cut, for all partitions together. Deliverer.mu is held.
+func (d *Deliverer) drainUntil(now time.Time) time.Time {
+	if d.stopping.IsZero() {
+		return now.Add(drainTimeout)
+	}
+	return d.stopping.Add(stopDrainTimeout)
+}
+
+func (d *Deliverer) dropAll() {
+	d.mu.Lock()
+	all := slices.Sorted(maps.Keys(d.windows))
+	d.mu.Unlock()
+	d.drop(all)
+	d.mu.Lock()
+	d.collect()
+	d.outbox = nil
+	for _, l := range d.lanes {
+		l.intents = 0
+	}
+	d.mu.Unlock()
+}
+
+// forget takes what belongs to dropped windows out of every list. Deliverer.mu is held.
+func (d *Deliverer) forget() {
+	kept := d.outbox[:0]
+	for _, o := range d.outbox {
+		if !o.win.dropped {
+			kept = append(kept, o)
+		} else if o.intent {
+			d.lane(o.entry.cmd.Destination).intents--
+		}
+	}
+	d.outbox = kept
+	var undecoded []*entry
+	for _, e := range d.undecoded {
+		if !e.win.dropped {
+			undecoded = append(undecoded, e)
+		}
+	}
+	d.undecoded = undecoded
+	for _, l := range d.lanes {
+		for _, key := range slices.Sorted(maps.Keys(l.queues)) {
+			l.queues[key].remove()
+		}
+	}
+}
+
+// wind ends a session in order: nothing new starts, what is in flight may end, and its receipts are committed.
+func (d *Deliverer) wind(ended context.Context, s kafka.Session) error {
+	d.noteStop()
+	now := d.clock.Now()
+	d.mu.Lock()
+	d.closing = true
+	all, deadline := d.byPartition(), d.drainUntil(now)
+	d.mu.Unlock()
+	d.land(all, deadline.Sub(now))
+	d.mu.Lock()
+	d.collect()
+	pending, broken := len(d.outbox) > 0, d.broken
+	d.mu.Unlock()
+	if !pending || broken != nil {
+		return broken
+	}
+	return d.commit(ended, s)
+}
