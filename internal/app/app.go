@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -83,6 +84,7 @@ type process struct {
 	redis    *redis.Client
 	group    *errgroup.Group
 	gate     gate
+	stopping atomic.Bool
 
 	mu      sync.Mutex
 	waiting string // what the start waits for
@@ -97,8 +99,11 @@ const stopTimeout = 10 * time.Second
 // registry, Redis, ClickHouse or a provider, is waited for, and readiness says so.
 func Run(ctx context.Context, o Options) error {
 	p := &process{Options: o, metrics: prometheus.NewRegistry(), waiting: "the start", gate: gate{healthy: o.Healthy}}
-	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	p.board = api.NewBoard(map[string]string{"version": o.Version, "instance": o.Config.Settings.Instance, "config_version": o.Config.Version})
+	p.board = api.NewBoard(map[string]string{
+		"version": o.Version, "instance": o.Config.Settings.Instance, "config_version": o.Config.Version,
+		"started": o.Now().UTC().Format(time.RFC3339Nano),
+	})
+	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), p.board)
 	p.board.Add(api.Part{Name: "start", Ready: p.started})
 	if o.Healthy != nil {
 		p.board.Add(api.Part{Name: "embedded parts", Ready: o.Healthy})
@@ -127,12 +132,31 @@ func Run(ctx context.Context, o Options) error {
 	}
 
 	p.group, ctx = errgroup.WithContext(ctx)
-	p.group.Go(func() error { return api.Serve(ctx, management, p.board.Handler(p.metrics)) })
+	defer context.AfterFunc(ctx, func() { p.stopping.Store(true) })()
+	// Operators see the stop, too: the port answers until every role has ended.
+	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopServing()
+	served := make(chan error, 1)
+	go func() {
+		served <- api.Serve(serving, management, p.board.Handler(p.metrics))
+		close(served)
+	}()
+	p.group.Go(func() error {
+		select {
+		case err := <-served:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	})
 	if hooks != nil {
 		p.group.Go(func() error { return p.openReceiver(ctx, hooks) })
 	}
 	p.group.Go(func() error { return p.start(ctx, rules, hooks, management.Addr().String()) })
 	err = p.group.Wait()
+	stopServing()
+	for range served { // until the port is free
+	}
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
@@ -165,10 +189,17 @@ func (p *process) start(ctx context.Context, rules rulesSet, hooks net.Listener,
 	p.redis = redis.NewClient(redisOptions(s.Redis))
 	p.atEnd(func() { _ = p.redis.Close() })
 	addresses := Addresses{Management: management}
+	groups := newGroups()
 	if p.Roles.Processors {
-		if err := p.startStages(ctx, rules); err != nil {
+		if err := p.startStages(ctx, rules, groups); err != nil {
 			return err
 		}
+	}
+	if p.Roles.Processors || p.limited() {
+		p.watchRedis(ctx)
+	}
+	if err := p.watchKafka(ctx, groups); err != nil {
+		return err
 	}
 	if p.Roles.Sinks {
 		if err := p.startSinks(ctx); err != nil {
@@ -189,7 +220,11 @@ func (p *process) start(ctx context.Context, rules rulesSet, hooks net.Listener,
 	return nil
 }
 
+// started says what the start waits for, and that the process is about to end: then nothing should be sent to it.
 func (p *process) started() error {
+	if p.stopping.Load() {
+		return errors.New("stopping: it finishes what it has at hand and leaves its partitions to the others")
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.waiting != "" {

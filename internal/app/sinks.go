@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,9 +87,14 @@ func (p *process) startDeliverer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.board.Add(api.Part{Name: "deliver", Ready: d.Ready, Status: func() any { return d.Status() }})
+	p.board.Add(api.Part{Name: "deliver", Ready: d.Ready, Alive: p.turning(d), Status: func() any { return d.Status() }})
 	p.group.Go(func() error { return stopped(d.Run(ctx), "deliver") })
 	return nil
+}
+
+// limited reports whether a destination's rate is kept in Redis by this process.
+func (p *process) limited() bool {
+	return p.Roles.Sinks && slices.ContainsFunc(p.Config.Destinations, func(d config.Destination) bool { return d.RatePerSecond > 0 })
 }
 
 // accountOf is whose limit it is: two destinations on one account share it.
@@ -129,7 +135,10 @@ func (p *process) startLoader(ctx context.Context, options *clickhouse.Options) 
 	if err != nil {
 		return err
 	}
-	p.board.Add(api.Part{Name: "load", Ready: l.Ready, Status: func() any { return l.Status() }})
+	p.board.Add(api.Part{
+		Name: "load", Ready: l.Ready, Alive: p.turning(l), Status: func() any { return l.Status() },
+		Reasons: func() []string { return loadReasons(l.Ready(), l.Status()) },
+	})
 	p.group.Go(func() error { return stopped(l.Run(ctx), "load") })
 	return nil
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/pipeline"
 	"github.com/tillstream/tillstream/pipeline/config"
 	"github.com/tillstream/tillstream/pipeline/store/redisstore"
@@ -89,7 +88,7 @@ func redisOptions(r config.Redis) *redis.Options {
 }
 
 // startStages adds one engine per stage to the group.
-func (p *process) startStages(ctx context.Context, rules rulesSet) error {
+func (p *process) startStages(ctx context.Context, rules rulesSet, groups *groups) error {
 	s := p.Config.Settings
 	topologies := []pipeline.Topology{
 		{
@@ -117,7 +116,8 @@ func (p *process) startStages(ctx context.Context, rules rulesSet) error {
 		if err != nil {
 			return fmt.Errorf("stage %s: %w", name, err)
 		}
-		p.board.Add(api.Part{Name: "stage " + name, Ready: e.Ready, Status: func() any { return e.Status() }})
+		groups.add(name, t.Group, t.Inputs)
+		p.board.Add(p.partOf(name, e, groups))
 		p.group.Go(func() error {
 			if err := e.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
 				return fmt.Errorf("stage %s: %w", name, err)

@@ -3,10 +3,14 @@ package cli_test
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,10 +19,13 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	validator "github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/tillstream/tillstream/api"
 	connectorsall "github.com/tillstream/tillstream/connectors/all"
 	"github.com/tillstream/tillstream/internal/cli"
 	sinksall "github.com/tillstream/tillstream/sinks/all"
 )
+
+var update = flag.Bool("update", false, "write what the commands print into the scripts")
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"tillstream": func() {
@@ -34,14 +41,18 @@ func TestMain(m *testing.M) {
 //	code N COMMAND...    runs COMMAND and wants exit code N; stdout and stderr then look at its output
 //	hold NAME            takes a port on loopback, and sets NAME to its number
 //	example FOLDER       copies examples/config into FOLDER, and sets the variables that it names
+//	serve NAME STATUS [RESUME]
+//	                     serves the file STATUS as a management port's /status, and sets NAME to its address; RESUME holds
+//	                     lines "PATH CODE JSON", the answers to posts that have the header
 //	schema FILE DOC      wants the YAML file DOC to be good by the JSON Schema in FILE
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
+		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "hold": hold, "example": example, "schema": schema,
+			"code": code, "hold": hold, "example": example, "schema": schema, "serve": serve,
 		},
 	})
 }
@@ -72,6 +83,31 @@ func hold(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Defer(func() { l.Close() })
 	ts.Setenv(args[0], fmt.Sprint(l.Addr().(*net.TCPAddr).Port))
+}
+
+func serve(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 || len(args) > 3 {
+		ts.Fatalf("usage: serve NAME STATUS [RESUME]")
+	}
+	status, mux := ts.ReadFile(args[1]), http.NewServeMux()
+	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, status) })
+	if len(args) == 3 {
+		for line := range strings.Lines(ts.ReadFile(args[2])) {
+			fields := strings.SplitN(line, " ", 3)
+			code, err := strconv.Atoi(fields[1])
+			ts.Check(err)
+			mux.HandleFunc("POST "+fields[0], func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get(api.ActionHeader) == "" {
+					code = http.StatusForbidden
+				}
+				w.WriteHeader(code)
+				fmt.Fprint(w, fields[2])
+			})
+		}
+	}
+	srv := httptest.NewServer(mux)
+	ts.Defer(srv.Close)
+	ts.Setenv(args[0], srv.Listener.Addr().String())
 }
 
 func example(ts *testscript.TestScript, neg bool, args []string) {
