@@ -129,7 +129,7 @@ func (p *process) startLoader(ctx context.Context, options *clickhouse.Options) 
 	p.atEnd(letters.Close)
 	l, err := load.New(load.Options{
 		Kafka: s.Kafka, Codec: p.codec, Writer: store, Topics: chsink.Topics(), Group: "tillstream-load",
-		FlushInterval: s.ClickHouse.FlushInterval, FlushRows: s.ClickHouse.FlushRows, Now: p.Now, Log: log, Registerer: p.metrics,
+		FlushInterval: s.ClickHouse.FlushInterval, FlushRows: s.ClickHouse.FlushRows, Log: log, Registerer: p.metrics,
 		DeadLetters: func(ctx context.Context, dl schemas.DeadLetter) error { return p.deadLetter(ctx, letters, dl) },
 	})
 	if err != nil {

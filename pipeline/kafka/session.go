@@ -105,7 +105,13 @@ func (s *session) Poll(ctx context.Context, max int, wait bool) kgo.Fetches {
 		//lint:ignore SA1012 nil means: take what is there, never wait
 		return s.client.PollRecords(nil, max)
 	}
-	return s.client.PollRecords(ctx, max)
+	for {
+		// A poll that was woken for records which then were of no use returns without any, and holds no rebalance. One whose
+		// ctx has ended returns an error, and does.
+		if f := s.client.PollRecords(ctx, max); len(f) > 0 {
+			return f
+		}
+	}
 }
 
 // Buffered implements Session.

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/schemas/codec"
@@ -163,7 +164,7 @@ func (b *bench) loader(change func(*Options)) *Loader {
 	b.t.Helper()
 	o := Options{
 		Kafka: b.kafka, Codec: b.codec, Writer: b.writer, Topics: []string{topic}, FlushInterval: 10 * time.Millisecond, FlushRows: 40,
-		Now: time.Now, Log: zerolog.New(zerolog.NewTestWriter(b.t)).Level(zerolog.ErrorLevel),
+		Clock: clock.System(), Log: zerolog.New(zerolog.NewTestWriter(b.t)).Level(zerolog.ErrorLevel),
 		DeadLetters: func(_ context.Context, d schemas.DeadLetter) error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -244,6 +245,14 @@ func (b *bench) produceTxn(topic string, commit kgo.TransactionEndTry, values ..
 		b.t.Fatal(err)
 	}
 }
+
+// shown is a clock that shows another time.
+type shown struct {
+	clock.Clock
+	now func() time.Time
+}
+
+func (c shown) Now() time.Time { return c.now() }
 
 func numbered(prefix string, n int) []string {
 	list := make([]string, n)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
 	"github.com/tillstream/tillstream/schemas"
@@ -23,11 +22,11 @@ func (l *Loader) insert(ctx context.Context, p *partition) error {
 		return nil
 	}
 	if len(rows) > 0 { // of a repeated plan compaction or retention may have left none
-		try, cancel := context.WithTimeout(ctx, l.o.InsertTimeout)
+		try, cancel := l.o.Clock.WithTimeout(ctx, l.o.InsertTimeout)
 		defer cancel()
-		started := l.o.Now()
+		started := l.o.Clock.Now()
 		err := l.o.Writer.Insert(try, sinks.Range{
-			Topic: p.topic, TopicID: l.topicIDs[p.topic], Partition: p.number, From: p.plan.from, To: p.plan.to, Replay: p.replay,
+			Topic: p.topic, TopicID: p.topicID, Partition: p.number, From: p.plan.from, To: p.plan.to, Replay: p.replay,
 		}, rows)
 		var refused *sinks.RowError
 		switch {
@@ -37,7 +36,7 @@ func (l *Loader) insert(ctx context.Context, p *partition) error {
 			l.postpone(p, fmt.Errorf("insert %s/%d offsets %d-%d: %w", p.topic, p.number, p.plan.from, p.plan.to, err))
 			return nil
 		}
-		l.metrics.inserted(p.topic, rows, l.o.Now().Sub(started))
+		l.metrics.inserted(p.topic, rows, l.o.Clock.Now().Sub(started))
 	}
 	p.plan.inserted = true
 	return l.crash("after insert")
@@ -84,7 +83,7 @@ func (l *Loader) refuse(ctx context.Context, p *partition, rows []sinks.Row, ref
 		log.Msg("a dead letter is refused by the writer and missing in the reports; read it on its topic")
 	} else {
 		letter := l.letter(p, row, refused.Err)
-		ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+		ctx, cancel := l.o.Clock.WithTimeout(ctx, commitTimeout)
 		defer cancel()
 		if err := l.o.DeadLetters(ctx, letter); err != nil {
 			l.postpone(p, fmt.Errorf("publish the dead letter of %s: %w", letter.ID, err))
@@ -105,7 +104,7 @@ func (l *Loader) letter(p *partition, row sinks.Row, why error) schemas.DeadLett
 		Stage: l.o.Stage, Cause: schemas.CauseUnwritable,
 		Reason: fmt.Sprintf("the row of %s/%d offset %d cannot be stored: %v", p.topic, p.number, row.Offset, why),
 		Remedy: "correct the value at its source and send it again; the reports lack this row until then",
-		Topic:  p.topic, Partition: int64(p.number), Offset: row.Offset, Key: row.Key, Value: row.Value, At: l.o.Now(),
+		Topic:  p.topic, Partition: int64(p.number), Offset: row.Offset, Key: row.Key, Value: row.Value, At: l.o.Clock.Now(),
 	}
 	switch rec := row.Record.(type) {
 	case *schemas.OrderEvent:
@@ -126,18 +125,18 @@ func (l *Loader) letter(p *partition, row sinks.Row, why error) schemas.DeadLett
 // writer says.
 func (l *Loader) postpone(p *partition, err error) {
 	p.tries++
-	pause := backoff(p.tries)
+	pause := l.backoff(p.tries)
 	var asked interface{ RetryAfter() time.Duration }
 	if errors.As(err, &asked) {
 		pause = max(pause, asked.RetryAfter())
 	}
-	p.err, p.retryAt = err, l.o.Now().Add(pause)
+	p.err, p.retryAt = err, l.o.Clock.Now().Add(pause)
 	l.metrics.retries.WithLabelValues(p.topic).Inc()
 	l.show()
 	l.o.Log.Warn().Err(err).Str("topic", p.topic).Int32("partition", p.number).Int("tries", p.tries).Dur("pause", pause).Msg("cannot store yet; offsets are held")
 }
 
 // backoff grows with the tries, with full jitter, so that members do not come back all at once.
-func backoff(tries int) time.Duration {
-	return retryMin/2 + rand.N(min(retryMax, retryMin<<min(tries-1, 10)))
+func (l *Loader) backoff(tries int) time.Duration {
+	return retryMin/2 + l.jitter(min(retryMax, retryMin<<min(tries-1, 10)))
 }

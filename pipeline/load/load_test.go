@@ -268,9 +268,8 @@ func TestAWriterThatAsksForAPauseGetsIt(t *testing.T) {
 	l := b.loader(nil)
 	stop := b.start(l)
 	until(t, "a failed try", func() bool { return l.Ready() != nil && calls.Load() > 0 })
-	l.mu.Lock()
-	retryAt := l.partitions[key{topic, 0}].retryAt
-	l.mu.Unlock()
+	until(t, "its status", func() bool { return len(l.Status().Partitions) == 1 })
+	retryAt := l.Status().Partitions[0].RetryAt
 	if pause := time.Until(retryAt); pause < 50*time.Minute {
 		t.Errorf("the next try is in %s, want an hour", pause)
 	}
@@ -332,7 +331,7 @@ func TestFlushByTime(t *testing.T) {
 	l := b.loader(func(o *Options) {
 		o.FlushInterval = time.Minute
 		o.FlushRows = 1000
-		o.Now = func() time.Time { return start.Add(time.Duration(clock.Load())) }
+		o.Clock = shown{o.Clock, func() time.Time { return start.Add(time.Duration(clock.Load())) }}
 	})
 	b.start(l)
 	b.produce(topic, "v1", "v2")
@@ -377,11 +376,14 @@ func TestReplayGenerationIsKept(t *testing.T) {
 }
 
 func (b *bench) rewind(m mark) error {
-	l := b.loader(nil)
-	defer l.client.Close()
+	client, err := b.kafka.Client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
 	var offsets kadm.Offsets
 	offsets.Add(kadm.Offset{Topic: topic, Partition: 0, At: m.offset, LeaderEpoch: -1, Metadata: m.String()})
-	committed, err := l.admin.CommitOffsets(context.Background(), l.o.Group, offsets)
+	committed, err := kadm.NewClient(client).CommitOffsets(context.Background(), GroupDefault, offsets)
 	if err != nil {
 		return err
 	}

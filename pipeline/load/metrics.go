@@ -12,7 +12,7 @@ import (
 type metrics struct {
 	rows, inserts, bytes, retries, rowErrors *prometheus.CounterVec
 	seconds                                  *prometheus.HistogramVec
-	lagRecords, lagSeconds                   *prometheus.GaugeVec
+	lagRecords, lagSeconds, stalled          *prometheus.GaugeVec
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -22,6 +22,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	gauge := func(name, help string) *prometheus.GaugeVec {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "tillstream", Subsystem: "load", Name: name, Help: help}, []string{"topic", "partition"})
 	}
+	stalled := prometheus.GaugeOpts{Namespace: "tillstream", Subsystem: "load", Name: "partitions_stalled", Help: "Partitions of this member that are not stored any further, and why."}
 	m := &metrics{
 		rows:      counter("rows_total", "Rows of inserts that were acknowledged, repetitions included."),
 		inserts:   counter("inserts_total", "Inserts that were acknowledged."),
@@ -34,11 +35,12 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		}, []string{"topic"}),
 		lagRecords: gauge("lag_records", "Offsets that are stable on Kafka and not stored."),
 		lagSeconds: gauge("lag_seconds", "Age in seconds of the oldest row that was fetched and is not stored."),
+		stalled:    prometheus.NewGaugeVec(stalled, []string{"topic", "reason"}),
 	}
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.rows, m.inserts, m.bytes, m.retries, m.rowErrors, m.seconds, m.lagRecords, m.lagSeconds} {
+	for _, c := range []prometheus.Collector{m.rows, m.inserts, m.bytes, m.retries, m.rowErrors, m.seconds, m.lagRecords, m.lagSeconds, m.stalled} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -65,11 +67,15 @@ func (m *metrics) forget(topic string, number int32) {
 
 // show sets the gauges of all partitions and what Status and Ready tell.
 func (l *Loader) show() {
-	now := l.o.Now()
+	now := l.o.Clock.Now()
+	l.metrics.stalled.Reset()
 	for k, p := range l.partitions {
-		n := strconv.Itoa(int(k.partition))
-		l.metrics.lagRecords.WithLabelValues(k.topic, n).Set(float64(p.lagRecords()))
-		l.metrics.lagSeconds.WithLabelValues(k.topic, n).Set(p.lag(now).Seconds())
+		n := strconv.Itoa(int(k.Partition))
+		l.metrics.lagRecords.WithLabelValues(k.Topic, n).Set(float64(p.lagRecords()))
+		l.metrics.lagSeconds.WithLabelValues(k.Topic, n).Set(p.lag(now).Seconds())
+		if p.stalled != nil {
+			l.metrics.stalled.WithLabelValues(k.Topic, string(p.stalled.reason)).Inc()
+		}
 	}
 	l.view.Store(l.look(now))
 }

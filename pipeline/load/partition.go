@@ -41,10 +41,18 @@ type partition struct {
 	retryAt time.Time
 	err     error // of the last try
 	paused  bool
+
+	topicID    string // of the topic that the rows are of; empty: not known yet
+	unchecked  bool   // not compared with its topic yet: nothing is fetched
+	checkAt    time.Time
+	checkTries int    // comparisons that failed in a row
+	checkErr   error  // why the last one failed
+	lostTo     *int64 // where the client found that the log had been cut
+	stalled    *stall
 }
 
 func newPartition(topic string, number int32, committed int64, m metadata) *partition {
-	p := &partition{topic: topic, number: number, replay: m.Replay, next: committed, seen: committed - 1}
+	p := &partition{topic: topic, number: number, replay: m.Replay, topicID: m.Topic, next: committed, seen: committed - 1}
 	if committed >= 0 && m.Plan != "" && m.To >= committed {
 		p.plan = &plan{from: committed, to: m.To, after: m.To + 1, id: m.Plan, committed: true}
 	}
@@ -89,7 +97,7 @@ func (p *partition) full(o *Options) bool {
 // dueAt is when the partition is to be worked on; false: when more records came.
 func (p *partition) dueAt(o *Options) (time.Time, bool) {
 	switch {
-	case p.plan != nil && !p.filled(), p.plan == nil && p.seen < p.next, p.next < 0:
+	case p.unchecked, p.stalled != nil, p.plan != nil && !p.filled(), p.plan == nil && p.seen < p.next, p.next < 0:
 		return time.Time{}, false
 	case p.tries > 0:
 		return p.retryAt, true
@@ -115,7 +123,7 @@ func (p *partition) makePlan(o *Options) {
 			break
 		}
 	}
-	p.plan = &plan{from: p.next, to: to, after: after, id: planID()}
+	p.plan = &plan{from: p.next, to: to, after: after}
 	if len(p.planned()) == 0 {
 		p.plan.committed, p.plan.inserted = true, true
 	}

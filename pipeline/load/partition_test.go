@@ -7,6 +7,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"pgregory.net/rapid"
+
+	"github.com/tillstream/tillstream/pipeline/kafka"
 )
 
 // Whatever is fetched, refused and cut: the ranges follow each other without gap or overlap, none holds a refused offset,
@@ -100,7 +102,7 @@ func TestRowsAreGatheredForAWholeInterval(t *testing.T) {
 
 func TestAPlanBesideTheOffsetIsRepeatedWholeAndFirst(t *testing.T) {
 	text := metadata{Plan: "abc", To: 14, Replay: 3}.String()
-	p := newPartition("t", 0, 10, parseMetadata(&text))
+	p := newPartition("t", 0, 10, parsed(text))
 	o := &Options{FlushRows: 2, FlushBytes: 1, FlushInterval: time.Hour} // smaller than the flush of the one who planned
 	now := time.Unix(0, 0)
 	for _, offset := range []int64{10, 11, 13} {
@@ -117,13 +119,18 @@ func TestAPlanBesideTheOffsetIsRepeatedWholeAndFirst(t *testing.T) {
 
 func TestForeignMetadataHoldsNoPlan(t *testing.T) {
 	for _, text := range []string{"", "tillstream-6a1f", "{}", "null", "[]", `{"plan":"x","to":5}`, `{"v":2,"plan":"x","to":5}`, `{"v":1,"plan":"x","to":-5}`, `{"v":1,"plan":"x","to":3}`} {
-		if p := newPartition("t", 0, 4, parseMetadata(&text)); p.plan != nil {
+		if p := newPartition("t", 0, 4, parsed(text)); p.plan != nil {
 			t.Errorf("%q was taken for the plan %+v", text, p.plan)
 		}
 	}
-	if m := parseMetadata(nil); m != (metadata{}) {
+	if m := parsed(""); m != (metadata{}) {
 		t.Errorf("no metadata gives %+v", m)
 	}
+}
+
+func parsed(text string) metadata {
+	m, _ := parseMetadata(text)
+	return m
 }
 
 func FuzzParseMetadata(f *testing.F) {
@@ -131,7 +138,7 @@ func FuzzParseMetadata(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		m := parseMetadata(&text)
+		m := parsed(text)
 		if m == (metadata{}) {
 			return
 		}
@@ -139,7 +146,7 @@ func FuzzParseMetadata(f *testing.F) {
 			t.Errorf("%q gives %+v", text, m)
 		}
 		again := m.String()
-		if parseMetadata(&again) != m {
+		if parsed(again) != m {
 			t.Errorf("%+v does not survive its own text %s", m, again)
 		}
 	})
@@ -147,7 +154,7 @@ func FuzzParseMetadata(f *testing.F) {
 
 // Kafka keeps 4,096 bytes of metadata by default.
 func TestMetadataIsSmall(t *testing.T) {
-	if n := len(metadata{Plan: planID(), To: 1<<63 - 1, Replay: 1<<63 - 1}.String()); n > 200 {
+	if n := len(metadata{Plan: "0123456789ab", To: 1<<63 - 1, Replay: 1<<63 - 1, Topic: topicID(kafka.TopicInfo{})}.String()); n > 200 {
 		t.Errorf("metadata of %d bytes", n)
 	}
 }

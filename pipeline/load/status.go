@@ -1,16 +1,14 @@
 package load
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/tillstream/tillstream/outbound"
+	"github.com/tillstream/tillstream/pipeline/kafka"
 )
 
 // Status is what the loader is doing.
@@ -31,7 +29,10 @@ type PartitionStatus struct {
 	Bytes      int           `json:"bytes"`
 	Tries      int           `json:"tries"`             // failed in a row
 	Paused     bool          `json:"paused"`            // not fetched, because too much is held
-	Err        error         `json:"-"`                 // why the last try failed
+	RetryAt    time.Time     `json:"retry_at,omitzero"` // of the next try, after one that failed
+	Stalled    Reason        `json:"stalled,omitempty"` // why it does not go on; empty: it does
+	Remedy     string        `json:"remedy,omitempty"`  // what a person can do about that
+	Err        error         `json:"-"`                 // why it is stalled, or the last try or comparison with its topic failed
 	Trouble    string        `json:"trouble,omitempty"` // Err, as shown
 }
 
@@ -39,27 +40,34 @@ type PartitionStatus struct {
 func (l *Loader) Status() Status { return l.view.Load().status }
 
 type view struct {
-	status   Status
-	fetchErr error
+	status  Status
+	trouble error
 }
 
 func (l *Loader) look(now time.Time) *view {
 	s := Status{Joined: l.joined}
-	for _, p := range l.partitions {
-		shown := PartitionStatus{
-			Topic: p.topic, Partition: p.number, Next: p.next, LagRecords: p.lagRecords(), Lag: p.lag(now),
-			Rows: len(p.rows), Bytes: p.bytes, Tries: p.tries, Paused: p.paused, Err: p.err,
-		}
-		shown.LagSeconds = shown.Lag.Seconds()
-		if p.err != nil {
-			shown.Trouble = outbound.Redact(p.err.Error())
-		}
-		s.Partitions = append(s.Partitions, shown)
+	for _, p := range l.sorted() {
+		s.Partitions = append(s.Partitions, p.status(now))
 	}
-	slices.SortFunc(s.Partitions, func(a, b PartitionStatus) int {
-		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
-	})
-	return &view{s, l.fetchErr}
+	return &view{s, l.troubleErr}
+}
+
+func (p *partition) status(now time.Time) PartitionStatus {
+	s := PartitionStatus{
+		Topic: p.topic, Partition: p.number, Next: p.next, LagRecords: p.lagRecords(), Lag: p.lag(now),
+		Rows: len(p.rows), Bytes: p.bytes, Tries: p.tries, Paused: p.paused, RetryAt: p.retryAt, Err: p.err,
+	}
+	s.LagSeconds = s.Lag.Seconds()
+	if s.Err == nil {
+		s.Err = p.checkErr
+	}
+	if p.stalled != nil {
+		s.Stalled, s.Remedy, s.Err, s.RetryAt = p.stalled.reason, p.stalled.remedy, p.stalled, time.Time{}
+	}
+	if s.Err != nil {
+		s.Trouble = outbound.Redact(s.Err.Error())
+	}
+	return s
 }
 
 func (p *partition) lagRecords() int64 {
@@ -77,11 +85,12 @@ func (p *partition) lag(now time.Time) time.Duration {
 	return max(0, now.Sub(p.rows[0].At))
 }
 
-// Ready returns nil when the loader has joined its group and neither preparing nor fetching nor storing fails.
+// Ready returns nil when the loader has joined its group and neither preparing nor fetching nor storing fails
+// and no partition is stalled.
 func (l *Loader) Ready() error {
 	v := l.view.Load()
-	if v.fetchErr != nil {
-		return v.fetchErr
+	if v.trouble != nil {
+		return v.trouble
 	}
 	if !v.status.Joined {
 		return errors.New("load: has not joined its consumer group yet")
@@ -94,39 +103,31 @@ func (l *Loader) Ready() error {
 	return nil
 }
 
-// CaughtUp reports whether everything that is stable on the topics now is stored, by whichever members of the group.
+// CaughtUp reports whether everything that is on the topics now is decided and stored, by whichever members of the group.
 func (l *Loader) CaughtUp(ctx context.Context) (bool, error) {
-	starts, err := l.admin.ListStartOffsets(ctx, l.o.Topics...)
-	if err == nil {
-		err = starts.Error()
-	}
-	if err != nil {
-		return false, fmt.Errorf("list start offsets: %w", err)
-	}
-	ends, err := l.admin.ListCommittedOffsets(ctx, l.o.Topics...)
-	if err == nil {
-		err = ends.Error()
-	}
-	if err != nil {
-		return false, fmt.Errorf("list stable offsets: %w", err)
-	}
-	marks, err := l.admin.FetchOffsets(ctx, l.o.Group)
-	if err == nil {
-		err = marks.Error()
-	}
-	if errors.Is(err, kerr.GroupIDNotFound) {
-		marks, err = nil, nil // nobody has joined yet
-	}
-	if err != nil {
-		return false, fmt.Errorf("fetch the offsets of group %s: %w", l.o.Group, err)
-	}
-	for topic, partitions := range ends {
-		for number, end := range partitions {
-			if start, ok := starts.Lookup(topic, number); ok && start.Offset >= end.Offset {
-				continue
+	for _, topic := range l.o.Topics {
+		info, err := l.o.Cluster.Describe(ctx, topic)
+		if err != nil {
+			return false, err
+		}
+		numbers := make([]int32, info.Count)
+		for i := range numbers {
+			numbers[i] = int32(i)
+		}
+		marks, err := l.o.Cluster.Offsets(ctx, l.o.Group, []string{topic}, numbers)
+		if errors.Is(err, kerr.GroupIDNotFound) {
+			marks, err = make([]kafka.Offset, len(numbers)), nil // nobody has joined yet
+		}
+		if err != nil {
+			return false, err
+		}
+		for i, number := range numbers {
+			start, end, err := l.o.Cluster.Bounds(ctx, topic, number)
+			if err != nil {
+				return false, err
 			}
-			m, ok := marks.Lookup(topic, number)
-			if !ok || m.At < end.Offset || parseMetadata(&m.Metadata).Plan != "" {
+			m, _ := parseMetadata(marks[i].Metadata)
+			if start < end && (marks[i].At < end || m.Plan != "") {
 				return false, nil
 			}
 		}
