@@ -91,7 +91,7 @@ func TestAgainstTheTwin(t *testing.T) {
 	endpoint.Webhook = src.(connectors.Webhooker)
 	store := &shelf{fail: 3, events: map[string]schemas.OrderEvent{}}
 	h, err = ingest.New(ingest.Options{
-		Endpoints: []ingest.Endpoint{endpoint}, Appender: store, Now: time.Now, Log: zerolog.Nop(),
+		Endpoints: []ingest.Endpoint{endpoint}, Appender: store, Log: zerolog.Nop(),
 		Encode: func(r schemas.Record) ([]byte, error) { return json.Marshal(r) },
 	})
 	if err != nil {

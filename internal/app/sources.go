@@ -77,7 +77,7 @@ func (p *process) openReceiver(ctx context.Context, l net.Listener) error {
 	}
 	h, err := ingest.New(ingest.Options{
 		Endpoints: endpoints, Appender: &p.gate, Encode: p.gate.encode, BodyBytesMax: s.BodyBytesMax, ConcurrentMax: s.ConcurrentMax,
-		Now: p.Now, Log: p.Log.With().Str("role", "ingest").Logger(), Registerer: p.metrics,
+		Log: p.Log.With().Str("role", "ingest").Logger(), Registerer: p.metrics,
 	})
 	if err != nil {
 		return err

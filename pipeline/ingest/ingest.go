@@ -27,6 +27,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -85,7 +86,7 @@ type Options struct {
 	Timeout time.Duration
 	// ReadTimeout bounds the arrival of a whole request; zero: 10 s. A slower sender is cut.
 	ReadTimeout time.Duration
-	Now         func() time.Time
+	Clock       clock.Clock // default clock.System
 	Log         zerolog.Logger
 	Registerer  prometheus.Registerer // nil: not registered
 }
@@ -104,8 +105,11 @@ type Handler struct {
 
 // New checks the options. The error names the endpoint that is wrong.
 func New(o Options) (*Handler, error) {
-	if o.Appender == nil || o.Encode == nil || o.Now == nil {
-		return nil, errors.New("ingest needs an Appender, Encode and Now")
+	if o.Appender == nil || o.Encode == nil {
+		return nil, errors.New("ingest needs an Appender and Encode")
+	}
+	if o.Clock == nil {
+		o.Clock = clock.System()
 	}
 	o.BodyBytesMax = orDefault(o.BodyBytesMax, bodyBytesMaxDefault)
 	o.ConcurrentMax = orDefault(o.ConcurrentMax, concurrentMaxDefault)
@@ -162,7 +166,7 @@ type answer struct {
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	start := h.o.Now()
+	start := h.o.Clock.Now()
 	ctx, span := h.tracer.Start(r.Context(), "webhook", trace.WithSpanKind(trace.SpanKindServer), trace.WithNewRoot())
 	defer span.End()
 	e, found := h.endpoint(r.URL.Path)
@@ -172,7 +176,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a = h.serve(ctx, w, r, e)
 	}
 	h.metrics.answered.WithLabelValues(e.Connection, a.outcome).Inc()
-	h.metrics.seconds.WithLabelValues(e.Connection).Observe(h.o.Now().Sub(start).Seconds())
+	h.metrics.seconds.WithLabelValues(e.Connection).Observe(h.o.Clock.Now().Sub(start).Seconds())
 	span.SetAttributes(attribute.String("tillstream.connection", e.Connection), attribute.String("tillstream.outcome", a.outcome),
 		attribute.Int("http.response.status_code", a.status))
 	if a.outcome != outcomeAccepted {
@@ -203,7 +207,7 @@ func respond(w http.ResponseWriter, a answer) {
 }
 
 func (h *Handler) log(e Endpoint, a answer) {
-	if !h.lines.AllowN(h.o.Now(), 1) {
+	if !h.lines.AllowN(h.o.Clock.Now(), 1) {
 		return
 	}
 	line := h.o.Log.Warn()
@@ -262,7 +266,7 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return busy
 	}
 	// A sender who goes away does not undo what is on its way into Kafka.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.o.Timeout)
+	ctx, cancel := h.o.Clock.WithTimeout(context.WithoutCancel(ctx), h.o.Timeout)
 	defer cancel()
 	d, v := e.Webhook.Verify(ctx, r.WithContext(ctx), body)
 	switch v.Kind {

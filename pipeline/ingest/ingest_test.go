@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -94,7 +96,7 @@ func encodeJSON(r schemas.Record) ([]byte, error) { return json.Marshal(r) }
 func options(a Appender) Options {
 	return Options{
 		Endpoints: []Endpoint{{Connection: "shop", Token: "t0ken", Connector: tillConnector, Webhook: till{}, Environment: schemas.Live}},
-		Appender:  a, Encode: encodeJSON, Now: time.Now, Log: zerolog.Nop(), BodyBytesMax: 1000,
+		Appender:  a, Encode: encodeJSON, Log: zerolog.Nop(), BodyBytesMax: 1000,
 	}
 }
 
@@ -343,7 +345,7 @@ func TestOneLineNoSecrets(t *testing.T) {
 	t.Run("a flood of refusals is no flood of lines", func(t *testing.T) {
 		var log bytes.Buffer
 		o := options(&shelf{})
-		o.Log, o.Now = zerolog.New(&log), func() time.Time { return time.UnixMilli(0) }
+		o.Log, o.Clock = zerolog.New(&log), frozen{Clock: clock.System()}
 		h := handler(t, o)
 		for range 1000 {
 			post(h, path, "none", "A")
@@ -445,4 +447,48 @@ func FuzzHandler(f *testing.F) {
 			t.Fatalf("accepted %s %s signed %q", method, target, sig)
 		}
 	})
+}
+
+// frozen is a clock that stands still; a time-out passes when the test says so.
+type frozen struct {
+	clock.Clock
+	bounds *[]time.Duration
+	pass   *context.CancelFunc
+}
+
+func (frozen) Now() time.Time { return time.UnixMilli(0) }
+
+func (f frozen) WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	if f.bounds != nil {
+		*f.bounds, *f.pass = append(*f.bounds, d), cancel
+	}
+	return ctx, cancel
+}
+
+type appenderFunc func(context.Context) error
+
+func (f appenderFunc) Append(ctx context.Context, _, _ string, _ []byte) error { return f(ctx) }
+
+// A request needs nobody but its own goroutine, and no clock but the one given: a simulator can call the handler.
+func TestARequestIsServedInOneGoroutineByTheGivenClock(t *testing.T) {
+	var bounds []time.Duration
+	var pass context.CancelFunc
+	o := options(appenderFunc(func(ctx context.Context) error {
+		if _, real := ctx.Deadline(); real {
+			t.Error("the append has a deadline by another clock")
+		}
+		pass()
+		return ctx.Err()
+	}))
+	o.Timeout, o.ConcurrentMax, o.Clock = 3*time.Second, 1, frozen{clock.System(), &bounds, &pass}
+	h := handler(t, o)
+	for range 3 { // a slot that was not given back would make the second one busy
+		if got := post(h, "/webhooks/shop/t0ken", "good", "A").Code; got != http.StatusServiceUnavailable {
+			t.Errorf("got %d after the time-out, want 503", got)
+		}
+	}
+	if want := []time.Duration{o.Timeout, o.Timeout, o.Timeout}; !slices.Equal(bounds, want) {
+		t.Errorf("time-outs %v were set, want %v", bounds, want)
+	}
 }
