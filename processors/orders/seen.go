@@ -12,19 +12,32 @@ import (
 
 // seen remembers one event by digests: of its id, of its content and of the deliveries that brought it.
 type seen struct {
-	Event       string   `json:"e"`
-	Fingerprint string   `json:"f"`
-	Deliveries  []string `json:"d,omitempty"`
-	At          int64    `json:"a"`
+	Event       mark   `json:"e"`
+	Fingerprint mark   `json:"f"`
+	Deliveries  []mark `json:"d,omitempty"`
+	At          int64  `json:"a"`
 }
 
 // deliveriesMax bounds the delivery ids kept of one event; PayPal tries 25 times, with the same id.
 const deliveriesMax = 32
 
-// digest shortens an id to 96 bits: ids of all lengths cost the same, and chance never makes two meet.
-func digest(text string) string {
+// mark is a digest of 96 bits: ids of all lengths cost the same, and chance never makes two meet.
+type mark [12]byte
+
+func digest(text string) (m mark) {
 	h := sha256.Sum256([]byte(text))
-	return base64.RawURLEncoding.EncodeToString(h[:12])
+	copy(m[:], h[:])
+	return m
+}
+
+// UnmarshalText reads a mark of a state in JSON.
+func (m *mark) UnmarshalText(text []byte) error {
+	b, err := base64.RawURLEncoding.DecodeString(string(text))
+	if err != nil || len(b) != len(m) {
+		return fmt.Errorf("%.40q is no digest", text)
+	}
+	copy(m[:], b)
+	return nil
 }
 
 func seenOf(e *schemas.OrderEvent, at int64) seen {
@@ -97,7 +110,7 @@ func (w *work) repetition(e *schemas.OrderEvent) (why string, err error) {
 	return "", nil
 }
 
-func (old *seen) remember(deliveries []string) {
+func (old *seen) remember(deliveries []mark) {
 	for _, d := range deliveries {
 		if len(old.Deliveries) < deliveriesMax && !slices.Contains(old.Deliveries, d) {
 			old.Deliveries = append(old.Deliveries, d)

@@ -1,20 +1,17 @@
 package orders
 
 import (
-	"fmt"
 	"slices"
 
-	"github.com/tillstream/tillstream/processors"
 	"github.com/tillstream/tillstream/schemas"
 )
 
-// formatVersion is the first member of every encoded state.
-const formatVersion = 1
-
 // State is what is known under one key: of a root (order, subscription, lone payment), or of a payment, where the
 // root is elsewhere. It is a value: Apply never changes what an earlier State points to.
+//
+// The names in JSON are those of states that were written as format 1; a field added since then has none ("-").
 type State struct {
-	Format   int               `json:"v"`
+	Format   int               `json:"v"`            // in JSON only
 	Kind     schemas.EventKind `json:"k,omitempty"`  // "": nothing was applied here yet
 	Own      bool              `json:"ow,omitempty"` // a lone payment that is its own root
 	Number   int64             `json:"n,omitempty"`  // transitions so far
@@ -190,24 +187,3 @@ func cmpInt(a, b int64) int {
 }
 
 func (a triple) newer(b triple) bool { return a.compare(b) > 0 }
-
-// Encode implements processors.Stage. The bytes are JSON without any map whose order could vary.
-func (*Stage) Encode(s State) ([]byte, error) {
-	s.Format = formatVersion
-	return processors.EncodeState(s, stateName)
-}
-
-// Decode implements processors.Stage.
-func (*Stage) Decode(b []byte) (State, error) {
-	var s State
-	if err := processors.DecodeState(b, &s, stateName); err != nil {
-		return State{}, err
-	}
-	if s.Format != formatVersion {
-		return State{}, fmt.Errorf("decode %s: format %d is not known, this program writes %d", stateName, s.Format, formatVersion)
-	}
-	return s, nil
-}
-
-// stateName names the state in errors.
-const stateName = "the state of an order"

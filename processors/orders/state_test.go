@@ -26,7 +26,7 @@ func fill(t *testing.T, v reflect.Value, n *int) {
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString(fmt.Sprintf("text %d", *n))
-	case reflect.Int64:
+	case reflect.Int, reflect.Int64:
 		v.SetInt(int64(*n))
 	case reflect.Bool:
 		v.SetBool(true)
@@ -39,6 +39,10 @@ func fill(t *testing.T, v reflect.Value, n *int) {
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		fill(t, v.Index(0), n)
 		fill(t, v.Index(1), n)
+	case reflect.Array:
+		for i := range v.Len() {
+			fill(t, v.Index(i), n)
+		}
 	case reflect.Map:
 		v.Set(reflect.ValueOf(map[string]string{"b": "2", "a": "1"}))
 	case reflect.Struct:
@@ -87,7 +91,7 @@ func TestOldStatesAreReadAndForeignOnesRefused(t *testing.T) {
 	if err != nil || s.Status() != schemas.StatusPaid || s.Number != 2 {
 		t.Errorf("Decode = %+v, %v; want a paid order with two transitions", s, err)
 	}
-	for _, bad := range []string{``, `null`, `{}`, `{"v":2}`, `{"v":1,"zz":1}`, `{"v":1}{"v":1}`, `[]`, "\x00"} {
+	for _, bad := range []string{``, `null`, `{}`, `{"v":2}`, `{"v":1,"zz":1}`, `{"v":1}{"v":1}`, `{"v":1,"i":[{"e":"x","f":"x","a":1}]}`, `[]`, "\x00"} {
 		if s, err := st.Decode([]byte(bad)); err == nil {
 			t.Errorf("Decode(%q) = %+v, want an error", bad, s)
 		}
