@@ -141,6 +141,7 @@ func (w *memoryWriter) check(t *testing.T) {
 // bench is a broker, a writer and the dead letters.
 type bench struct {
 	t       *testing.T
+	cluster *kfake.Cluster
 	kafka   kafka.Options
 	writer  *memoryWriter
 	codec   *textCodec
@@ -156,7 +157,7 @@ func newBench(t *testing.T, partitions int32, topics ...string) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	return &bench{t: t, kafka: kafka.Options{Brokers: cluster.ListenAddrs()}, writer: newWriter(), codec: &textCodec{}}
+	return &bench{t: t, cluster: cluster, kafka: kafka.Options{Brokers: cluster.ListenAddrs()}, writer: newWriter(), codec: &textCodec{}}
 }
 
 // loader makes one with small flushes; change may be nil.

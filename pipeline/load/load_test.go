@@ -375,14 +375,16 @@ func TestReplayGenerationIsKept(t *testing.T) {
 	}
 }
 
-func (b *bench) rewind(m mark) error {
+func (b *bench) rewind(m mark) error { return b.commitAs(m.offset, m.String()) }
+
+func (b *bench) commitAs(offset int64, text string) error {
 	client, err := b.kafka.Client()
 	if err != nil {
 		return err
 	}
 	defer client.Close()
 	var offsets kadm.Offsets
-	offsets.Add(kadm.Offset{Topic: topic, Partition: 0, At: m.offset, LeaderEpoch: -1, Metadata: m.String()})
+	offsets.Add(kadm.Offset{Topic: topic, Partition: 0, At: offset, LeaderEpoch: -1, Metadata: text})
 	committed, err := kadm.NewClient(client).CommitOffsets(context.Background(), GroupDefault, offsets)
 	if err != nil {
 		return err
