@@ -74,7 +74,7 @@ func StartKafka(t testing.TB) *Kafka {
 	if err != nil {
 		Missing(t, "kafka", "there is no java in PATH; scripts/install.sh kafka brings it")
 	}
-	jars, err := kafkaJars()
+	jars, err := KafkaJars()
 	if err != nil {
 		Missing(t, "kafka", err.Error())
 	}
@@ -89,8 +89,8 @@ func StartKafka(t testing.TB) *Kafka {
 	}
 }
 
-// kafkaJars finds the folder that holds the broker's jar, in it or in its lib folder.
-func kafkaJars() (string, error) {
+// KafkaJars finds the folder that holds the broker's jar, in it or in its lib folder.
+func KafkaJars() (string, error) {
 	dir := os.Getenv(KafkaDirEnv)
 	if dir == "" {
 		root, err := Root()

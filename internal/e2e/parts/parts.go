@@ -72,6 +72,15 @@ var handed sync.Map
 // user does.
 func Port(t testing.TB) int {
 	t.Helper()
+	port, err := FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// FreePort is Port outside of a test.
+func FreePort() (int, error) {
 	for range portTriesMax {
 		port := portFirst + rand.IntN(portLast-portFirst)
 		if _, twice := handed.LoadOrStore(port, true); twice {
@@ -82,10 +91,9 @@ func Port(t testing.TB) int {
 			continue
 		}
 		l.Close()
-		return port
+		return port, nil
 	}
-	t.Fatalf("no free port between %d and %d in %d tries", portFirst, portLast, portTriesMax)
-	return 0
+	return 0, fmt.Errorf("no free port between %d and %d in %d tries", portFirst, portLast, portTriesMax)
 }
 
 // pollPause is the pause between two looks at a condition.

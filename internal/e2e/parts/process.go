@@ -58,6 +58,10 @@ func Start(t testing.TB, c Command) *Process {
 	return p
 }
 
+// Launch starts c outside of a test, with its output in files of dir, which is there. The caller ends it; it ends
+// with this process at the latest.
+func Launch(dir string, c Command) (*Process, error) { return start(dir, c) }
+
 func start(dir string, c Command) (*Process, error) {
 	base := filepath.Join(dir, fmt.Sprintf("%s-%d", strings.ReplaceAll(c.Name, " ", "-"), started.Add(1)))
 	p := &Process{Name: c.Name, outPath: base + ".out", errPath: base + ".err", done: make(chan struct{})}
@@ -110,9 +114,17 @@ func (p *Process) Ended() bool {
 // Signal sends s; a process that ended already is no error.
 func (p *Process) Signal(t testing.TB, s syscall.Signal) {
 	t.Helper()
-	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		t.Fatalf("signal %v to %s: %v", s, p.Name, err)
+	if err := p.Send(s); err != nil {
+		t.Fatal(err)
 	}
+}
+
+// Send is Signal outside of a test.
+func (p *Process) Send(s syscall.Signal) error {
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("signal %v to %s: %w", s, p.Name, err)
+	}
+	return nil
 }
 
 // Kill ends the process at once, as a power cut would, and waits until it is gone.
@@ -155,6 +167,9 @@ func (p *Process) State() string {
 	}
 	return p.cmd.ProcessState.String()
 }
+
+// ErrPath is the file of what the process writes to stderr.
+func (p *Process) ErrPath() string { return p.errPath }
 
 // PeakMemory is the largest resident set in bytes of a process that has ended; zero where the system does not tell.
 func (p *Process) PeakMemory() int64 {

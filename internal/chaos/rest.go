@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tillstream/tillstream/internal/chaos/proxy"
+)
+
+const (
+	restPause  = 500 * time.Millisecond
+	restTold   = 15 * time.Second
+	restLook   = 30 * time.Second
+	stableRuns = 3 // looks without anything new that mean rest
+)
+
+// rest waits, with all faults off, until every record has come to its end, and stops the processes in order.
+func (w *world) rest(ctx context.Context) error {
+	began := time.Now()
+	for _, k := range w.workers {
+		w.faults.SetShape(k.name, proxy.Shape{})
+	}
+	w.load.setRate(loadBurst)
+	if err := w.load.finish(ctx); err != nil {
+		return err
+	}
+	w.r.Records = len(w.load.sends)
+	if err := w.awaitReady(ctx); err != nil {
+		return err
+	}
+	h, err := newHistory(w.cluster.direct())
+	if err != nil {
+		return err
+	}
+	w.past = h
+	if err := w.awaitRest(ctx, began); err != nil {
+		return err
+	}
+	w.r.DrainSeconds = time.Since(began).Seconds()
+	w.say("everything has come to its end within %.1f s of the last fault", w.r.DrainSeconds)
+	for _, k := range w.workers {
+		if err := k.leave(); err != nil {
+			return err
+		}
+	}
+	look, cancel := context.WithTimeout(ctx, restLook)
+	defer cancel()
+	_, err = h.catchUp(look)
+	return err
+}
+
+// awaitRest looks until no group has a record before it and nothing new comes.
+func (w *world) awaitRest(ctx context.Context, began time.Time) error {
+	told := time.Now()
+	for stable := 0; ; {
+		look, cancel := context.WithTimeout(ctx, restLook)
+		fresh, err := w.past.catchUp(look)
+		total, where := 0, ""
+		if err == nil {
+			total, where, err = w.past.lag(look)
+		}
+		cancel()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err == nil && total == 0 && fresh == 0 {
+			if stable++; stable == stableRuns {
+				return nil
+			}
+		} else {
+			stable = 0
+		}
+		if time.Since(told) > restTold {
+			told = time.Now()
+			w.say("%d records before the groups, %d fresh, %v", total, fresh, err)
+		}
+		if time.Since(began) > w.o.Drain {
+			w.found.add("liveness", "lag", "%d records are left %v after the last fault:%s (%v)\n%s", total, w.o.Drain, where, err, w.statuses(ctx))
+			return fmt.Errorf("%w: no rest: seed %d\n%s", errViolations, w.o.Seed, w.found)
+		}
+		if err := pause(ctx, restPause); err != nil {
+			return err
+		}
+	}
+}
