@@ -53,6 +53,8 @@ func newClient(o options, n int, left *atomic.Int64, cancel context.CancelCauseF
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchCompression(kgo.Lz4Compression()), kgo.ProducerBatchMaxBytes(1<<20), kgo.ProducerLinger(5*time.Millisecond),
 		kgo.MaxBufferedRecords(1<<20),
+		// A batch that meets the markers of the transaction before is tried again after new metadata, by default 5 s old.
+		kgo.MetadataMinAge(50*time.Millisecond),
 		kgo.FetchMaxBytes(int32(o.fetchBytes)), kgo.FetchMaxPartitionBytes(int32(o.fetchPartitionBytes)),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, m map[string][]int32) { c.held.Add(int32(len(m[o.input]))) }),
 		kgo.OnPartitionsRevoked(moved), kgo.OnPartitionsLost(moved),

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tillstream/tillstream/bench/workload"
 	"github.com/tillstream/tillstream/internal/e2e/parts"
 	"github.com/tillstream/tillstream/schemas"
 )
@@ -70,7 +71,8 @@ type harness struct {
 	figures *json.Encoder
 	run     int // counts the runs, for names of their own
 
-	engineBest float64 // events a second
+	want       *workload.Expected // of the plan, once it is loaded
+	engineBest float64            // events a second
 }
 
 func main() {

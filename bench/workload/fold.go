@@ -11,6 +11,7 @@ import (
 type Expected struct {
 	Counts Counts
 	Orders int
+	Events int // of the input
 	// Open is the number of orders whose wait goes on at the end of the stream.
 	Open int
 	// StateBytes is the sum of the keys and states at the end of the stream.
@@ -40,7 +41,7 @@ type order struct {
 
 // Expect folds the plan: one partition after the other, record by record, looking at every open wait each time.
 func Expect(p *Plan) *Expected {
-	x := &Expected{Counts: Counts{}, Orders: p.Orders, chains: make([]chain, p.Orders)}
+	x := &Expected{Counts: Counts{}, Orders: p.Orders, Events: p.Len(), chains: make([]chain, p.Orders)}
 	partitions := make([]int32, p.Orders)
 	for i := range partitions {
 		partitions[i] = partitionOf(p.Key(i))
