@@ -39,6 +39,7 @@ type Store struct {
 	database string
 	log      zerolog.Logger
 	now      func() time.Time
+	buffers  buffers
 }
 
 var _ sinks.RowWriter = (*Store)(nil)
@@ -66,7 +67,10 @@ func Open(_ context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("clickhouse client for %s: %w", strings.Join(client.Addr, ","), err)
 	}
-	return &Store{conn: conn, client: client, database: client.Auth.Database, log: o.Log, now: o.Now}, nil
+	return &Store{
+		conn: conn, client: client, database: client.Auth.Database, log: o.Log, now: o.Now,
+		buffers: buffers{now: o.Now, free: map[bufferKey]*buffer{}},
+	}, nil
 }
 
 // Topics are the topics that have a table here, in a fixed order. Internal topics are not among them: they repeat

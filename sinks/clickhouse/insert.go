@@ -11,6 +11,7 @@ import (
 	"time"
 
 	clickhouse "github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/tillstream/tillstream/sinks"
 )
@@ -78,20 +79,55 @@ func (s *Store) insertInto(ctx context.Context, t table, r sinks.Range, rows []*
 // send inserts one block.
 func (s *Store) send(ctx context.Context, b block, settings clickhouse.Settings) error {
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(settings))
-	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO "+b.table+" ("+strings.Join(b.columns, ", ")+")")
+	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO "+b.into+" ("+strings.Join(b.columns, ", ")+")")
 	if err != nil {
-		return fmt.Errorf("prepare insert into %s: %w", b.table, err)
+		return fmt.Errorf("prepare insert into %s: %w", b.into, err)
 	}
 	defer func() { _ = batch.Close() }() // after Send it does nothing; before, it gives the connection back
+	columns := batch.Columns()
+	lent := make([]*buffer, len(b.slices))
 	for i, values := range b.slices {
-		if err := batch.Column(i).Append(values); err != nil {
+		lent[i] = s.buffers.lend(bufferKey{b.table, b.columns[i]}, columns[i])
+		if err := fill(batch.Column(i), values); err != nil {
 			return fmt.Errorf("column %s of %s does not take our values (was its type changed?): %w", b.columns[i], b.table, err)
 		}
 	}
 	if err := batch.Send(); err != nil {
+		// The client may still be reading the columns.
 		return fmt.Errorf("insert %d rows into %s: %w", b.rows, b.table, err)
 	}
+	for i, values := range b.slices {
+		s.buffers.take(bufferKey{b.table, b.columns[i]}, lent[i], columns[i], textBytes(values))
+	}
 	return nil
+}
+
+// fill appends a whole column. Given bytes as a slice, the client would copy each value once more.
+func fill(to driver.BatchColumn, values any) error {
+	list, ok := values.([][]byte)
+	if !ok {
+		return to.Append(values)
+	}
+	for _, v := range list {
+		if err := to.AppendRow(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func textBytes(values any) (n int) {
+	switch list := values.(type) {
+	case []string:
+		for _, v := range list {
+			n += len(v)
+		}
+	case [][]byte:
+		for _, v := range list {
+			n += len(v)
+		}
+	}
+	return n
 }
 
 // blame finds the first row that the server refuses, by inserting halves into a table of the same columns and
@@ -123,7 +159,7 @@ func (s *Store) blame(ctx context.Context, t table, r sinks.Range, rows []*sinks
 		}
 		b, err := t.block(r, rows[:i+1])
 		if err == nil {
-			b.table = probe
+			b.into = probe
 			err = s.send(ctx, b, clickhouse.Settings{"async_insert": 0})
 		}
 		switch {

@@ -107,6 +107,48 @@ func TestTheSameRangeAgainInsertsNothing(t *testing.T) {
 	}
 }
 
+// Memory goes from one insert to the next: no byte of the former may be seen in the latter.
+func TestInsertsThatShareMemoryShareNoContent(t *testing.T) {
+	store, conn := prepared(t)
+	var offset int64
+	want := map[string]string{}
+	for i, c := range []struct{ rows, size int }{{200, 2000}, {3, 5}, {250, 3000}, {1, 0}, {100, 2000}} {
+		var records []*schemas.OrderEvent
+		for j := range c.rows {
+			e := anEvent(fmt.Sprint("E", i, "-", j))
+			e.Body = []byte(strings.Repeat(fmt.Sprint(i, j, ";"), c.size)[:c.size])
+			want[e.EventID] = string(e.Body)
+			records = append(records, e)
+		}
+		rows := rowsOf(offset, records...)
+		offset += int64(len(rows))
+		if i == 2 { // one that fails in between gives nothing back
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel()
+			if err := store.Insert(ctx, rangeOf(schemas.TopicPayPalEvents, rows), rows); err == nil {
+				t.Fatal("an insert without time succeeded")
+			}
+		}
+		insert(t, store, rangeOf(schemas.TopicPayPalEvents, rows), rows)
+	}
+	found, err := conn.Query(context.Background(), "SELECT event_id, body FROM events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = found.Close() }()
+	got := map[string]string{}
+	for found.Next() {
+		var id, body string
+		if err := found.Scan(&id, &body); err != nil {
+			t.Fatal(err)
+		}
+		got[id] = body
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("bodies differ (-want +got):\n%.2000s", diff)
+	}
+}
+
 // Equal content at other offsets is another record, not a repetition.
 func TestEqualRecordsAreAllKept(t *testing.T) {
 	store, conn := prepared(t)

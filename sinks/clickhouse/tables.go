@@ -12,7 +12,8 @@ import (
 
 // A block is what goes into one table in one insert, column by column.
 type block struct {
-	table   string
+	table   string // whose columns they are
+	into    string // the table, or one like it
 	columns []string
 	slices  []any
 	rows    int
@@ -42,7 +43,7 @@ func (t tableOf[R]) block(r sinks.Range, rows []*sinks.Row) (block, error) {
 		rec, _ := row.Record.(R) // of an undecodable row: none
 		cells[i] = cell[R]{row, r, rec}
 	}
-	b := block{table: t.name, rows: len(rows)}
+	b := block{table: t.name, into: t.name, rows: len(rows)}
 	for _, col := range t.columns {
 		values, err := col.slice(cells)
 		if err != nil {
