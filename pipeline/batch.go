@@ -358,7 +358,7 @@ func (b *batch) images() []store.Image {
 		if (s.image == nil) == (e.image == nil) && bytes.Equal(s.image, e.image) {
 			continue
 		}
-		images = append(images, store.Image{Key: s.key, Value: e.image, Deadline: e.deadline()})
+		images = append(images, store.Image{Key: s.key, Value: e.image, Deadline: e.deadline(), Same: s.deadline() == e.deadline()})
 	}
 	return images
 }

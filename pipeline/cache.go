@@ -17,6 +17,18 @@ type slot struct {
 // slotBytes is about what a slot costs beside its key and image.
 const slotBytes = 176
 
+// deadline is that of the committed image.
+func (s *slot) deadline() int64 {
+	if s.image == nil {
+		return 0
+	}
+	env, err := decodeEnvelope(s.image)
+	if err != nil {
+		return 0 // whoever opened the slot was told
+	}
+	return env.deadline
+}
+
 func (s *slot) bytes() int { return slotBytes + len(s.key) + len(s.image) }
 
 // cache keeps the slots used last. It is trimmed between batches only, so that a slot stays for as long as a batch

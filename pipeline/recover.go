@@ -269,7 +269,7 @@ func (r *recovery) apply(ctx context.Context, images []store.Image, ends []int64
 		cuts = []int{0}
 	}
 	for i, cut := range cuts {
-		b := store.Batch{Images: images[done:cut], At: at, To: next}
+		b := store.Batch{Images: store.Newest(images[done:cut]), At: at, To: next}
 		if i < len(cuts)-1 {
 			b.To = ends[cut-1]
 		} else {

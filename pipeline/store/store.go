@@ -62,6 +62,8 @@ type Image struct {
 	Key      string
 	Value    []byte // nil: removed
 	Deadline int64  // earliest deadline of its timers, Unix milliseconds; 0: none
+	// Same says that the store has this deadline for the key already.
+	Same bool
 }
 
 // Batch is a prefix of what lies in the changelog from Fence.Applied on.
@@ -101,7 +103,7 @@ type Partition interface {
 	Deadlines(ctx context.Context, f Fence, from, before int64, limit int) (due []Deadline, armed int64, err error)
 	// Apply writes b where the store stands at f, and returns the fence after it. Types are checked first, images
 	// are written next, the offset last: whatever breaks in between leaves images that the same batch writes again.
-	// The last image of a key wins.
+	// A key has at most one image in b (see Newest).
 	Apply(ctx context.Context, f Fence, b Batch) (Fence, error)
 	// Rebuild opens an empty generation, to be filled by Apply with the fence it returns; until Switch the old one
 	// stays as it is.

@@ -217,13 +217,16 @@ func (h *handle) Apply(_ context.Context, f store.Fence, b store.Batch) (store.F
 }
 
 func (g *generation) write(im store.Image) {
-	delete(g.deadlines, im.Key)
 	if im.Value == nil {
 		delete(g.images, im.Key)
-		return
+	} else {
+		g.images[im.Key] = slices.Clone(im.Value)
 	}
-	g.images[im.Key] = slices.Clone(im.Value)
-	if im.Deadline != 0 {
+	switch {
+	case im.Same:
+	case im.Value == nil || im.Deadline == 0:
+		delete(g.deadlines, im.Key)
+	default:
 		g.deadlines[im.Key] = im.Deadline
 	}
 }

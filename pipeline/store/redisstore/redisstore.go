@@ -158,15 +158,17 @@ func (p *partition) Apply(ctx context.Context, f store.Fence, b store.Batch) (st
 		return f, fmt.Errorf("apply %d images to %s: at most %d", len(b.Images), p.id, store.MaxImages)
 	}
 	var sets, dels, arms, disarms []any
-	for _, im := range store.Newest(b.Images) {
+	for _, im := range b.Images {
 		if im.Value == nil {
 			dels = append(dels, im.Key)
 		} else {
 			sets = append(sets, im.Key, im.Value)
 		}
-		if im.Value != nil && im.Deadline != 0 {
+		switch {
+		case im.Same:
+		case im.Value != nil && im.Deadline != 0:
 			arms = append(arms, im.Deadline, im.Key)
-		} else {
+		default:
 			disarms = append(disarms, im.Key)
 		}
 	}

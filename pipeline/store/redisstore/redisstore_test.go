@@ -93,7 +93,7 @@ func TestLossOfASingleKeyIsSeen(t *testing.T) {
 	}
 }
 
-func startRedis(t *testing.T, binary string) string {
+func startRedis(t testing.TB, binary string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
