@@ -10,7 +10,9 @@ import (
 
 // A Stage turns the state kept under one key and one input into the next state and outputs.
 // Apply depends on s and in only, gives the same bytes on every machine, keeps no reference to in, changes nothing
-// that s points to in place, and never iterates a map into an output. An error is a finding about in (it becomes a
+// that s points to in place, and never iterates a map into an output. An output may point into in, and two outputs may
+// share a record: nobody changes a record once it was handed over. The next state may hold texts of in; who keeps
+// states for long keeps them encoded. An error is a finding about in (it becomes a
 // dead letter); it never means "try again".
 type Stage[S any] interface {
 	Name() string

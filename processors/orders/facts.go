@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/shopspring/decimal"
-
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -47,12 +45,13 @@ func newerSum(old *sum, a *schemas.Amount, at triple) *sum {
 	return &sum{at, canonical(a), strings.ToUpper(a.Currency)}
 }
 
+// joinEntity never changes what an earlier state points to: it puts a new list in the place of the old one.
 func (s *State) joinEntity(list *[]entity, id, of string, e *schemas.OrderEvent, at triple) (again bool) {
-	i, found := slices.BinarySearchFunc(*list, id, func(x entity, id string) int { return strings.Compare(x.ID, id) })
+	i, found := slices.BinarySearchFunc(*list, id, byID)
 	if !found {
-		*list = slices.Insert(*list, i, entity{ID: id})
+		*list = slices.Insert(slices.Clip(*list), i, entity{ID: id})
 	}
-	x := &(*list)[i]
+	x := (*list)[i]
 	x.Of = max(x.Of, of) // "" gives way; of two different ones any rule will do that does not depend on arrival
 	n := step{At: at, Status: e.Status, Provider: orElse(e.ProviderStatus, string(e.Status)), Amount: canonical(e.Amount), Total: canonical(e.RefundedTotal)}
 	if e.Amount != nil {
@@ -60,17 +59,22 @@ func (s *State) joinEntity(list *[]entity, id, of string, e *schemas.OrderEvent,
 	} else if e.RefundedTotal != nil {
 		n.Currency = strings.ToUpper(e.RefundedTotal.Currency)
 	}
-	for j := range x.Steps {
-		if x.Steps[j].same(n) {
-			if x.Steps[j].At.newer(at) {
-				x.Steps[j] = n
-			}
-			return true
-		}
+	j := slices.IndexFunc(x.Steps, n.same)
+	switch {
+	case j < 0:
+		x.Steps = append(slices.Clip(x.Steps), n)
+		slices.SortFunc(x.Steps, func(a, b step) int { return a.At.compare(b.At) })
+	case x.Steps[j].At.newer(at):
+		x.Steps = slices.Clone(x.Steps)
+		x.Steps[j] = n
+	case x.Of == (*list)[i].Of:
+		return true
 	}
-	x.Steps = append(x.Steps, n)
-	slices.SortFunc(x.Steps, func(a, b step) int { return a.At.compare(b.At) })
-	return false
+	if found {
+		*list = slices.Clone(*list)
+	}
+	(*list)[i] = x
+	return j >= 0
 }
 
 func (s *State) joinDispute(id string, status schemas.PaymentStatus, at triple) {
@@ -78,38 +82,39 @@ func (s *State) joinDispute(id string, status schemas.PaymentStatus, at triple) 
 	n := dispute{id, at, status}
 	switch {
 	case !found:
-		s.Disputes = slices.Insert(s.Disputes, i, n)
+		s.Disputes = slices.Insert(slices.Clip(s.Disputes), i, n)
 	case at.newer(s.Disputes[i].At):
+		s.Disputes = slices.Clone(s.Disputes)
 		s.Disputes[i] = n
 	}
 }
 
 // newest is the last step of x; a refund or payment always has one.
-func (x entity) newest() step {
+func (x *entity) newest() *step {
 	if len(x.Steps) == 0 {
-		return step{}
+		return &step{}
 	}
-	last := x.Steps[0]
-	for _, st := range x.Steps[1:] {
-		if st.At.newer(last.At) {
-			last = st
+	last := &x.Steps[0]
+	for i := 1; i < len(x.Steps); i++ {
+		if x.Steps[i].At.newer(last.At) {
+			last = &x.Steps[i]
 		}
 	}
 	return last
 }
 
 // amount is the newest stated amount of x.
-func (x entity) amount() (value, currency string) {
+func (x *entity) amount() (value, currency string) {
 	var at triple
-	for _, st := range x.Steps {
-		if st.Amount != "" && (value == "" || st.At.newer(at)) {
+	for i := range x.Steps {
+		if st := &x.Steps[i]; st.Amount != "" && (value == "" || st.At.newer(at)) {
 			value, currency, at = st.Amount, st.Currency, st.At
 		}
 	}
 	return value, currency
 }
 
-func (x entity) undone() bool {
+func (x *entity) undone() bool {
 	last := x.newest()
 	switch last.Status {
 	case schemas.StatusFailed, schemas.StatusCancelled, schemas.StatusVoided:
@@ -135,25 +140,33 @@ func captured(status schemas.PaymentStatus) bool {
 func says(status schemas.PaymentStatus) bool { return status != "" && status != schemas.StatusUnknown }
 
 // Status is the canonical status that the facts add up to; "" while no event has said anything about it.
-func (s State) Status() schemas.PaymentStatus {
+func (s State) Status() schemas.PaymentStatus { return s.status(nil) }
+
+// status takes the money from m, where the caller knows it.
+func (s *State) status(m *balance) schemas.PaymentStatus {
 	if s.Kind == schemas.KindSubscription {
 		if s.Sub.Claim == nil {
 			return ""
 		}
 		return s.Sub.Claim.Status // money never moves a subscription: a late sale revives nothing
 	}
-	base, refund := s.base(), s.refunding()
-	m := s.money()
+	base, known := s.base()
+	refund := s.refunding()
+	standing := refund.live && (!known || refundable(base.Status) || refund.at.newer(base.At))
+	if m == nil && (standing || known && refundable(base.Status)) {
+		sums := s.money()
+		m = &sums
+	}
 	switch {
-	case refund.live && (base == nil || refundable(base.Status) || refund.at.newer(base.At)):
-		if m.paid.IsPositive() && m.refunded.Cmp(m.paid) >= 0 {
+	case standing:
+		if m.paid.positive() && m.refunded.compare(m.paid) >= 0 {
 			return schemas.StatusRefunded
 		}
 		return schemas.StatusPartiallyRefunded
-	case base == nil:
+	case !known:
 		return ""
-	case refundable(base.Status) && m.refunded.IsPositive() && m.paid.IsPositive():
-		if m.refunded.Cmp(m.paid) >= 0 {
+	case refundable(base.Status) && m.refunded.positive() && m.paid.positive():
+		if m.refunded.compare(m.paid) >= 0 {
 			return schemas.StatusRefunded
 		}
 		return schemas.StatusPartiallyRefunded
@@ -173,31 +186,33 @@ func refundable(status schemas.PaymentStatus) bool {
 }
 
 // base is the newest statement about the root apart from refunds.
-func (s State) base() *claim {
-	var best *claim
-	offer := func(c *claim) {
-		if c != nil && says(c.Status) && (best == nil || c.At.newer(best.At)) {
-			best = c
+func (s *State) base() (best claim, known bool) {
+	offer := func(at *triple, status schemas.PaymentStatus) {
+		if says(status) && (!known || at.newer(best.At)) {
+			best, known = claim{*at, status}, true
 		}
 	}
-	offer(s.Order.Claim)
-	for _, p := range s.Payments {
-		for _, st := range p.Steps {
-			offer(&claim{st.At, st.Status})
+	if c := s.Order.Claim; c != nil {
+		offer(&c.At, c.Status)
+	}
+	for i := range s.Payments {
+		steps := s.Payments[i].Steps
+		for j := range steps {
+			offer(&steps[j].At, steps[j].Status)
 		}
 	}
-	for _, r := range s.Refunds {
-		if last := r.newest(); last.Status == schemas.StatusChargedBack {
-			offer(&claim{last.At, last.Status})
+	for i := range s.Refunds {
+		if last := s.Refunds[i].newest(); last.Status == schemas.StatusChargedBack {
+			offer(&last.At, last.Status)
 		}
 	}
-	for _, d := range s.Disputes {
-		switch d.Status {
+	for i := range s.Disputes {
+		switch d := &s.Disputes[i]; d.Status {
 		case schemas.StatusDisputed, schemas.StatusChargedBack, schemas.StatusRefunded:
-			offer(&claim{d.At, d.Status})
+			offer(&d.At, d.Status)
 		}
 	}
-	return best
+	return best, known
 }
 
 // refunding tells whether a refund stands, or all were undone, and when the newest of those was said.
@@ -206,9 +221,10 @@ type refunding struct {
 	at           triple
 }
 
-func (s State) refunding() refunding {
+func (s *State) refunding() refunding {
 	var live, gone refunding
-	for _, r := range s.Refunds {
+	for i := range s.Refunds {
+		r := &s.Refunds[i]
 		last := r.newest()
 		switch {
 		case last.Status == schemas.StatusChargedBack:
@@ -232,11 +248,8 @@ func canonical(a *schemas.Amount) string {
 	if a == nil {
 		return ""
 	}
-	d, err := decimal.NewFromString(a.Value)
-	if err != nil {
-		return "" // refused before: see check
-	}
-	return d.String()
+	text, _ := canonicalText(a.Value) // what is none was refused before: see check
+	return text
 }
 
 func orElse(a, b string) string {
@@ -263,7 +276,7 @@ type Facts struct {
 // Facts reads them off the state. ok is false where nothing was applied under this key.
 func (s State) Facts() (f Facts, ok bool) {
 	m := s.money()
-	return Facts{s.Kind, word(s.Status()), m.paid.String(), m.refunded.String(), m.currency, s.Payer()}, s.Kind != ""
+	return Facts{s.Kind, word(s.status(&m)), m.paid.String(), m.refunded.String(), m.currency, s.Payer()}, s.Kind != ""
 }
 
 // Pending counts the events and transitions that still wait under this key: for a link, and for a contact.

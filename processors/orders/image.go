@@ -62,14 +62,15 @@ type image struct {
 	Problem        string                `json:"pr,omitempty"`
 }
 
+// imageOf shares no memory with e but its texts.
 func imageOf(e *schemas.OrderEvent) image {
 	im := image{
 		EventID: e.EventID, Kind: e.Kind, Provider: e.Provider, Environment: e.Environment, Connection: e.Connection,
 		Resource: e.Resource, RootID: e.RootID, EntityID: e.EntityID, EventType: e.EventType,
 		ProviderStatus: e.ProviderStatus, Status: e.Status, ProviderTime: toMillis(e.ProviderTime), Sequence: e.Sequence,
-		ReceivedAt: toMillis(e.ReceivedAt), DeliveryIDs: e.DeliveryIDs, Origin: e.Origin, Amount: e.Amount,
-		RefundedTotal: e.RefundedTotal, Payer: e.Payer, CustomID: e.CustomID, InvoiceID: e.InvoiceID, Fields: e.Fields,
-		Body: e.Body, BodyHash: e.BodyHash, Fingerprint: e.Fingerprint, Test: e.Test, Problem: e.Problem,
+		ReceivedAt: toMillis(e.ReceivedAt), DeliveryIDs: slices.Clone(e.DeliveryIDs), Origin: e.Origin, Amount: clonePtr(e.Amount),
+		RefundedTotal: clonePtr(e.RefundedTotal), Payer: clonePtr(e.Payer), CustomID: e.CustomID, InvoiceID: e.InvoiceID, Fields: maps.Clone(e.Fields),
+		Body: slices.Clone(e.Body), BodyHash: e.BodyHash, Fingerprint: e.Fingerprint, Test: e.Test, Problem: e.Problem,
 	}
 	for _, l := range e.Links {
 		im.Links = append(im.Links, [2]string{string(l.Relation), l.ID})

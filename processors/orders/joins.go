@@ -45,8 +45,8 @@ func (w *work) link(l *schemas.OrderLink) error {
 		return nil
 	}
 	w.s.Link = l.To
-	for _, p := range w.s.Parked {
-		e := p.Event.event()
+	for i := range w.s.Parked {
+		e := w.s.Parked[i].Event.event()
 		if err := w.forward(&e); err != nil {
 			return err
 		}
@@ -66,8 +66,8 @@ func (w *work) forward(e *schemas.OrderEvent) error {
 
 func (w *work) park(e *schemas.OrderEvent) error {
 	size := len(e.Body)
-	for _, p := range w.s.Parked {
-		size += len(p.Event.Body)
+	for i := range w.s.Parked {
+		size += len(w.s.Parked[i].Event.Body)
 	}
 	if len(w.s.Parked) >= w.st.opt.ParkedMax || size > parkedBytesMax {
 		return &processors.Poison{
@@ -77,7 +77,7 @@ func (w *work) park(e *schemas.OrderEvent) error {
 		}
 	}
 	w.touch()
-	w.s.Parked = append(w.s.Parked, parked{w.at.UnixMilli(), imageOf(e)})
+	w.s.Parked = append(slices.Clip(w.s.Parked), parked{w.at.UnixMilli(), imageOf(e)})
 	return nil
 }
 
@@ -90,7 +90,7 @@ func (w *work) release() {
 	w.s.Parked = nil
 	for _, p := range waited {
 		e := p.Event.event()
-		w.apply(&e, w.s.root(), false)
+		w.apply(&e, seenOf(&e, w.at.UnixMilli()), w.s.root(), false)
 	}
 }
 
@@ -113,33 +113,33 @@ func (w *work) orphans(now time.Time) {
 	for _, im := range due {
 		e := im.event()
 		w.touch()
-		w.apply(&e, false, true)
+		w.apply(&e, seenOf(&e, w.at.UnixMilli()), false, true)
 	}
 }
 
 // leaveLinks tells the payments that e names which root they belong to, each once.
-func (w *work) leaveLinks(e *schemas.OrderEvent) {
+func (w *work) leaveLinks(e *schemas.OrderEvent, rootKey string) {
 	if !w.s.root() {
 		return
 	}
-	var ids []string
 	if e.Kind == schemas.KindPayment {
-		ids = append(ids, e.EntityID)
+		w.leaveLink(e, e.EntityID, rootKey)
 	}
 	for _, l := range e.Links {
 		if slices.Contains(paymentLinks, l.Relation) {
-			ids = append(ids, l.ID)
+			w.leaveLink(e, l.ID, rootKey)
 		}
-	}
-	for _, id := range ids {
-		if id == "" || id == e.RootID || slices.Contains(w.s.Linked, id) {
-			continue
-		}
-		w.s.Linked = append(w.s.Linked, id)
-		from := schemas.RootKey(e.Environment, e.Connection, id)
-		w.emit(schemas.TopicOrdersInbox, from, &schemas.OrderLink{From: from, To: e.Key()})
 	}
 	if over := len(w.s.Linked) - linkedMax; over > 0 {
-		w.s.Linked = slices.Delete(w.s.Linked, 0, over)
+		w.s.Linked = slices.Clone(w.s.Linked[over:])
 	}
+}
+
+func (w *work) leaveLink(e *schemas.OrderEvent, id, rootKey string) {
+	if id == "" || id == e.RootID || slices.Contains(w.s.Linked, id) {
+		return
+	}
+	w.s.Linked = append(slices.Clip(w.s.Linked), id)
+	from := schemas.RootKey(e.Environment, e.Connection, id)
+	w.emit(schemas.TopicOrdersInbox, from, &schemas.OrderLink{From: from, To: rootKey})
 }

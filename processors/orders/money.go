@@ -5,52 +5,68 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/shopspring/decimal"
-
 	"github.com/tillstream/tillstream/schemas"
 )
 
 // balance is the money of a root in one currency. Amounts in another currency are not added: they have no rate here.
 type balance struct {
 	currency       string
-	paid, refunded decimal.Decimal
+	paid, refunded exact
+}
+
+// fewPayments is the number of payments up to which looking through them all is cheaper than an index.
+const fewPayments = 8
+
+// authorizations tells which payments others were captured from. It is asked by id only, never iterated.
+func (s *State) authorizations() func(id string) bool {
+	if len(s.Payments) > fewPayments {
+		known := make(map[string]bool, len(s.Payments))
+		for i := range s.Payments {
+			known[s.Payments[i].Of] = s.Payments[i].Of != ""
+		}
+		return func(id string) bool { return known[id] }
+	}
+	return func(id string) bool {
+		for i := range s.Payments {
+			if s.Payments[i].Of == id && id != "" {
+				return true
+			}
+		}
+		return false
+	}
 }
 
 // money adds up the facts.
-func (s State) money() balance {
+func (s *State) money() balance {
 	b := balance{currency: s.currency()}
-	auths := map[string]bool{} // asked by id only, never iterated
-	for _, p := range s.Payments {
-		auths[p.Of] = p.Of != ""
-	}
+	isAuthorization := s.authorizations()
 	var captures bool
-	for _, p := range s.Payments {
-		if auths[p.ID] || !p.everCaptured() {
+	for i := range s.Payments {
+		p := &s.Payments[i]
+		if !p.everCaptured() || isAuthorization(p.ID) {
 			continue // an authorization's own notices repeat the money of its captures
 		}
 		if value, currency := p.amount(); value != "" && currency == b.currency {
 			captures = true
-			b.paid = b.paid.Add(parsed(value))
+			b.paid = b.paid.add(parsed(value))
 		}
 	}
-	if o := s.Order; !captures && o.Claim != nil && captured(o.Claim.Status) && o.Claim.Status != schemas.StatusPartiallyPaid &&
+	if o := &s.Order; !captures && o.Claim != nil && captured(o.Claim.Status) && o.Claim.Status != schemas.StatusPartiallyPaid &&
 		o.Amount != nil && o.Amount.Currency == b.currency {
 		b.paid = parsed(o.Amount.Value)
 	}
-	for _, of := range s.refundGroups() {
-		b.refunded = b.refunded.Add(s.refundedOf(of, b))
-	}
+	b.refunded = s.refunded(b.currency)
 	for _, st := range s.Settled {
 		if st.Currency == b.currency {
-			b.paid, b.refunded = b.paid.Add(parsed(st.Paid)), b.refunded.Add(parsed(st.Refunded))
+			b.paid, b.refunded = b.paid.add(parsed(st.Paid)), b.refunded.add(parsed(st.Refunded))
 		}
 	}
 	return b
 }
 
-func (x entity) everCaptured() bool {
-	for _, st := range x.Steps {
-		if captured(st.Status) {
+func (x *entity) everCaptured() bool {
+	for i := range x.Steps {
+		if captured(x.Steps[i].Status) {
 			return true
 		}
 	}
@@ -58,13 +74,13 @@ func (x entity) everCaptured() bool {
 }
 
 // currency of the root: the order's own, else that of its first payment or refund by id.
-func (s State) currency() string {
+func (s *State) currency() string {
 	if s.Order.Amount != nil {
 		return s.Order.Amount.Currency
 	}
-	for _, list := range [][]entity{s.Payments, s.Refunds} {
-		for _, x := range list {
-			if _, currency := x.amount(); currency != "" {
+	for _, list := range [2][]entity{s.Payments, s.Refunds} {
+		for i := range list {
+			if _, currency := list[i].amount(); currency != "" {
 				return currency
 			}
 		}
@@ -78,90 +94,103 @@ func (s State) currency() string {
 	return ""
 }
 
-// refundGroups lists the payments that may have refunds, and "" for refunds of the root as a whole.
-func (s State) refundGroups() []string {
-	groups := []string{""}
-	for _, p := range s.Payments {
-		groups = append(groups, p.ID)
+// payment is the one with this id, or nil.
+func (s *State) payment(id string) *entity {
+	if i, found := slices.BinarySearchFunc(s.Payments, id, byID); found {
+		return &s.Payments[i]
 	}
-	for _, r := range s.Refunds {
-		groups = append(groups, r.Of)
+	return nil
+}
+
+func byID(x entity, id string) int { return strings.Compare(x.ID, id) }
+
+// refunded is what was refunded of all payments that may have refunds, and, under "", of the root as a whole.
+func (s *State) refunded(currency string) exact {
+	sum := s.refundedOf("", currency)
+	for i := range s.Payments {
+		if id := s.Payments[i].ID; id != "" {
+			sum = sum.add(s.refundedOf(id, currency))
+		}
 	}
-	slices.Sort(groups)
-	return slices.Compact(groups)
+	for i := range s.Refunds {
+		of := s.Refunds[i].Of
+		counted := of == "" || s.payment(of) != nil
+		for j := 0; j < i && !counted; j++ {
+			counted = s.Refunds[j].Of == of
+		}
+		if !counted {
+			sum = sum.add(s.refundedOf(of, currency))
+		}
+	}
+	return sum
 }
 
 // refundedOf is what was refunded of one payment: the sum of its refunds, or the provider's own running total where
 // that is more, because a notice is missing. Refunds undone since the total was stated are taken off it.
-func (s State) refundedOf(of string, b balance) decimal.Decimal {
-	var live decimal.Decimal
-	total := s.totalOf(of, b)
-	var stated decimal.Decimal
-	if total != nil {
+func (s *State) refundedOf(of, currency string) exact {
+	var live, stated exact
+	total, known := s.totalOf(of, currency)
+	if known {
 		stated = parsed(total.Value)
 	}
-	for _, r := range s.Refunds {
-		value, currency := r.amount()
-		if r.Of != of || currency != b.currency {
-			continue
-		}
-		amount := parsed(value).Abs()
-		switch {
-		case !r.undone():
-			live = live.Add(amount)
-		case total != nil && r.newest().At.newer(total.At):
-			stated = stated.Sub(amount)
-		}
-	}
-	return decimal.Max(live, stated)
-}
-
-// totalOf is the newest statement of how much of a payment is refunded in all.
-func (s State) totalOf(of string, b balance) *sum {
-	var best *sum
-	offer := func(at triple, value, currency string) {
-		if value != "" && currency == b.currency && (best == nil || at.newer(best.At)) {
-			best = &sum{at, value, currency}
-		}
-	}
-	if of == "" && s.Order.Total != nil {
-		offer(s.Order.Total.At, s.Order.Total.Value, s.Order.Total.Currency)
-	}
-	for _, p := range s.Payments {
-		if p.ID != of {
-			continue
-		}
-		for _, st := range p.Steps {
-			offer(st.At, st.Total, st.Currency)
-		}
-		if last := p.newest(); last.Status == schemas.StatusRefunded && last.Total == "" {
-			value, currency := p.amount()
-			offer(last.At, value, currency)
-		}
-	}
-	for _, r := range s.Refunds {
+	for i := range s.Refunds {
+		r := &s.Refunds[i]
 		if r.Of != of {
 			continue
 		}
-		for _, st := range r.Steps {
-			offer(st.At, st.Total, st.Currency)
+		value, in := r.amount()
+		if in != currency {
+			continue
+		}
+		amount := parsed(value).abs()
+		switch {
+		case !r.undone():
+			live = live.add(amount)
+		case known && r.newest().At.newer(total.At):
+			stated = stated.sub(amount)
 		}
 	}
-	return best
+	if stated.compare(live) > 0 {
+		return stated
+	}
+	return live
 }
 
-// parsed reads a decimal that was canonical when it was stored.
-func parsed(value string) decimal.Decimal {
-	d, err := decimal.NewFromString(value)
-	if err != nil {
-		return decimal.Zero
+// totalOf is the newest statement of how much of a payment is refunded in all.
+func (s *State) totalOf(of, currency string) (best sum, known bool) {
+	offer := func(at *triple, value, in string) {
+		if value != "" && in == currency && (!known || at.newer(best.At)) {
+			best, known = sum{*at, value, in}, true
+		}
 	}
-	return d
+	if of == "" && s.Order.Total != nil {
+		offer(&s.Order.Total.At, s.Order.Total.Value, s.Order.Total.Currency)
+	}
+	if p := s.payment(of); p != nil {
+		for i := range p.Steps {
+			offer(&p.Steps[i].At, p.Steps[i].Total, p.Steps[i].Currency)
+		}
+		if last := p.newest(); last.Status == schemas.StatusRefunded && last.Total == "" {
+			value, in := p.amount()
+			offer(&last.At, value, in)
+		}
+	}
+	for i := range s.Refunds {
+		if r := &s.Refunds[i]; r.Of == of {
+			for j := range r.Steps {
+				offer(&r.Steps[j].At, r.Steps[j].Total, r.Steps[j].Currency)
+			}
+		}
+	}
+	return best, known
 }
 
 // settle sums up the oldest payments once a root has more than are kept apart. What is summed up is no longer
 // compared with new notices: after paymentsMax later payments no sender repeats it.
 func (s *State) settle() {
+	if len(s.Payments) > paymentsMax {
+		s.Payments, s.Refunds = slices.Clone(s.Payments), slices.Clone(s.Refunds)
+	}
 	for len(s.Payments) > paymentsMax {
 		oldest := 0
 		for i := range s.Payments {
@@ -172,31 +201,33 @@ func (s *State) settle() {
 		p := s.Payments[oldest]
 		value, currency := p.amount()
 		if p.everCaptured() && currency != "" {
-			s.addSettled(currency, parsed(value), s.refundedOf(p.ID, balance{currency: currency}))
+			s.addSettled(currency, parsed(value), s.refundedOf(p.ID, currency))
 		}
 		s.Payments = slices.Delete(s.Payments, oldest, oldest+1)
 		s.Refunds = slices.DeleteFunc(s.Refunds, func(r entity) bool { return r.Of == p.ID })
 	}
 }
 
-func (s *State) addSettled(currency string, paid, refunded decimal.Decimal) {
+func (s *State) addSettled(currency string, paid, refunded exact) {
+	s.Settled = slices.Clone(s.Settled)
 	i, found := slices.BinarySearchFunc(s.Settled, currency, func(x settled, c string) int { return cmp.Compare(x.Currency, c) })
 	if !found {
 		s.Settled = slices.Insert(s.Settled, i, settled{Currency: currency})
 	}
 	old := s.Settled[i]
-	s.Settled[i] = settled{currency, parsed(old.Paid).Add(paid).String(), parsed(old.Refunded).Add(refunded).String()}
+	s.Settled[i] = settled{currency, parsed(old.Paid).add(paid).String(), parsed(old.Refunded).add(refunded).String()}
 }
 
 // joinPayer keeps, of each part of the payer, the newest that is not empty. An address is taken as a whole: parts of
 // two addresses make none. The country alone (PayPal gives no more in payer.address) never replaces a whole one.
 func (s *State) joinPayer(p schemas.Payer, at triple) {
 	p = trimmed(p)
-	s.Payers = append(s.Payers, payerAt{at, p})
-	slices.SortStableFunc(s.Payers, func(a, b payerAt) int { return b.At.compare(a.At) })
+	all := make([]payerAt, 0, len(s.Payers)+1)
+	all = append(append(all, s.Payers...), payerAt{at, p})
+	slices.SortStableFunc(all, func(a, b payerAt) int { return b.At.compare(a.At) })
 	var known schemas.Payer
-	kept := s.Payers[:0]
-	for _, v := range s.Payers {
+	kept := all[:0]
+	for _, v := range all {
 		v.Payer = news(known, v.Payer)
 		if v.Payer == (schemas.Payer{}) {
 			continue
@@ -209,7 +240,7 @@ func (s *State) joinPayer(p schemas.Payer, at triple) {
 
 func trimmed(p schemas.Payer) schemas.Payer {
 	a := p.Address
-	for _, t := range []*string{
+	for _, t := range [...]*string{
 		&p.Email, &p.GivenName, &p.Surname, &p.FullName, &p.Phone, &p.PayerID,
 		&a.Line1, &a.Line2, &a.City, &a.State, &a.PostalCode, &a.Country,
 	} {
@@ -220,7 +251,9 @@ func trimmed(p schemas.Payer) schemas.Payer {
 }
 
 // Payer is the customer as known so far; nil where nothing is.
-func (s State) Payer() *schemas.Payer {
+func (s State) Payer() *schemas.Payer { return s.payer() }
+
+func (s *State) payer() *schemas.Payer {
 	if len(s.Payers) == 0 {
 		return nil
 	}
@@ -264,8 +297,8 @@ func filled(known, p schemas.Payer) schemas.Payer {
 
 type part struct{ known, other *string }
 
-func parts(k, o *schemas.Payer) []part {
-	return []part{
+func parts(k, o *schemas.Payer) [6]part {
+	return [...]part{
 		{&k.Email, &o.Email},
 		{&k.GivenName, &o.GivenName},
 		{&k.Surname, &o.Surname},

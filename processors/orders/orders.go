@@ -98,11 +98,12 @@ func (*Stage) Key(in processors.Input) (string, bool) {
 
 // Apply implements processors.Stage. Its errors are *processors.Poison.
 func (st *Stage) Apply(s State, in processors.Input) (State, []processors.Output, error) {
-	w := &work{st: st, s: s.clone(), at: in.At.UTC().Truncate(time.Millisecond)}
+	w := &work{st: st, s: s, at: in.At.UTC().Truncate(time.Millisecond)}
 	var err error
 	switch r := in.Record.(type) {
 	case *schemas.OrderEvent:
-		e := cloneEvent(r)
+		e := *r
+		e.ProviderTime, e.ReceivedAt = timeOf(toMillis(r.ProviderTime)), timeOf(toMillis(r.ReceivedAt))
 		err = w.event(&e, in.Topic == schemas.TopicOrdersInbox)
 	case *schemas.OrderLink:
 		err = w.link(r)
@@ -125,12 +126,12 @@ func (st *Stage) Timers(s State) []processors.Timer {
 	if s.Touched == 0 || s.living() {
 		return nil
 	}
-	return []processors.Timer{{At: st.forgetAt(s), ID: timerForget}}
+	return []processors.Timer{{At: st.forgetAt(&s), ID: timerForget}}
 }
 
 // forgetAt is when a state has outlived its use. One that holds nothing but ids of events without effect needs no
 // more than the time in which they may be repeated.
-func (st *Stage) forgetAt(s State) time.Time {
+func (st *Stage) forgetAt(s *State) time.Time {
 	keep := st.opt.ForgetAfter
 	if s.Kind == "" && s.Link == "" {
 		keep = min(keep, seenKeep)
@@ -138,7 +139,8 @@ func (st *Stage) forgetAt(s State) time.Time {
 	return fromMillis(s.Touched).Add(keep)
 }
 
-// work is one Apply: the copy of the state that it changes, and what goes out.
+// work is one Apply: the copy of the state that it changes, and what goes out. The copy shares its lists with the state
+// before: who changes one puts a new one in its place.
 type work struct {
 	st  *Stage
 	s   State
@@ -147,6 +149,9 @@ type work struct {
 }
 
 func (w *work) emit(topic, key string, r schemas.Record) {
+	if w.out == nil {
+		w.out = make([]processors.Output, 0, 3) // a transition, the same to its contact, a link
+	}
 	w.out = append(w.out, processors.Output{Topic: topic, Key: key, Record: r})
 }
 
@@ -158,7 +163,7 @@ func (w *work) timer(t processors.Timer) {
 		w.orphans(t.At)
 	case timerForget:
 		_, waits := w.s.waitsSince()
-		due := !t.At.Before(w.st.forgetAt(w.s))
+		due := !t.At.Before(w.st.forgetAt(&w.s))
 		w.s.Gone = due && !waits && !w.s.living()
 	}
 }

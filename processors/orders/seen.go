@@ -42,6 +42,9 @@ func (m *mark) UnmarshalText(text []byte) error {
 
 func seenOf(e *schemas.OrderEvent, at int64) seen {
 	n := seen{Event: digest(e.EventID), Fingerprint: digest(fingerprint(e)), At: at}
+	if len(e.DeliveryIDs) > 0 {
+		n.Deliveries = make([]mark, 0, len(e.DeliveryIDs))
+	}
 	for _, d := range e.DeliveryIDs {
 		if d != "" {
 			n.Deliveries = append(n.Deliveries, digest(d))
@@ -58,7 +61,7 @@ func fingerprint(e *schemas.OrderEvent) string {
 }
 
 // repeated compares a new event with one seen before. why is not empty for a repetition of it.
-func (old seen) repeated(n seen, e *schemas.OrderEvent) (why string, err error) {
+func (old *seen) repeated(n *seen, e *schemas.OrderEvent) (why string, err error) {
 	same := old.Fingerprint == n.Fingerprint
 	switch {
 	case old.Event == n.Event && same:
@@ -87,20 +90,20 @@ func quarantined(what string) error {
 }
 
 // repetition looks e up among the events that ended here and those that wait here.
-func (w *work) repetition(e *schemas.OrderEvent) (why string, err error) {
-	n := seenOf(e, w.at.UnixMilli())
+func (w *work) repetition(n seen, e *schemas.OrderEvent) (why string, err error) {
 	for i := range w.s.Seen {
-		if why, err = w.s.Seen[i].repeated(n, e); err != nil {
+		if why, err = w.s.Seen[i].repeated(&n, e); err != nil {
 			return "", err
 		}
 		if why != "" {
-			w.s.Seen[i].remember(n.Deliveries)
+			w.remember(i, n.Deliveries)
 			return why, nil
 		}
 	}
 	for i := range w.s.Parked {
-		old := w.s.Parked[i].Event.event()
-		if why, err = seenOf(&old, 0).repeated(n, e); err != nil {
+		parked := w.s.Parked[i].Event.event()
+		old := seenOf(&parked, 0)
+		if why, err = old.repeated(&n, e); err != nil {
 			return "", err
 		}
 		if why != "" {
@@ -110,19 +113,25 @@ func (w *work) repetition(e *schemas.OrderEvent) (why string, err error) {
 	return "", nil
 }
 
-func (old *seen) remember(deliveries []mark) {
+// remember adds deliveries to the event seen as number i.
+func (w *work) remember(i int, deliveries []mark) {
+	known := slices.Clip(w.s.Seen[i].Deliveries)
+	before := len(known)
 	for _, d := range deliveries {
-		if len(old.Deliveries) < deliveriesMax && !slices.Contains(old.Deliveries, d) {
-			old.Deliveries = append(old.Deliveries, d)
+		if len(known) < deliveriesMax && !slices.Contains(known, d) {
+			known = append(known, d)
 		}
+	}
+	if len(known) > before {
+		w.s.Seen = slices.Clone(w.s.Seen)
+		w.s.Seen[i].Deliveries = known
 	}
 }
 
-// markSeen remembers e, and drops what is older than any sender's retry once there are more than SeenMax.
-func (w *work) markSeen(e *schemas.OrderEvent) {
-	now := w.at.UnixMilli()
-	w.s.Seen = append(w.s.Seen, seenOf(e, now))
+// markSeen remembers an event, and drops what is older than any sender's retry once there are more than SeenMax.
+func (w *work) markSeen(n seen) {
+	w.s.Seen = append(slices.Clip(w.s.Seen), n)
 	if len(w.s.Seen) > w.st.opt.SeenMax {
-		w.s.Seen = slices.DeleteFunc(w.s.Seen, func(o seen) bool { return now-o.At > seenKeep.Milliseconds() })
+		w.s.Seen = slices.DeleteFunc(w.s.Seen, func(o seen) bool { return n.At-o.At > seenKeep.Milliseconds() })
 	}
 }

@@ -1,8 +1,6 @@
 package orders
 
 import (
-	"slices"
-
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -104,27 +102,27 @@ type payerAt struct {
 func (s State) Forget() bool { return s.Gone }
 
 // waitsSince is the stream time in ms since which the oldest parked event or waiting transition has been waiting.
-func (s State) waitsSince() (ms int64, ok bool) {
-	for _, p := range s.Parked {
-		if !ok || p.Since < ms {
-			ms, ok = p.Since, true
+func (s *State) waitsSince() (ms int64, ok bool) {
+	for i := range s.Parked {
+		if since := s.Parked[i].Since; !ok || since < ms {
+			ms, ok = since, true
 		}
 	}
-	for _, t := range s.Waiting {
-		if !ok || t.At < ms {
-			ms, ok = t.At, true
+	for i := range s.Waiting {
+		if at := s.Waiting[i].At; !ok || at < ms {
+			ms, ok = at, true
 		}
 	}
 	return ms, ok
 }
 
 // living reports a subscription that has not ended.
-func (s State) living() bool {
-	return s.Kind == schemas.KindSubscription && !s.Status().Hard(schemas.KindSubscription)
+func (s *State) living() bool {
+	return s.Kind == schemas.KindSubscription && !s.status(nil).Hard(schemas.KindSubscription)
 }
 
 // root reports whether the key is known to be that of an order or subscription.
-func (s State) root() bool { return kindRank(s.Kind) >= kindRank(schemas.KindOrder) }
+func (s *State) root() bool { return kindRank(s.Kind) >= kindRank(schemas.KindOrder) }
 
 func kindRank(k schemas.EventKind) int {
 	switch k {
@@ -136,30 +134,6 @@ func kindRank(k schemas.EventKind) int {
 		return 1
 	}
 	return 0
-}
-
-func (s State) clone() State {
-	s.Payments = cloneEntities(s.Payments)
-	s.Refunds = cloneEntities(s.Refunds)
-	s.Disputes = slices.Clone(s.Disputes)
-	s.Settled = slices.Clone(s.Settled)
-	s.Payers = slices.Clone(s.Payers)
-	s.Linked = slices.Clone(s.Linked)
-	s.Parked = slices.Clone(s.Parked)
-	s.Waiting = slices.Clone(s.Waiting)
-	s.Seen = slices.Clone(s.Seen)
-	for i := range s.Seen {
-		s.Seen[i].Deliveries = slices.Clone(s.Seen[i].Deliveries)
-	}
-	return s
-}
-
-func cloneEntities(in []entity) []entity {
-	out := slices.Clone(in)
-	for i := range out {
-		out[i].Steps = slices.Clone(out[i].Steps)
-	}
-	return out
 }
 
 func (a triple) compare(b triple) int {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tillstream/tillstream/processors"
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/schemas/money"
 )
 
 // event takes one event to its end here, sends it on under a link, or parks it. forwarded: it came by a link already.
@@ -14,7 +15,8 @@ func (w *work) event(e *schemas.OrderEvent, forwarded bool) error {
 	if err := check(e); err != nil {
 		return err
 	}
-	why, err := w.repetition(e)
+	n := seenOf(e, w.at.UnixMilli())
+	why, err := w.repetition(n, e)
 	if err != nil {
 		return err
 	}
@@ -25,7 +27,7 @@ func (w *work) event(e *schemas.OrderEvent, forwarded bool) error {
 	}
 	if e.Kind == schemas.KindOther {
 		w.touch()
-		w.markSeen(e)
+		w.markSeen(n)
 		w.publish(w.unmoved(e, schemas.Ignored, "Events of type "+e.EventType+" have no effect on an order."))
 		return nil
 	}
@@ -39,7 +41,7 @@ func (w *work) event(e *schemas.OrderEvent, forwarded bool) error {
 		}
 	}
 	w.touch()
-	w.apply(e, forwarded, false)
+	w.apply(e, n, forwarded, false)
 	w.release()
 	return nil
 }
@@ -55,11 +57,11 @@ func check(e *schemas.OrderEvent) error {
 	case e.RootID == "":
 		reason = "event " + e.EventID + " names no order, subscription or payment"
 	}
-	for _, a := range []*schemas.Amount{e.Amount, e.RefundedTotal} {
+	for _, a := range [...]*schemas.Amount{e.Amount, e.RefundedTotal} {
 		if a == nil || reason != "" {
 			continue
 		}
-		if _, err := a.Money(); err != nil {
+		if err := money.Check(a.Value, a.Currency); err != nil {
 			reason = "event " + e.EventID + ": " + err.Error()
 		}
 	}
@@ -105,8 +107,8 @@ func links(e *schemas.OrderEvent, rel schemas.LinkRelation) bool {
 	return false
 }
 
-// apply takes e's facts in and publishes what became of it.
-func (w *work) apply(e *schemas.OrderEvent, forwarded, orphan bool) {
+// apply takes e's facts in and publishes what became of it. n is what is remembered of e.
+func (w *work) apply(e *schemas.OrderEvent, n seen, forwarded, orphan bool) {
 	s := &w.s
 	kind := kindOf(e, forwarded)
 	if kindRank(kind) > kindRank(s.Kind) {
@@ -115,29 +117,35 @@ func (w *work) apply(e *schemas.OrderEvent, forwarded, orphan bool) {
 	if s.Kind == schemas.KindPayment && !orphan {
 		s.Own = true
 	}
-	from, known := s.Status(), schemas.ContactKey(e.Environment, s.Payer())
+	from, known := s.status(nil), contactKnown(s.payer())
 	at := moment(e)
 	late := s.late(e, at)
 	again := s.join(e, at)
-	w.markSeen(e)
+	w.markSeen(n)
 	s.settle()
-	to := s.Status()
-	t := w.transition(e)
+	sums := s.money()
+	to := s.status(&sums)
+	t := w.transition(e, &sums)
 	t.From, t.To, t.Orphan = from, word(to), orphan
 	t.Legal = schemas.Legal(s.Kind, from, t.To)
 	switch {
 	case to != "" && to != from:
 		t.Disposition, t.Why = schemas.Changed, changedWhy(e, from, to, t.Legal)
 	case again:
-		t.Disposition, t.Why = schemas.Duplicate, fmt.Sprintf("Another notice of the same step: %s %s is %s.", strings.ToLower(string(e.Kind)), e.EntityID, e.ProviderStatus)
+		t.Disposition, t.Why = schemas.Duplicate, "Another notice of the same step: "+strings.ToLower(string(e.Kind))+" "+e.EntityID+" is "+e.ProviderStatus+"."
 	case late:
 		t.Disposition, t.Why = schemas.Late, "A newer event was applied before; this one is "+e.ProviderTime.Format(time.RFC3339)+"."
 	default:
 		t.Disposition, t.Why = schemas.Recorded, w.recordedWhy(e)
 	}
-	t = w.publish(t)
-	w.leaveLinks(e)
+	w.publish(t)
+	w.leaveLinks(e, t.RootKey)
 	w.sendOn(t, known)
+}
+
+// contactKnown reports whether schemas.ContactKey has a key for p.
+func contactKnown(p *schemas.Payer) bool {
+	return p != nil && (p.PayerID != "" || strings.TrimSpace(p.Email) != "")
 }
 
 func word(status schemas.PaymentStatus) schemas.PaymentStatus {
@@ -149,16 +157,16 @@ func word(status schemas.PaymentStatus) schemas.PaymentStatus {
 
 // late reports whether something newer was applied before. At a subscription only its own events compete: a sale is
 // late only against the same sale.
-func (s State) late(e *schemas.OrderEvent, at triple) bool {
+func (s *State) late(e *schemas.OrderEvent, at triple) bool {
 	if s.Kind != schemas.KindSubscription {
 		return s.Head != nil && s.Head.newer(at)
 	}
 	if e.Kind == schemas.KindSubscription {
 		return s.Sub.Claim != nil && s.Sub.Claim.At.newer(at)
 	}
-	for _, list := range [][]entity{s.Payments, s.Refunds} {
-		for _, x := range list {
-			if x.ID == e.EntityID && x.newest().At.newer(at) {
+	for _, list := range [2][]entity{s.Payments, s.Refunds} {
+		for i := range list {
+			if list[i].ID == e.EntityID && list[i].newest().At.newer(at) {
 				return true
 			}
 		}
@@ -173,11 +181,11 @@ func changedWhy(e *schemas.OrderEvent, from, to schemas.PaymentStatus, legal boo
 	}
 	switch {
 	case from == "":
-		return fmt.Sprintf("%s: the first status known is %s.", what, to)
+		return what + ": the first status known is " + string(to) + "."
 	case !legal:
-		return fmt.Sprintf("%s: %s to %s is no expected step; it was applied because it is newer.", what, from, to)
+		return what + ": " + string(from) + " to " + string(to) + " is no expected step; it was applied because it is newer."
 	}
-	return fmt.Sprintf("%s: %s to %s.", what, from, to)
+	return what + ": " + string(from) + " to " + string(to) + "."
 }
 
 func (w *work) recordedWhy(e *schemas.OrderEvent) string {
@@ -190,35 +198,34 @@ func (w *work) recordedWhy(e *schemas.OrderEvent) string {
 	return "Recorded; the status stays."
 }
 
-// transition is the record about e as the state stands now.
-func (w *work) transition(e *schemas.OrderEvent) schemas.Transition {
-	ev := *e
-	ev.Body = nil
-	m := w.s.money()
-	payer := w.s.Payer()
+// transition is the record about e as the state, whose money is m, stands now.
+func (w *work) transition(e *schemas.OrderEvent, m *balance) *schemas.Transition {
+	payer := w.s.payer()
 	kind := w.s.Kind
 	if kind == "" {
 		kind = kindOf(e, false)
 	}
-	return schemas.Transition{
-		RootKey: e.Key(), RootKind: kind, Legal: true, Event: ev, At: w.at,
+	t := &schemas.Transition{
+		RootKey: e.Key(), RootKind: kind, Legal: true, Event: *e, At: w.at,
 		Paid: m.paid.String(), Refunded: m.refunded.String(), Currency: m.currency,
 		Payer: payer, ContactKey: schemas.ContactKey(e.Environment, payer),
 	}
+	t.Event.Body = nil
+	return t
 }
 
 // unmoved is a transition that changed nothing.
-func (w *work) unmoved(e *schemas.OrderEvent, d schemas.Disposition, why string) schemas.Transition {
-	t := w.transition(e)
-	t.From = w.s.Status()
+func (w *work) unmoved(e *schemas.OrderEvent, d schemas.Disposition, why string) *schemas.Transition {
+	sums := w.s.money()
+	t := w.transition(e, &sums)
+	t.From = w.s.status(&sums)
 	t.To, t.Disposition, t.Why = word(t.From), d, why
 	return t
 }
 
 // publish numbers t and puts it on order.transitions.
-func (w *work) publish(t schemas.Transition) schemas.Transition {
+func (w *work) publish(t *schemas.Transition) {
 	w.s.Number++
 	t.Number = w.s.Number
-	w.emit(schemas.TopicTransitions, t.RootKey, &t)
-	return t
+	w.emit(schemas.TopicTransitions, t.RootKey, t)
 }
