@@ -65,6 +65,19 @@ func newClient(o options, n int, left *atomic.Int64, cancel context.CancelCauseF
 	return c, err
 }
 
+// prime gets the producer id, and ends the session's first transaction: after a revocation, such as at the start where
+// another client joins, a session commits nothing once.
+func (c *client) prime(ctx context.Context) error {
+	err := c.sess.Begin()
+	if err == nil {
+		_, err = c.sess.End(ctx, kgo.TryAbort)
+	}
+	if err != nil {
+		return fmt.Errorf("the first transaction: %w", err)
+	}
+	return nil
+}
+
 // run works until every record of the input is committed by somebody.
 func (c *client) run(ctx context.Context) error {
 	var written chan struct{}
@@ -79,11 +92,7 @@ func (c *client) run(ctx context.Context) error {
 			}
 		}()
 	}
-	// A session commits nothing after a revocation, and there was one when the second client joined.
-	err := c.sess.Begin()
-	if err == nil {
-		_, err = c.sess.End(ctx, kgo.TryAbort)
-	}
+	var err error
 	for err == nil && c.left.Load() > 0 && ctx.Err() == nil {
 		err = c.transaction(ctx)
 	}

@@ -84,6 +84,11 @@ func run(ctx context.Context, o options) error {
 	if err := settled(ctx, clients); err != nil {
 		return err
 	}
+	for _, c := range clients {
+		if err := c.prime(ctx); err != nil {
+			return err
+		}
+	}
 	if o.cpuProfile != "" {
 		f, err := os.Create(o.cpuProfile)
 		if err != nil {
