@@ -1,0 +1,5 @@
+//go:build !synctests
+
+package load
+
+const clientInBubble = false
