@@ -32,6 +32,7 @@ type options struct {
 	gcPercent                                       int
 	memoryLimitMB                                   int64
 	cpuProfile, memProfile, log                     string
+	set                                             settings
 }
 
 func parse() options {
@@ -54,6 +55,7 @@ func parse() options {
 	flag.StringVar(&o.cpuProfile, "cpuprofile", "", "write a CPU profile of the time between the first record and the end")
 	flag.StringVar(&o.memProfile, "memprofile", "", "write a heap profile at the end")
 	flag.StringVar(&o.log, "log", "warn", "level of the log on standard error")
+	flag.Var(&o.set, "set", "an option of the engine by the name of its field, such as BatchTimersMax=2000; may be repeated")
 	flag.Parse()
 	return o
 }
@@ -87,7 +89,7 @@ func run(o options) error {
 	defer rdb.Close()
 	metrics := prometheus.NewRegistry()
 	codec := newCodec()
-	e, err := pipeline.NewEngine(pipeline.EngineOptions{
+	engine := pipeline.EngineOptions{
 		Kafka: k, Store: redisstore.New(rdb), Codec: codec,
 		Topology: pipeline.Topology{
 			Stage: pipeline.Bind(stage{output: o.output}), Inputs: []string{o.input}, Inbox: o.input, Changelog: o.changelog, Group: o.group,
@@ -95,7 +97,11 @@ func run(o options) error {
 		Instance: "bench", Lanes: o.lanes, CommitInterval: o.commit, BatchRecordsMax: o.batch, BatchTimersMax: o.timers,
 		CacheImagesMax: o.cache, TickIdle: o.tickIdle, RulesHash: "bench",
 		Log: zerolog.New(os.Stderr).Level(level).With().Timestamp().Logger(), Registerer: metrics,
-	})
+	}
+	if err := o.set.apply(&engine); err != nil {
+		return err
+	}
+	e, err := pipeline.NewEngine(engine)
 	if err != nil {
 		return err
 	}
@@ -103,7 +109,7 @@ func run(o options) error {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- e.Run(running) }()
-	w := &watch{e: e, input: o.input, ends: ends, codec: codec, profile: o.cpuProfile, forever: o.forever, lanes: max(1, o.lanes)}
+	w := &watch{e: e, input: o.input, ends: ends, codec: codec, profile: o.cpuProfile, forever: o.forever, lanes: max(1, engine.Lanes)}
 	report, err := w.run(ctx)
 	pprof.StopCPUProfile()
 	cancel()

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tillstream/tillstream/bench/workload"
+	"github.com/tillstream/tillstream/pipeline"
 	"github.com/tillstream/tillstream/processors"
 	"github.com/tillstream/tillstream/schemas"
 )
@@ -59,5 +60,23 @@ func TestStageTimesOutOnce(t *testing.T) {
 	}
 	if left := s.Timers(state); len(left) > 0 {
 		t.Errorf("timers are left: %v", left)
+	}
+}
+
+func TestSettingsNameTheEnginesOptions(t *testing.T) {
+	var s settings
+	for _, v := range []string{"CommitInterval=70ms", "BatchTimersMax=9", "Instance=x"} {
+		if err := s.Set(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var o pipeline.EngineOptions
+	if err := s.apply(&o); err != nil || o.CommitInterval != 70*time.Millisecond || o.BatchTimersMax != 9 || o.Instance != "x" {
+		t.Errorf("got %+v, %v", o, err)
+	}
+	for _, v := range []string{"Store=x", "Unheard=1", "BatchTimersMax=many", "CommitInterval=1"} {
+		if err := s.Set(v); err == nil {
+			t.Errorf("%s was taken", v)
+		}
 	}
 }
