@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tillstream/tillstream/processors"
-	"github.com/tillstream/tillstream/processors/mapping"
 	"github.com/tillstream/tillstream/processors/tags"
 	"github.com/tillstream/tillstream/processors/triggers"
 	"github.com/tillstream/tillstream/schemas"
@@ -55,7 +55,7 @@ func (st *Stage) Apply(s State, in processors.Input) (State, []processors.Output
 	if !ok {
 		return s, nil, nil
 	}
-	w := &work{rules: st.rules, old: s, s: s.clone(), t: *t, at: in.At.UTC().Truncate(time.Millisecond)}
+	w := &work{rules: &st.rules, old: s, s: s.clone(), t: t, at: in.At.UTC().Truncate(time.Millisecond)}
 	key, _ := st.Key(in)
 	w.key = key
 	if err := w.run(); err != nil {
@@ -66,9 +66,9 @@ func (st *Stage) Apply(s State, in processors.Input) (State, []processors.Output
 
 // work is one Apply.
 type work struct {
-	rules   Rules
+	rules   *Rules
 	old, s  State
-	t       schemas.Transition
+	t       *schemas.Transition
 	key     string
 	at      time.Time
 	created bool // t is the first event that says that its subscription exists
@@ -81,13 +81,13 @@ type issue struct{ destination, text string }
 
 func (w *work) run() error {
 	moved := w.t.Disposition == schemas.Changed || w.t.Disposition == schemas.Recorded
-	if moved && w.t.ContactKey != "" && triggers.Creates(&w.t) {
+	if moved && w.t.ContactKey != "" && triggers.Creates(w.t) {
 		w.created = w.s.create(w.t.RootKey)
 	}
 	var matched, reached []*Mapping
 	for i := range w.rules.Mappings {
 		m := &w.rules.Mappings[i]
-		if !m.matches(&w.t) {
+		if !m.matches(w.t) {
 			continue
 		}
 		matched = append(matched, m)
@@ -98,7 +98,8 @@ func (w *work) run() error {
 	if len(matched) > 0 && len(reached) == 0 {
 		return w.nobody(matched[0])
 	}
-	for _, d := range w.s.Destinations {
+	for i := range w.s.Destinations {
+		d := &w.s.Destinations[i]
 		if len(d.Tags)+len(d.NoTags) > tagsMax || len(d.Fields) > fieldsMax {
 			return &processors.Poison{
 				Cause:  schemas.CauseStageFailed,
@@ -129,7 +130,7 @@ func (w *work) nobody(m *Mapping) error {
 // merge takes what m makes of the transition into the desired state at its destination. It reports false, and changes
 // nothing, where there is no e-mail address.
 func (w *work) merge(m *Mapping) bool {
-	who, _ := m.contact.Apply(w.t)
+	who, _ := m.contact.Run(w.t)
 	got := func(part string) string {
 		for _, v := range who {
 			if v.To == part {
@@ -153,16 +154,12 @@ func (w *work) merge(m *Mapping) bool {
 			*p.to = v
 		}
 	}
-	values, issues := m.fields.Apply(w.t)
+	values, issues := m.fields.Run(w.t)
 	for _, i := range issues {
 		w.issues = append(w.issues, issue{m.Destination, m.Name + ": " + i.To + " from " + i.From + ": " + i.Reason})
 	}
-	for _, v := range values {
-		if v.Value != "" {
-			d.set(v.To, v.Value)
-		}
-	}
-	d.tag(m.tagsFor(&w.t), nil)
+	d.setFields(values)
+	d.tag(m.tagsFor(w.t), nil)
 	d.tag(m.addTags, m.removeTags)
 	w.s.put(d)
 	return true
@@ -179,7 +176,7 @@ func (w *work) contacts() {
 	for i := range w.s.Destinations {
 		d := &w.s.Destinations[i]
 		before := w.old.find(d.Name)
-		if before != nil && before.equal(*d) {
+		if before != nil && before.equal(d) {
 			continue
 		}
 		d.Version++
@@ -197,15 +194,16 @@ func (w *work) contacts() {
 
 func (w *work) effects(m *Mapping) {
 	d := w.s.find(m.Destination)
-	for _, tr := range m.triggers {
-		if !triggers.Match(tr.when, &w.t, w.created) {
+	for i := range m.triggers {
+		tr := &m.triggers[i]
+		if !triggers.Match(tr.when, w.t, w.created) {
 			continue
 		}
 		c := w.command(schemas.CommandEffect, d)
 		c.CommandID = id(d.Name, w.key, w.t.Event.EventID, number(w.t.Number), tr.id)
 		c.Trigger = tr.id
 		c.Contact = schemas.Contact{Email: d.Email}
-		c.Effect = &schemas.Effect{Type: schemas.EffectTrackEvent, Name: tr.name, Data: tr.eventData(&w.t, c.CommandID)}
+		c.Effect = &schemas.Effect{Type: schemas.EffectTrackEvent, Name: tr.name, Data: tr.eventData(w.t, c.CommandID)}
 		w.emit(c)
 	}
 }
@@ -246,8 +244,8 @@ func (tr *trigger) eventData(t *schemas.Transition, commandID string) string {
 	var b strings.Builder
 	b.WriteString("id=" + commandID[:idShown])
 	switch {
-	case tr.source != "":
-		if v := mapping.Lookup(*t, tr.source); v != "" {
+	case tr.fromSource:
+		if v := tr.source.Get(t); v != "" {
 			b.WriteString(" " + v)
 		}
 	case tr.text != "":
@@ -257,6 +255,9 @@ func (tr *trigger) eventData(t *schemas.Transition, commandID string) string {
 		if a := t.Event.Amount; a != nil {
 			b.WriteString(" amount=" + a.Value + " " + a.Currency)
 		}
+	}
+	if b.Len() <= dataMax && utf8.ValidString(b.String()) {
+		return b.String()
 	}
 	text := []rune(b.String())
 	return string(text[:min(len(text), dataMax)])

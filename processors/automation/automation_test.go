@@ -351,7 +351,7 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b)
-	f.Add([]byte(`{"v":1,"d":[{"n":"crm","v":1,"e":"a@b","t":["z","a"]}],"c":["x"]}`))
+	f.Add([]byte(`{"v":1,"d":[{"n":"crm","v":1,"e":"a@b","t":["z","a"]}],"c":["00112233445566778899aabbccddeeff"]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := st.Decode(b)
 		if err != nil {

@@ -33,10 +33,12 @@ type Mapping struct {
 }
 
 type trigger struct {
-	id           string
-	when         triggers.When
-	name         string
-	source, text string
+	id         string
+	when       triggers.When
+	name       string
+	source     mapping.Source
+	fromSource bool // else text
+	text       string
 }
 
 // MappingFile is one document of the folder mappings/: what the events of a resource do to contacts at a destination.
@@ -273,7 +275,7 @@ func (c *compiler) trigger(at string, t TriggerOptions) trigger {
 	}
 	out.when.From, out.when.To = statuses("from", t.From), statuses("to", t.To)
 	if mapping.Known(t.Data, mapping.Sources()) || mapping.Known(t.Data, c.known.FieldCatalogue) {
-		out.source = t.Data
+		out.source, out.fromSource = mapping.NewSource(t.Data), true
 	} else {
 		out.text = t.Data
 	}

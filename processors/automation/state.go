@@ -8,23 +8,24 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/tillstream/tillstream/processors"
+	"github.com/tillstream/tillstream/processors/mapping"
 	"github.com/tillstream/tillstream/schemas"
 )
 
 // Bounds of one contact's state.
 const (
-	formatVersion    = 1
 	tagsMax          = 1000 // tags wanted or unwanted at one destination
 	fieldsMax        = 1000 // fields at one destination
 	subscriptionsMax = 200  // subscriptions of one contact whose creation is remembered
 )
 
 // State is what is known of one contact: its desired state at each destination.
+//
+// The names in JSON are those of states that were written as format 1; a field added since then has none ("-").
 type State struct {
-	Format       int       `json:"v"`
+	Format       int       `json:"v"`           // in JSON only
 	Destinations []desired `json:"d,omitempty"` // by name
-	Created      []string  `json:"c,omitempty"` // digests of the subscriptions that were seen to be created, oldest first
+	Created      []mark    `json:"c,omitempty"` // digests of the subscriptions that were seen to be created, oldest first
 }
 
 // desired is the contact as it should be at one destination.
@@ -46,7 +47,6 @@ type field struct {
 }
 
 func (s State) clone() State {
-	s.Created = slices.Clone(s.Created)
 	s.Destinations = slices.Clone(s.Destinations) // what a destination points to is copied when it is changed
 	return s
 }
@@ -60,15 +60,13 @@ func (s *State) find(name string) *desired {
 	return nil
 }
 
-// destination is a copy of the desired state there, empty if there is none; put takes it back.
+// destination is a copy of the desired state there, empty if there is none; put takes it back. The copy shares its
+// lists with the state: who changes one puts a new one in its place.
 func (s *State) destination(name string) desired {
-	d := s.find(name)
-	if d == nil {
-		return desired{Name: name}
+	if d := s.find(name); d != nil {
+		return *d
 	}
-	c := *d
-	c.Fields, c.Tags, c.NoTags = slices.Clone(d.Fields), slices.Clone(d.Tags), slices.Clone(d.NoTags)
-	return c
+	return desired{Name: name}
 }
 
 func (s *State) put(d desired) {
@@ -82,24 +80,34 @@ func (s *State) put(d desired) {
 
 // create remembers that a subscription exists; it reports whether that is news.
 func (s *State) create(rootKey string) bool {
-	d := id(rootKey)
+	d := digest(rootKey)
 	if slices.Contains(s.Created, d) {
 		return false
 	}
-	s.Created = append(s.Created, d)
+	s.Created = append(slices.Clip(s.Created), d)
 	if over := len(s.Created) - subscriptionsMax; over > 0 {
 		s.Created = slices.Delete(s.Created, 0, over)
 	}
 	return true
 }
 
-func (d *desired) set(name, value string) {
-	i, found := slices.BinarySearchFunc(d.Fields, name, func(f field, n string) int { return strings.Compare(f.Name, n) })
-	if found {
-		d.Fields[i].Value = value
-		return
+// setFields fills fields; an empty value leaves its field alone.
+func (d *desired) setFields(values []mapping.Value) {
+	own := false // the list is no longer the old state's
+	for _, v := range values {
+		i, found := slices.BinarySearchFunc(d.Fields, v.To, func(f field, n string) int { return strings.Compare(f.Name, n) })
+		if v.Value == "" || found && d.Fields[i].Value == v.Value {
+			continue
+		}
+		if !own {
+			d.Fields, own = append(make([]field, 0, len(d.Fields)+len(values)), d.Fields...), true
+		}
+		if found {
+			d.Fields[i].Value = v.Value
+		} else {
+			d.Fields = slices.Insert(d.Fields, i, field{v.To, v.Value})
+		}
 	}
-	d.Fields = slices.Insert(d.Fields, i, field{name, value})
 }
 
 // tag wants the tags in add and not those in remove. The last word about a tag counts.
@@ -117,15 +125,18 @@ func with(list []string, t string) []string {
 	if found {
 		return list
 	}
-	return slices.Insert(list, i, t)
+	return slices.Insert(slices.Clip(list), i, t)
 }
 
 func without(list []string, t string) []string {
-	return slices.DeleteFunc(list, func(x string) bool { return x == t })
+	if !slices.Contains(list, t) {
+		return list
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(x string) bool { return x == t })
 }
 
 // equal compares what is desired, not the version.
-func (d desired) equal(o desired) bool {
+func (d *desired) equal(o *desired) bool {
 	return d.Email == o.Email && d.First == o.First && d.Last == o.Last && d.Phone == o.Phone &&
 		slices.Equal(d.Fields, o.Fields) && slices.Equal(d.Tags, o.Tags) && slices.Equal(d.NoTags, o.NoTags)
 }
@@ -133,7 +144,7 @@ func (d desired) equal(o desired) bool {
 func (d *desired) contact() schemas.Contact {
 	c := schemas.Contact{
 		Email: d.Email, FirstName: d.First, LastName: d.Last, Phone: d.Phone,
-		Tags: slices.Clone(d.Tags), NoTags: slices.Clone(d.NoTags),
+		Tags: d.Tags, NoTags: d.NoTags, // never changed in place
 	}
 	if len(d.Fields) > 0 {
 		c.Fields = make(map[string]string, len(d.Fields))
@@ -144,34 +155,35 @@ func (d *desired) contact() schemas.Contact {
 	return c
 }
 
-// id is a digest of the parts, in 32 hexadecimal digits. Each part is led by its length: no two lists run together.
-func id(parts ...string) string {
-	h := sha256.New()
+// mark is a digest of a list of texts.
+type mark [16]byte
+
+// digest leads each part by its length: no two lists run together.
+func digest(parts ...string) (m mark) {
+	var room [256]byte
+	b := room[:0]
 	for _, p := range parts {
-		h.Write([]byte(strconv.Itoa(len(p)) + ":" + p))
+		b = strconv.AppendInt(b, int64(len(p)), 10)
+		b = append(b, ':')
+		b = append(b, p...)
 	}
-	return hex.EncodeToString(h.Sum(nil)[:16])
+	h := sha256.Sum256(b)
+	copy(m[:], h[:])
+	return m
+}
+
+// UnmarshalText reads a mark of a state in JSON.
+func (m *mark) UnmarshalText(text []byte) error {
+	if n, err := hex.Decode(m[:], text[:min(len(text), hex.EncodedLen(len(m)))]); err != nil || n != len(m) || len(text) != hex.EncodedLen(n) {
+		return fmt.Errorf("%.40q is no digest", text)
+	}
+	return nil
+}
+
+// id is a digest in 32 hexadecimal digits.
+func id(parts ...string) string {
+	m := digest(parts...)
+	return hex.EncodeToString(m[:])
 }
 
 func number(n int64) string { return strconv.FormatInt(n, 10) }
-
-// Encode implements processors.Stage. The bytes are JSON without any map.
-func (*Stage) Encode(s State) ([]byte, error) {
-	s.Format = formatVersion
-	return processors.EncodeState(s, stateName)
-}
-
-// Decode implements processors.Stage.
-func (*Stage) Decode(b []byte) (State, error) {
-	var s State
-	if err := processors.DecodeState(b, &s, stateName); err != nil {
-		return State{}, err
-	}
-	if s.Format != formatVersion {
-		return State{}, fmt.Errorf("decode %s: format %d is not known, this program writes %d", stateName, s.Format, formatVersion)
-	}
-	return s, nil
-}
-
-// stateName names the state in errors.
-const stateName = "the state of a contact"

@@ -4,9 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -20,7 +22,7 @@ import (
 type function struct {
 	name string
 	from []string // source types that it takes; empty: all
-	run  func(value string, t schemas.Transition) (result, reason string)
+	run  func(value string, t *schemas.Transition) (result, reason string)
 }
 
 func (f function) takes(kind string) bool {
@@ -85,7 +87,7 @@ func plain(name string, from []string, do func(string) string) builder {
 		if len(args) > 0 {
 			return function{}, &asError{name + " takes no argument", "remove " + strings.Join(args, " ")}
 		}
-		return function{name, from, func(v string, _ schemas.Transition) (string, string) { return do(v), "" }}, nil
+		return function{name, from, func(v string, _ *schemas.Transition) (string, string) { return do(v), "" }}, nil
 	}
 }
 
@@ -101,7 +103,7 @@ func buildName(args []string, _ Rule) (function, *asError) {
 	if len(args) != 1 || args[0] != "first" && args[0] != "last" {
 		return function{}, &asError{"name must say which part", "write name first, or name last"}
 	}
-	return function{"name", []string{typeText}, func(v string, _ schemas.Transition) (string, string) {
+	return function{"name", []string{typeText}, func(v string, _ *schemas.Transition) (string, string) {
 		first, last := splitName(v)
 		if args[0] == "first" {
 			return first, ""
@@ -144,7 +146,7 @@ func buildDate(args []string, _ Rule) (function, *asError) {
 			zone = z
 		}
 	}
-	return function{"date", []string{typeTime}, func(v string, _ schemas.Transition) (string, string) {
+	return function{"date", []string{typeTime}, func(v string, _ *schemas.Transition) (string, string) {
 		t, ok := parseTime(v)
 		if !ok {
 			return "", "the value is no time"
@@ -188,8 +190,8 @@ func buildMoney(args []string, _ Rule) (function, *asError) {
 	if len(args) > 1 || len(args) == 1 && !minor && args[0] != "decimal" {
 		return function{}, &asError{"money knows decimal and minor only", "write money decimal (10.00), or money minor (1000)"}
 	}
-	return function{"money", []string{typeMoney}, func(v string, t schemas.Transition) (string, string) {
-		code := currency(&t)
+	return function{"money", []string{typeMoney}, func(v string, t *schemas.Transition) (string, string) {
+		code := currency(t)
 		a, err := money.Parse(v, orElse(code, "ZZZ"))
 		if err != nil {
 			return "", "the value is no decimal amount"
@@ -223,8 +225,8 @@ func buildPhone(args []string, _ Rule) (function, *asError) {
 	if len(args) > 1 || len(args) == 1 && !isCountry(args[0]) {
 		return function{}, &asError{"phone takes one country at most", "write for example phone DE"}
 	}
-	return function{"phone", []string{typeText}, func(v string, t schemas.Transition) (string, string) {
-		region := regionOf(Lookup(t, "payer.address.country"))
+	return function{"phone", []string{typeText}, func(v string, t *schemas.Transition) (string, string) {
+		region := regionOf(country.Get(t))
 		if region == "" && len(args) == 1 {
 			region = regionOf(args[0])
 		}
@@ -232,9 +234,35 @@ func buildPhone(args []string, _ Rule) (function, *asError) {
 	}}, nil
 }
 
-// phone writes a number in E.164. Without a usable country the digits stay as they are: PayPal gives national numbers
-// only, and a guessed country would reach a stranger.
+var country = NewSource("payer.address.country")
+
+// phone is e164, which takes a dozen regular expressions: the numbers written last are remembered, since the events of
+// one order carry the same number and follow each other.
 func phone(v, region string) string {
+	if len(v) > phoneBytesMax {
+		return e164(v, region)
+	}
+	place := &phones[crc32.Update(crc32.ChecksumIEEE([]byte(v)), crc32.IEEETable, []byte(region))%phonesKept]
+	if known := place.Load(); known != nil && known.value == v && known.region == region {
+		return known.result
+	}
+	result := e164(v, region)
+	place.Store(&writtenPhone{strings.Clone(v), strings.Clone(region), strings.Clone(result)})
+	return result
+}
+
+type writtenPhone struct{ value, region, result string }
+
+const (
+	phonesKept    = 1024
+	phoneBytesMax = 40 // a longer text is no number, and is not remembered
+)
+
+var phones [phonesKept]atomic.Pointer[writtenPhone]
+
+// e164 writes a number in E.164. Without a usable country the digits stay as they are: PayPal gives national numbers
+// only, and a guessed country would reach a stranger.
+func e164(v, region string) string {
 	if n, err := phonenumbers.Parse(v, region); err == nil && phonenumbers.IsValidNumber(n) {
 		return phonenumbers.Format(n, phonenumbers.E164)
 	}
@@ -271,7 +299,7 @@ func buildCountry(args []string, _ Rule) (function, *asError) {
 	if len(args) > 0 {
 		return function{}, &asError{"country takes no argument", "use lookup with a table to write names"}
 	}
-	return function{"country", []string{typeText}, func(v string, _ schemas.Transition) (string, string) {
+	return function{"country", []string{typeText}, func(v string, _ *schemas.Transition) (string, string) {
 		if code := regionOf(v); code != "" {
 			return code, ""
 		}
@@ -283,5 +311,5 @@ func buildLookup(args []string, r Rule) (function, *asError) {
 	if len(args) > 0 || len(r.Table) == 0 {
 		return function{}, &asError{"lookup needs a table", "add table: with one line for each value"}
 	}
-	return function{"lookup", nil, func(v string, _ schemas.Transition) (string, string) { return r.Table[v], "" }}, nil
+	return function{"lookup", nil, func(v string, _ *schemas.Transition) (string, string) { return r.Table[v], "" }}, nil
 }

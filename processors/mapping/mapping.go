@@ -62,13 +62,15 @@ type Program struct{ rules []compiled }
 
 type compiled struct {
 	Rule
+	from      Source
+	concat    []Source
 	separator string
 	steps     []function
 	when      []condition
 }
 
 type condition struct {
-	source string
+	source Source
 	values []string
 }
 
@@ -114,7 +116,7 @@ func (c *compiler) report(field, message, hint string) {
 }
 
 func (c *compiler) rule(at string, r Rule) compiled {
-	out := compiled{Rule: r, separator: " "}
+	out := compiled{Rule: r, from: NewSource(r.From), separator: " "}
 	if r.Separator != nil {
 		out.separator = *r.Separator
 	}
@@ -129,6 +131,7 @@ func (c *compiler) rule(at string, r Rule) compiled {
 	}
 	for i, s := range r.Concat {
 		c.source(fmt.Sprintf("%s.concat[%d]", at, i), s)
+		out.concat = append(out.concat, NewSource(s))
 	}
 	steps, err := parseAs(r)
 	if err != nil {
@@ -145,7 +148,7 @@ func (c *compiler) rule(at string, r Rule) compiled {
 	slices.Sort(names)
 	for _, s := range names {
 		c.source(at+".when", s)
-		out.when = append(out.when, condition{s, slices.Clone(r.When[s])})
+		out.when = append(out.when, condition{NewSource(s), slices.Clone(r.When[s])})
 	}
 	return out
 }
@@ -162,10 +165,14 @@ func (c *compiler) source(at, name string) {
 }
 
 // Apply makes the values for t, sorted by field. A rule that comes later wins over an earlier one for the same field.
-func (p *Program) Apply(t schemas.Transition) ([]Value, []Issue) {
-	var values []Value
+func (p *Program) Apply(t schemas.Transition) ([]Value, []Issue) { return p.Run(&t) }
+
+// Run is Apply without a copy of t, which it does not change.
+func (p *Program) Run(t *schemas.Transition) ([]Value, []Issue) {
 	var issues []Issue
-	for _, r := range p.rules {
+	values := make([]Value, 0, len(p.rules))
+	for i := range p.rules {
+		r := &p.rules[i]
 		if !r.holds(t) {
 			continue
 		}
@@ -180,6 +187,9 @@ func (p *Program) Apply(t schemas.Transition) ([]Value, []Issue) {
 			values = set(values, Value{r.To, value})
 		}
 	}
+	if len(values) == 0 {
+		values = nil
+	}
 	return values, issues
 }
 
@@ -192,9 +202,9 @@ func set(values []Value, v Value) []Value {
 	return slices.Insert(values, i, v)
 }
 
-func (r *compiled) holds(t schemas.Transition) bool {
-	for _, c := range r.when {
-		if !slices.Contains(c.values, Lookup(t, c.source)) {
+func (r *compiled) holds(t *schemas.Transition) bool {
+	for i := range r.when {
+		if c := &r.when[i]; !slices.Contains(c.values, c.source.Get(t)) {
 			return false
 		}
 	}
@@ -202,14 +212,18 @@ func (r *compiled) holds(t schemas.Transition) bool {
 }
 
 // value runs the rule's functions. ok is false where the source is missing; reason says why a present one is no use.
-func (r *compiled) value(t schemas.Transition) (value string, ok bool, reason string) {
-	var present []string
-	for _, s := range append([]string{r.From}, r.Concat...) {
-		if v := Lookup(t, s); v != "" {
-			present = append(present, v)
+func (r *compiled) value(t *schemas.Transition) (value string, ok bool, reason string) {
+	value = r.from.Get(t)
+	for _, s := range r.concat {
+		v := s.Get(t)
+		switch {
+		case v == "":
+		case value == "":
+			value = v
+		default:
+			value += r.separator + v
 		}
 	}
-	value = strings.Join(present, r.separator)
 	for _, step := range r.steps {
 		if value == "" {
 			break

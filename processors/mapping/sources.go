@@ -73,13 +73,30 @@ func Sources() []string {
 
 // Lookup is the text of a source; "" where the event does not have it. A name that is none of Sources is looked up in
 // the event's own fields.
-func Lookup(t schemas.Transition, name string) string {
+func Lookup(t schemas.Transition, name string) string { return NewSource(name).Get(&t) }
+
+// Source is a source that was looked up once.
+type Source struct {
+	name string
+	get  func(t *schemas.Transition) string // nil: one of the event's own fields
+}
+
+// NewSource finds the source with this name, as Lookup does.
+func NewSource(name string) Source {
 	for i := range sources {
 		if sources[i].name == name {
-			return sources[i].get(&t)
+			return Source{name, sources[i].get}
 		}
 	}
-	return t.Event.Fields[name]
+	return Source{name: name}
+}
+
+// Get is the text of the source; "" where t does not have it.
+func (s Source) Get(t *schemas.Transition) string {
+	if s.get != nil {
+		return s.get(t)
+	}
+	return t.Event.Fields[s.name]
 }
 
 func typeOf(name string) string {

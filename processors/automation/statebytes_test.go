@@ -1,0 +1,102 @@
+package automation
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// MarshalText undoes UnmarshalText, so that a test can write a state as format 1 was written.
+func (m mark) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(m[:])), nil }
+
+// full has every field set.
+func full() State {
+	return State{
+		Destinations: []desired{
+			{
+				Name: "crm", Version: 7, Email: "ana@example.com", First: "Ana", Last: "Cruz", Phone: "+4930901820",
+				Fields: []field{{"PAID", "10.00"}, {"STATUS", "PAID"}}, Tags: []string{"paypal-integration", "vip"}, NoTags: []string{"cold", ""},
+			},
+			{Name: "other", Version: -1, Email: "ana@example.com"},
+		},
+		Created: []mark{digest("a"), digest("b")},
+	}
+}
+
+// testdata/states-v1.txt holds states as the release before wrote them. They are never written anew.
+func TestStatesOfFormat1(t *testing.T) {
+	lines, err := os.ReadFile("testdata/states-v1.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := strings.Split(strings.TrimSpace(string(lines)), "\n")
+	all := full()
+	all.Format = formatJSON
+	b, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after int
+	for _, line := range append(list, string(b)) {
+		old, err := (&Stage{}).Decode([]byte(line))
+		if err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		b, err := (&Stage{}).Encode(old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := (&Stage{}).Decode(b)
+		if err != nil {
+			t.Fatalf("%s, in its new form: %v", line, err)
+		}
+		if diff := cmp.Diff(s, old, cmp.AllowUnexported(State{}, desired{}, field{})); diff != "" {
+			t.Errorf("%s: read from its new form (-new +old):\n%s", line, diff)
+		}
+		old.Format = formatJSON
+		again, err := json.Marshal(old)
+		if err != nil || string(again) != line {
+			t.Errorf("as JSON again %s, %v, want %s", again, err, line)
+		}
+		before, after = before+len(line), after+len(b)
+	}
+	t.Logf("%d bytes, before %d", after, before)
+	if after*3 > before*2 {
+		t.Errorf("states of %d bytes became %d, want less than two thirds", before, after)
+	}
+}
+
+func TestForeignStatesAreRefused(t *testing.T) {
+	b, err := (&Stage{}).Encode(full())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct{ in, want string }{
+		"nothing":        {"", "decode the state of a contact: its bytes are damaged"},
+		"version":        {"\x03" + string(b[1:]), "decode the state of a contact: format 3 is not known, this program reads up to 2: it was written by a newer tillstream: upgrade this one"},
+		"field":          {string(b[:len(b)-1]) + "c\x00", "decode the state of a contact: field 99 is not known: it was written by a newer tillstream: upgrade this one"},
+		"left":           {string(b) + "x", "decode the state of a contact: more bytes after its end"},
+		"JSON of later":  {`{"v":2}`, "decode the state of a contact: JSON of format 2 is not known, only 1"},
+		"field of later": {`{"v":1,"zz":1}`, `decode the state of a contact: json: unknown field "zz"`},
+		"short digest":   {`{"v":1,"c":["00"]}`, `decode the state of a contact: "00" is no digest`},
+		"long digest":    {`{"v":1,"c":["00112233445566778899aabbccddeeff00"]}`, `decode the state of a contact: "00112233445566778899aabbccddeeff00" is no digest`},
+	} {
+		if s, err := (&Stage{}).Decode([]byte(tt.in)); err == nil || err.Error() != tt.want {
+			t.Errorf("%s: got %+v, %v", name, s, err)
+		}
+	}
+	for n := range b {
+		if _, err := (&Stage{}).Decode(b[:n]); err == nil {
+			t.Errorf("the first %d of %d bytes are read", n, len(b))
+		}
+	}
+	again, err := (&Stage{}).Encode(full())
+	if err != nil || !bytes.Equal(b, again) {
+		t.Errorf("equal states are %x and %x", b, again)
+	}
+}
