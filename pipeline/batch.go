@@ -145,9 +145,7 @@ func (b *batch) load(ctx context.Context, missing []*slot) error {
 				keys, asked = append(keys, s.key), append(asked, s)
 			}
 		}
-		started := b.l.e.o.Clock.Now()
-		images, err := b.p.part.Read(ctx, b.p.fence, keys)
-		b.l.e.m.read.Observe(b.l.e.o.Clock.Now().Sub(started).Seconds())
+		images, err := b.read(ctx, keys)
 		if err != nil {
 			for _, s := range asked {
 				s.known = false
@@ -159,6 +157,16 @@ func (b *batch) load(ctx context.Context, missing []*slot) error {
 		}
 	}
 	return nil
+}
+
+func (b *batch) read(ctx context.Context, keys []string) ([][]byte, error) {
+	if err := b.p.land(); err != nil {
+		return nil, err
+	}
+	started := b.l.e.o.Clock.Now()
+	images, err := b.p.part.Read(ctx, b.p.fence, keys)
+	b.l.e.m.read.Observe(b.l.e.o.Clock.Now().Sub(started).Seconds())
+	return images, err
 }
 
 // open makes the entry of a slot for this batch.
@@ -324,15 +332,15 @@ func (b *batch) outputs(ctx context.Context, outs []processors.Output, cause *kg
 		}
 		r := b.memory.record()
 		r.Topic, r.Key, r.Value = o.Topic, b.memory.copy("", o.Key), value
-		by := r.Key
-		if o.PartitionKey != "" {
-			by = []byte(o.PartitionKey)
-		}
 		count, err := b.l.e.partitions(ctx, o.Topic)
 		if err != nil {
 			return nil, nil, outputStall(o.Topic, err)
 		}
-		r.Partition = kafka.Partition(by, count)
+		if o.PartitionKey == "" {
+			r.Partition = kafka.PartitionOf(r, count)
+		} else {
+			r.Partition = kafka.Partition([]byte(o.PartitionKey), count)
+		}
 		b.stampRecord(r, cause)
 		made = append(made, r)
 	}

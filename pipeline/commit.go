@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/pipeline/store"
 )
@@ -162,16 +164,12 @@ func (l *lane) committed(s *share) {
 		q.drop()
 	}
 	p.meta = s.meta
-	started := l.e.o.Clock.Now()
-	fence, err := l.applyShare(p, s)
-	l.e.m.apply.Observe(l.e.o.Clock.Now().Sub(started).Seconds())
-	if err != nil {
+	if err := l.takeOff(p, s); err != nil {
 		if p.ctx.Err() == nil {
 			l.stop(p, storeStall(err))
 		}
 		return
 	}
-	p.fence, p.failures = fence, 0
 	s.keep()
 	p.cache.trim(l.e.o.CacheImagesMax, l.e.cacheShare())
 	if p.poisoned(l.e.o.Clock.Now(), s.records, s.letters) {
@@ -183,17 +181,89 @@ func (l *lane) committed(s *share) {
 	}
 }
 
-// applyShare applies the after-images in bounded batches: a prefix of a transaction is a valid place to stand.
-func (l *lane) applyShare(p *partition, s *share) (store.Fence, error) {
+// flight is an apply on its way to the store, beside the next batch. There is one at a time: whoever needs the store,
+// or its fence, waits until it has landed.
+type flight struct {
+	landed clock.Signal
+	done   atomic.Bool
+	fence  store.Fence
+	err    error
+}
+
+// takeOff begins to apply a committed share, after the one before it.
+func (l *lane) takeOff(p *partition, s *share) error {
+	if err := p.land(); err != nil {
+		return err
+	}
 	at := p.fence.Applied - 1
 	for _, r := range s.log {
 		// A duplicate that the broker remembers may be acknowledged without its offset.
 		if r.Offset <= at {
-			return p.fence, fmt.Errorf("%w: changelog offset %d after %d", store.ErrRolledBack, r.Offset, at)
+			return fmt.Errorf("%w: changelog offset %d after %d", store.ErrRolledBack, r.Offset, at)
 		}
 		at = r.Offset
 	}
-	fence, done, now := p.fence, 0, l.e.o.Clock.Now()
+	f := &flight{landed: l.e.o.Clock.NewSignal(), fence: p.fence}
+	p.flight = f
+	l.beside.Go(func() {
+		started := l.e.o.Clock.Now()
+		f.fence, f.err = l.applyShare(p, s, f.fence)
+		l.e.m.apply.Observe(l.e.o.Clock.Now().Sub(started).Seconds())
+		f.done.Store(true)
+		f.landed.Notify()
+		if f.err != nil {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.wake()
+		}
+	})
+	return nil
+}
+
+// landDone stops partitions whose apply failed, also where nothing new comes that would notice.
+func (l *lane) landDone() {
+	for _, p := range l.running() {
+		if p.flight == nil || !p.flight.done.Load() {
+			continue
+		}
+		if err := p.land(); err != nil && p.ctx.Err() == nil {
+			l.stop(p, storeStall(err))
+		}
+	}
+}
+
+// land waits for the apply on its way, and moves the fence to where it left the store. Its error is the store's, or the
+// end of the partition.
+func (p *partition) land() error {
+	f := p.flight
+	if f == nil {
+		return nil
+	}
+	if err := f.landed.Wait(p.ctx); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	p.flight = nil
+	if f.err != nil {
+		return f.err
+	}
+	p.fence, p.failures = f.fence, 0
+	return nil
+}
+
+// landAll waits, for a bounded time, until the store has all that was committed: the next owner finds nothing to do then.
+func (l *lane) landAll() {
+	ctx, cancel := l.e.o.Clock.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	for _, p := range l.running() {
+		if p.flight != nil {
+			_ = p.flight.landed.Wait(ctx)
+		}
+	}
+}
+
+// applyShare applies the after-images in bounded batches: a prefix of a transaction is a valid place to stand.
+func (l *lane) applyShare(p *partition, s *share, fence store.Fence) (store.Fence, error) {
+	done, now := 0, l.e.o.Clock.Now()
 	cuts := store.Cut(s.images)
 	if len(cuts) == 0 {
 		cuts = []int{0}

@@ -83,7 +83,8 @@ func TestKilledProcessIsTakenOver(t *testing.T) {
 		began := time.Now()
 		b := w.start("b")
 		w.settle(b)
-		if took := time.Since(began); took > sessionTimeout+2*time.Second {
+		// On the wall's clock a busy machine proves nothing.
+		if took := time.Since(began); clientInBubble && took > sessionTimeout+2*time.Second {
 			t.Errorf("takeover took %v, want at most the session timeout and 2 s", took)
 		}
 		b.stop()

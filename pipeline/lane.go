@@ -36,7 +36,7 @@ type lane struct {
 	open     bool
 	joined   bool // the group gave us an assignment, be it empty
 
-	recoveries clock.Group
+	beside     clock.Group // recoveries and applies
 	lastCommit time.Time
 	pace       pace
 	barren     bool            // the last round had records and could use none
@@ -49,7 +49,7 @@ var errRenew = errors.New("the client must be renewed")
 func newLane(e *Engine, number int) *lane {
 	return &lane{
 		e: e, number: number, log: e.o.Log.With().Int("lane", number).Logger(),
-		parts: map[int32]*partition{}, assigned: map[int32]map[string]bool{}, recoveries: e.o.Clock.NewGroup(),
+		parts: map[int32]*partition{}, assigned: map[int32]map[string]bool{}, beside: e.o.Clock.NewGroup(),
 	}
 }
 
@@ -100,6 +100,7 @@ func (l *lane) session(ctx context.Context) error {
 			return err
 		}
 	}
+	l.landAll()
 	return nil
 }
 
@@ -125,7 +126,7 @@ func (l *lane) disconnect(end context.CancelFunc) {
 	clear(l.assigned)
 	l.finished = nil
 	l.mu.Unlock()
-	l.recoveries.Wait()
+	l.beside.Wait()
 	c := l.e.o.Clock
 	ctx, cancel := c.WithTimeout(context.Background(), leaveTimeout)
 	defer cancel()
@@ -164,6 +165,7 @@ func (l *lane) round(ctx context.Context) error {
 			return err
 		}
 	}
+	l.landDone()
 	l.tick(ctx)
 	l.show()
 	return nil

@@ -65,6 +65,7 @@ type partition struct {
 	part   store.Partition
 
 	fence    store.Fence
+	flight   *flight // the last apply, until it has landed
 	meta     meta
 	queues   map[string]*queue
 	cache    *cache
@@ -183,8 +184,10 @@ func (p *partition) held(now time.Time) bool {
 // that its producer stamped. Both clocks must be wrong together to spoil the stream time.
 func stamp(r *kgo.Record) int64 {
 	at := r.Timestamp.UnixMilli()
-	if ms, err := strconv.ParseInt(header(r, HeaderStamp), 10, 64); err == nil && ms > 0 {
-		at = min(at, ms+stampSlack.Milliseconds())
+	if text := header(r, HeaderStamp); text != "" {
+		if ms, err := strconv.ParseInt(text, 10, 64); err == nil && ms > 0 {
+			at = min(at, ms+stampSlack.Milliseconds())
+		}
 	}
 	return at
 }

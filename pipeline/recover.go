@@ -32,7 +32,7 @@ func (l *lane) startRecoveries(now time.Time) {
 			continue
 		}
 		p.state = stateRecovering
-		l.recoveries.Go(func() {
+		l.beside.Go(func() {
 			r := recovery{l: l, p: p, started: l.e.o.Clock.Now()}
 			got := r.run(p.ctx)
 			l.mu.Lock()
@@ -65,7 +65,7 @@ func (l *lane) finishRecoveries(now time.Time) {
 			p.queues[topic] = &queue{expect: next, end: r.ends[topic], skipping: r.ahead[topic]}
 			offsets = append(offsets, kafka.Offset{Topic: topic, Partition: p.number, At: next})
 		}
-		p.cache, p.rebuild = newCache(), false
+		p.cache, p.flight, p.rebuild = newCache(), nil, false
 		p.lastInput, p.lastTick = now, now
 		if len(p.queues) > 1 {
 			p.holdUntil = now.Add(holdAfterRecover)

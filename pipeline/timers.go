@@ -74,7 +74,7 @@ func (b *batch) due(ctx context.Context, at int64) (d store.Deadline, ok bool, e
 		for _, s := range b.changed {
 			touched[s.key] = s.entry.deadline()
 		}
-		if err := b.p.window.refill(ctx, b.p.part, b.p.fence, touched); err != nil {
+		if err := b.p.refill(ctx, touched); err != nil {
 			return d, false, storeStall(err)
 		}
 		d, ok = b.p.window.first()
@@ -187,10 +187,18 @@ func (e *entry) seal() {
 	e.image = e.env.encode()
 }
 
+// refill loads the earliest deadlines from the store, once that has all that was committed.
+func (p *partition) refill(ctx context.Context, touched map[string]int64) error {
+	if err := p.land(); err != nil {
+		return err
+	}
+	return p.window.refill(ctx, p.part, p.fence, touched)
+}
+
 // overdue reports whether a timer of p fires at a record stamped at.
 func (l *lane) overdue(ctx context.Context, p *partition, at int64) (bool, error) {
 	if _, ok := p.window.first(); !ok && !p.window.complete(math.MaxInt64) {
-		if err := p.window.refill(ctx, p.part, p.fence, nil); err != nil {
+		if err := p.refill(ctx, nil); err != nil {
 			return false, storeStall(err)
 		}
 	}

@@ -10,5 +10,8 @@ func Partition(key []byte, n int32) int32 {
 	if key == nil {
 		key = []byte{}
 	}
-	return int32(keyPartitioner.Partition(&kgo.Record{Key: key}, int(n)))
+	return PartitionOf(&kgo.Record{Key: key}, n)
 }
+
+// PartitionOf is the partition of a record by its key, which must not be nil.
+func PartitionOf(r *kgo.Record, n int32) int32 { return int32(keyPartitioner.Partition(r, int(n))) }
