@@ -298,6 +298,12 @@ func (p *Part) Log() (records []*kgo.Record) {
 	return records
 }
 
+// Has reports whether an entry is still in the log.
+func (p *Part) Has(e *Entry) bool {
+	i := p.index(e.Record.Offset)
+	return i < len(p.log) && p.log[i] == e
+}
+
 // Compact keeps the newest committed record of each key below the last stable offset, and removes tombstones whose
 // time to be seen has passed; that time begins with the first pass that meets them.
 func (p *Part) Compact() (tombstones int) {

@@ -280,7 +280,9 @@ type Proc struct {
 }
 
 // NewProc makes a process whose clock is skew ahead of the true time.
-func (s *Sched) NewProc(name string, skew time.Duration) *Proc { return &Proc{Name: name, s: s, skew: skew} }
+func (s *Sched) NewProc(name string, skew time.Duration) *Proc {
+	return &Proc{Name: name, s: s, skew: skew}
+}
 
 // Go runs f as a coroutine of the process.
 func (p *Proc) Go(f func()) {
