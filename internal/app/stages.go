@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -79,8 +80,18 @@ func compileRules(c *config.Config) (rulesSet, error) {
 // Check reports what is wrong with a loaded configuration in meaning.
 func Check(c *config.Config) error { _, err := compileRules(c); return err }
 
+// Limits of one call to Redis. A stop waits for the call at hand: with its one repetition it has to leave time for the
+// rest of the 10 s.
+const (
+	redisTimeout    = 2 * time.Second // of a dial, a write and a read
+	redisRetriesMax = 1               // for a connection that had gone stale
+)
+
 func redisOptions(r config.Redis) *redis.Options {
-	o := &redis.Options{Addr: r.Address, Username: r.User, Password: r.Password.Reveal(), DB: r.DB, Protocol: 2, DisableIdentity: true, ContextTimeoutEnabled: true}
+	o := &redis.Options{
+		Addr: r.Address, Username: r.User, Password: r.Password.Reveal(), DB: r.DB, Protocol: 2, DisableIdentity: true, ContextTimeoutEnabled: true,
+		DialTimeout: redisTimeout, DialerRetries: 1, ReadTimeout: redisTimeout, WriteTimeout: redisTimeout, MaxRetries: redisRetriesMax,
+	}
 	if r.TLS {
 		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
