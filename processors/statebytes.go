@@ -307,10 +307,10 @@ func (r *StateReader) Raw(b []byte) { copy(b, r.span(uint64(len(b)))) }
 // Bytes undoes StateWriter.FieldBytes.
 func (r *StateReader) Bytes() []byte { return []byte(r.span(r.Uint())) }
 
-// Count is the number of entries of a list, each of which has one byte at least; reserve is how many to make room for.
-func (r *StateReader) Count() (n, reserve int) {
+// Count is the number of entries of a list, each of which has bytesMin bytes at least; reserve is how many to make room for.
+func (r *StateReader) Count(bytesMin int) (n, reserve int) {
 	u := r.Uint()
-	if u > uint64(len(r.s)-r.at) {
+	if u > uint64((len(r.s)-r.at)/bytesMin) {
 		r.Fail(errStateCut)
 		return 0, 0
 	}
@@ -325,7 +325,7 @@ func (r *StateReader) Texts() []string { return ReadList(r, func(s *string) { *s
 
 // ReadList reads the entries of a list. An empty one is nil.
 func ReadList[T any](r *StateReader, read func(*T)) []T {
-	n, reserve := r.Count()
+	n, reserve := r.Count(1)
 	if n == 0 {
 		return nil
 	}

@@ -186,7 +186,7 @@ func (r *stateReader) imageRest(f byte, im *image) {
 		im.InvoiceID = r.Text()
 	case 23:
 		im.Fields = make(map[string]string)
-		for n, _ := r.Count(); n > 0 && !r.Failed(); n-- {
+		for n, _ := r.Count(2); n > 0 && !r.Failed(); n-- {
 			key := r.Text()
 			im.Fields[key] = r.Text()
 		}

@@ -94,7 +94,11 @@ type stateWriter struct {
 type stateReader struct {
 	*processors.StateReader
 	triples triples
+	room    []mark // for the lists of marks, most of which hold one
 }
+
+// marksRoom is the number of marks for which room is made at once.
+const marksRoom = 16
 
 func (w *stateWriter) state(s *State) {
 	w.FieldText(1, string(s.Kind))
@@ -336,7 +340,15 @@ func (w *stateWriter) seen(x *seen) {
 func (r *stateReader) seen(x *seen) {
 	r.Raw(x.Event[:])
 	r.Raw(x.Fingerprint[:])
-	x.Deliveries = processors.ReadList(r.StateReader, func(m *mark) { r.Raw(m[:]) })
+	if n, _ := r.Count(len(mark{})); n > 0 {
+		if n > len(r.room) {
+			r.room = make([]mark, max(n, marksRoom))
+		}
+		x.Deliveries, r.room = r.room[:n:n], r.room[n:]
+		for i := range x.Deliveries {
+			r.Raw(x.Deliveries[i][:])
+		}
+	}
 	x.At = r.Time()
 }
 

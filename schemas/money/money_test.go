@@ -2,7 +2,9 @@ package money
 
 import (
 	"errors"
+	"fmt"
 	"math/big"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -51,6 +53,24 @@ func TestParseRefusesWhatIsNoDecimal(t *testing.T) {
 			t.Errorf("Parse in currency %q = %s, want an error", currency, a)
 		}
 	}
+}
+
+// pattern is PayPal's own of money values.
+var pattern = regexp.MustCompile(`^-?([0-9]+|[0-9]*\.[0-9]+)$`)
+
+func TestCheckIsThatOfParse(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.OneOf(rapid.StringMatching(`-?-?[0-9]{0,3}\.?[0-9]{0,3}\.?`), rapid.StringN(0, 4, 50)).Draw(t, "text")
+		if got, want := Check(text, "EUR") == nil, len(text) <= digitsMax && pattern.MatchString(text); got != want {
+			t.Fatalf("Check(%q) says %v, the pattern %v", text, got, want)
+		}
+		for _, currency := range []string{"EUR", "eu", "€"} {
+			_, err := Parse(text, currency)
+			if got := Check(text, currency); fmt.Sprint(got) != fmt.Sprint(err) {
+				t.Fatalf("Check(%q, %q) = %v, Parse says %v", text, currency, got, err)
+			}
+		}
+	})
 }
 
 func TestExponent(t *testing.T) {
