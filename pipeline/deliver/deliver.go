@@ -19,8 +19,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,8 +50,9 @@ const (
 	stopTimeout           = 8500 * time.Millisecond // for all of the end; then Kafka is left alone, which loses nothing
 	closeTimeout          = 1500 * time.Millisecond // to leave the group; without an answer it notices by itself
 	drainTimeout          = 8 * time.Second         // for requests in flight when a partition goes
-	busyPoll              = 100 * time.Millisecond
-	idlePoll              = time.Second
+	pollWaitMin           = time.Millisecond
+	pollWaitMax           = 5 * time.Second // the gauges are refreshed once in a poll
+	leasePause            = 100 * time.Millisecond
 	restartPause          = time.Second
 	failuresBeforeGiveUp  = 3 // of the command's own, however old it is
 	missingWriterPause    = 30 * time.Second
@@ -97,7 +96,9 @@ type Options struct {
 	Log        zerolog.Logger
 	Registerer prometheus.Registerer
 
-	session time.Duration // how long the group waits for a dead member; tests shorten it
+	session   time.Duration // how long the group waits for a dead member; tests shorten it
+	inspect   time.Duration // how often Kafka is asked whether a partition is what it was; tests shorten it
+	truncated time.Duration // how long a log may seem to end too early; tests shorten it
 }
 
 // Deliverer runs writers over the commands.
@@ -114,7 +115,9 @@ type Deliverer struct {
 
 	heard     atomic.Int64 // when the group's coordinator last answered, in Unix nanoseconds
 	mu        sync.Mutex   // guards all below
+	now       time.Time    // when mu was last taken by lock
 	windows   map[int32]*window
+	refusals  map[int32]refusal // partitions whose stall no inspection would find again
 	lanes     map[string]*lane
 	undecoded []*entry
 	outbox    []output
@@ -128,6 +131,24 @@ type Deliverer struct {
 	stopping  time.Time // when the process was told to end; zero: it was not
 	rand      *rand.Rand
 	measured  time.Time
+
+	notAsked map[string]time.Time // by schema id: until when the registry is not asked again; the session's own
+	turned   atomic.Int64         // when the loop last turned, in Unix nanoseconds; 0: no session
+}
+
+// lock takes mu and notes the time for what is done under it: no call of the clock falls under mu.
+func (d *Deliverer) lock() {
+	now := d.clock.Now()
+	d.mu.Lock()
+	d.now = now
+}
+
+// Beat is when the loop last turned; zero while there is no session with Kafka.
+func (d *Deliverer) Beat() time.Time {
+	if n := d.turned.Load(); n > 0 {
+		return time.Unix(0, n)
+	}
+	return time.Time{}
 }
 
 // New checks o and makes a deliverer, which Run must end. It talks to nobody yet.
@@ -151,6 +172,8 @@ func New(o Options) (*Deliverer, error) {
 	setDefault(&o.BatchMax, 1)
 	setDefault(&o.RetryFor, DefaultRetryFor)
 	setDefault(&o.session, sessionTimeout)
+	setDefault(&o.inspect, inspectEvery)
+	setDefault(&o.truncated, truncationPatience)
 	setDefault(&o.Settle, DefaultSettle)
 	setDefault(&o.WindowMax, DefaultWindowMax)
 	setDefault(&o.RetryBase, time.Second)
@@ -161,7 +184,7 @@ func New(o Options) (*Deliverer, error) {
 	if o.Random == nil {
 		o.Random = crand.Reader
 	}
-	d := &Deliverer{opts: o, windows: map[int32]*window{}, lanes: map[string]*lane{}, clock: o.Clock, flights: o.Clock.NewGroup()}
+	d := &Deliverer{opts: o, windows: map[int32]*window{}, refusals: map[int32]refusal{}, lanes: map[string]*lane{}, clock: o.Clock, flights: o.Clock.NewGroup()}
 	var err error
 	if d.rand, err = seeded(o.Random); err != nil {
 		return nil, err
@@ -196,7 +219,8 @@ func setDefault[T int | time.Duration](v *T, def T) {
 	}
 }
 
-// Ready returns nil when the deliverer is a member of its group and its last transaction went well.
+// Ready returns nil when the deliverer is a member of its group, its last transaction went well, and no partition of its
+// is stalled.
 func (d *Deliverer) Ready() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -206,54 +230,7 @@ func (d *Deliverer) Ready() error {
 	case !d.joined:
 		return errors.New("deliver: not joined to the consumer group yet")
 	}
-	return nil
-}
-
-// Status is a snapshot for people.
-type Status struct {
-	Partitions   []int32             `json:"partitions"`
-	Destinations []DestinationStatus `json:"destinations"`
-}
-
-// DestinationStatus says how one destination does.
-type DestinationStatus struct {
-	Name       string `json:"name"`
-	Unfinished int    `json:"unfinished"`
-	InFlight   int    `json:"in_flight"`
-	// Oldest is when the oldest unfinished command was made; zero: none.
-	Oldest time.Time `json:"oldest,omitzero"`
-	// Paused says why nothing is sent: "refused" (credentials, an alarm), "asked" (Retry-After), "failing" (the
-	// destination is down), or "".
-	Paused string    `json:"paused,omitempty"`
-	Until  time.Time `json:"until,omitzero"`
-}
-
-// Status returns what is unfinished and what is held.
-func (d *Deliverer) Status() Status {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var s Status
-	for p := range d.windows {
-		s.Partitions = append(s.Partitions, p)
-	}
-	slices.Sort(s.Partitions)
-	for _, l := range d.lanes {
-		ds := DestinationStatus{Name: l.name, InFlight: l.flying, Paused: l.reason, Until: l.hold}
-		for _, q := range l.queues {
-			for _, e := range q.entries {
-				if e.done || e.win.dropped {
-					continue
-				}
-				ds.Unfinished++
-				if ds.Oldest.IsZero() || e.at.Before(ds.Oldest) {
-					ds.Oldest = e.at
-				}
-			}
-		}
-		s.Destinations = append(s.Destinations, ds)
-	}
-	slices.SortFunc(s.Destinations, func(a, b DestinationStatus) int { return strings.Compare(a.Name, b.Name) })
-	return s
+	return d.stalls()
 }
 
 // Run delivers until ctx ends. It returns nil then, after what was in flight has been committed or given up; trouble

@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -16,6 +17,9 @@ type metrics struct {
 	backlog     *prometheus.GaugeVec
 	oldest      *prometheus.GaugeVec
 	paused      *prometheus.GaugeVec
+
+	stalled, windowFull, windowUnfinished *prometheus.GaugeVec
+	offsetAlarms                          prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -53,6 +57,22 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: name("paused"),
 			Help: "1 while a destination is paused; reason refused is an alarm.",
 		}, []string{"destination", "reason"}),
+		stalled: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: name("partitions_stalled"),
+			Help: "1 for a partition of the commands that does not go on; an alarm.",
+		}, []string{"partition", "reason"}),
+		windowFull: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: name("window_full"),
+			Help: "1 while no further command of a partition is read before one ends.",
+		}, []string{"partition"}),
+		windowUnfinished: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: name("window_unfinished"),
+			Help: "Commands of a partition that were read and not finished.",
+		}, []string{"partition"}),
+		offsetAlarms: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: name("offset_alarms_total"),
+			Help: "Partitions taken over whose offset pointed before the first record: commands expired unread.",
+		}),
 	}
 	if r == nil {
 		return m, nil
@@ -67,7 +87,29 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.commands, m.outcomes, m.deadLetters, m.aborts, m.inFlight, m.backlog, m.oldest, m.paused}
+	return []prometheus.Collector{m.commands, m.outcomes, m.deadLetters, m.aborts, m.inFlight, m.backlog, m.oldest, m.paused, m.stalled, m.windowFull, m.windowUnfinished, m.offsetAlarms}
+}
+
+// window shows one partition.
+func (m *metrics) window(w *window, full bool) {
+	p := strconv.Itoa(int(w.partition))
+	m.windowUnfinished.WithLabelValues(p).Set(float64(w.open))
+	value := 0.0
+	if full {
+		value = 1
+	}
+	m.windowFull.WithLabelValues(p).Set(value)
+	m.stalled.DeletePartialMatch(prometheus.Labels{"partition": p})
+	if w.stalled != nil {
+		m.stalled.WithLabelValues(p, string(w.stalled.reason)).Set(1)
+	}
+}
+
+// forgetWindow takes a partition off that is no longer ours.
+func (m *metrics) forgetWindow(partition int32) {
+	for _, g := range []*prometheus.GaugeVec{m.stalled, m.windowFull, m.windowUnfinished} {
+		g.DeletePartialMatch(prometheus.Labels{"partition": strconv.Itoa(int(partition))})
+	}
 }
 
 func (m *metrics) unregister(r prometheus.Registerer) {

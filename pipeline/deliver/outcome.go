@@ -39,7 +39,7 @@ func (d *Deliverer) judge(r result) {
 	e, l := r.entry, d.lane(r.entry.cmd.Destination)
 	e.flying = false
 	e.attempts++
-	now := d.clock.Now()
+	now := d.now
 	d.metrics.outcomes.WithLabelValues(l.name, kindName(r)).Inc()
 	if r.outcome.Account {
 		d.holdAccount(l, r.outcome, now)
@@ -181,7 +181,7 @@ func (d *Deliverer) superseded(e *entry, refused bool) (oldest int64) {
 			continue
 		}
 		oldest = min(oldest, o.offset)
-		d.final(o, schemas.OutcomeSuperseded, result{entry: o, started: d.clock.Now()})
+		d.final(o, schemas.OutcomeSuperseded, result{entry: o, started: d.now})
 	}
 	return oldest
 }
@@ -210,7 +210,7 @@ func (d *Deliverer) refused(e *entry, r result) {
 }
 
 func (d *Deliverer) refuseEffect(e *entry) {
-	d.deadLetter(e, schemas.CauseRejected, result{entry: e, started: d.clock.Now(), outcome: sinks.Outcome{
+	d.deadLetter(e, schemas.CauseRejected, result{entry: e, started: d.now, outcome: sinks.Outcome{
 		Err:    fmt.Errorf("the contact's state that this effect was to follow was refused"),
 		Remedy: "correct what its contact command was refused for, then replay both",
 	}})
@@ -235,7 +235,7 @@ func (d *Deliverer) emit(e *entry, word schemas.OutcomeWord, r result) {
 		CommandID: e.cmd.CommandID, Kind: e.cmd.Kind, Destination: e.cmd.Destination, ContactKey: e.cmd.ContactKey,
 		Version: e.cmd.Version, Outcome: word, Attempt: e.attempts, Requests: r.outcome.Exchanges, Remedy: r.outcome.Remedy,
 		ConfigVersion: e.cmd.ConfigVersion, RootKey: e.cmd.RootKey, EventID: e.cmd.EventID, Origin: e.cmd.Origin,
-		Test: e.cmd.Test, StartedAt: r.started, At: d.clock.Now(),
+		Test: e.cmd.Test, StartedAt: r.started, At: d.now,
 	}
 	if del.StartedAt.IsZero() {
 		del.StartedAt = del.At
@@ -249,7 +249,7 @@ func (d *Deliverer) emit(e *entry, word schemas.OutcomeWord, r result) {
 // deadLetter ends a command that cannot be delivered: its bytes go to the dead letters, and a decoded command gets its
 // final delivery too.
 func (d *Deliverer) deadLetter(e *entry, cause string, r result) {
-	now := d.clock.Now()
+	now := d.now
 	dl := &schemas.DeadLetter{
 		ID: fmt.Sprintf("%s-%d-%d", e.win.topic, e.win.partition, e.offset), Stage: "deliver", Cause: cause,
 		Remedy: r.outcome.Remedy, Topic: e.win.topic, Partition: int64(e.win.partition), Offset: e.offset,

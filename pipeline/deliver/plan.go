@@ -3,7 +3,6 @@ package deliver
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/tillstream/tillstream/pipeline/kafka"
 )
@@ -34,6 +33,9 @@ func (d *Deliverer) plan() ([]output, *plan, error) {
 	batch := d.outbox
 	d.outbox = nil
 	for _, w := range d.byPartition() {
+		if w.dropped || !w.proven {
+			continue
+		}
 		offset, known, ok := w.progress()
 		if !ok {
 			continue
@@ -47,12 +49,12 @@ func (d *Deliverer) plan() ([]output, *plan, error) {
 	return batch, p, nil
 }
 
-// offsets is what the transaction commits. It names every partition, so that each transaction is checked against the
+// offsets is what the transaction commits. It names every partition that is not stalled, so that each transaction is checked against the
 // group's generation.
 func (p *plan) offsets() []kafka.Offset {
 	var out []kafka.Offset
 	for _, row := range p.rows {
-		out = append(out, kafka.Offset{Topic: row.win.topic, Partition: row.win.partition, At: row.offset, Metadata: row.metadata})
+		out = append(out, kafka.Offset{Topic: row.win.topic, Partition: row.win.partition, TopicID: row.win.topicID, At: row.offset, Metadata: row.metadata})
 	}
 	return out
 }
@@ -61,7 +63,7 @@ func (p *plan) offsets() []kafka.Offset {
 func (d *Deliverer) applied(batch []output, p *plan) {
 	for _, row := range p.rows {
 		row.win.seq++
-		row.win.before = row.stamp()
+		row.win.before, row.win.floor = row.stamp(), row.offset
 	}
 	for _, o := range slices.Backward(batch) {
 		if !o.intent {
@@ -76,34 +78,5 @@ func (d *Deliverer) applied(batch []output, p *plan) {
 		if q := l.queues[contactKey(o.entry)]; q != nil {
 			l.touchFirst(q)
 		}
-	}
-}
-
-// measure refreshes the gauges. Deliverer.mu is held.
-func (d *Deliverer) measure() {
-	now := d.clock.Now()
-	if now.Sub(d.measured) < time.Second {
-		return
-	}
-	d.measured = now
-	for _, l := range d.lanes {
-		n, oldest := 0, time.Time{}
-		for _, q := range l.queues {
-			for _, e := range q.entries {
-				if e.done || e.win.dropped {
-					continue
-				}
-				n++
-				if oldest.IsZero() || e.at.Before(oldest) {
-					oldest = e.at
-				}
-			}
-		}
-		d.metrics.backlog.WithLabelValues(l.name).Set(float64(n))
-		age := 0.0
-		if n > 0 {
-			age = now.Sub(oldest).Seconds()
-		}
-		d.metrics.oldest.WithLabelValues(l.name).Set(age)
 	}
 }

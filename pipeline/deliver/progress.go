@@ -12,7 +12,10 @@ import (
 const (
 	metadataBytesMax = 4096
 	progressPrefix   = "ts1."
-	headerBytesMax   = 1 + 2*binary.MaxVarintLen64
+	topicPrefix      = "ts2." // the same behind the topic's id
+	prefixFamily     = "ts"
+	topicIDBytes     = 16
+	headerBytesMax   = topicIDBytes + 1 + 2*binary.MaxVarintLen64
 	payloadBytesMax  = (metadataBytesMax-len(progressPrefix))/4*3 - headerBytesMax - binary.MaxVarintLen64
 	offsetsMax       = 1 << 40 // that one progress may speak of; more is a broken record
 	bitsPerOffset    = 2
@@ -35,9 +38,15 @@ type run struct {
 
 // progress is what a deliverer knows beyond the committed offset, which is the oldest unfinished command.
 type progress struct {
+	// topicID is Kafka's id of the topic that the offsets are of: those of one mean nothing in another of its name. Zero:
+	// not known.
+	topicID    [topicIDBytes]byte
 	owner, seq uint64 // who wrote it, and which of its transactions it was
 	runs       []run  // from the committed offset on
 }
+
+// errNewer says that a version of this program wrote an offset's metadata that this one can't read.
+var errNewer = errors.New("delivery progress of another version of tillstream")
 
 // errProgress says that an offset's metadata is not ours.
 var errProgress = errors.New("offset metadata is no delivery progress")
@@ -49,7 +58,15 @@ func (p progress) encode() (string, error) {
 	if bits := p.bitmap(len(payload)); bits != nil && len(bits) < len(payload) {
 		payload, kind = bits, 1
 	}
-	text := progressPrefix + base64.RawURLEncoding.EncodeToString(append(append(header, kind), payload...))
+	body := append(append(header, kind), payload...)
+	text := progressPrefix + base64.RawURLEncoding.EncodeToString(body)
+	if p.topicID != [topicIDBytes]byte{} {
+		// What was written without an id may leave no room for one.
+		with := topicPrefix + base64.RawURLEncoding.EncodeToString(append(p.topicID[:], body...))
+		if len(with) <= metadataBytesMax {
+			return with, nil
+		}
+	}
 	if len(text) > metadataBytesMax {
 		return "", fmt.Errorf("delivery progress needs %d bytes of the %d that Kafka keeps", len(text), metadataBytesMax)
 	}
@@ -85,16 +102,31 @@ func (p progress) bitmap(atMost int) []byte {
 	return append(b, bits...)
 }
 
-// decodeProgress reads what encode wrote; errProgress for anything else.
+// decodeProgress reads what encode wrote; errNewer for what a later version did, errProgress for anything else.
 func decodeProgress(text string) (progress, error) {
 	var p progress
 	body, ok := strings.CutPrefix(text, progressPrefix)
-	if !ok || len(text) > metadataBytesMax {
+	withID := false
+	if !ok {
+		body, withID = strings.CutPrefix(text, topicPrefix)
+	}
+	switch {
+	case len(text) > metadataBytesMax:
+		return p, errProgress
+	case !ok && !withID && later(text):
+		return p, errNewer
+	case !ok && !withID:
 		return p, errProgress
 	}
 	b, err := base64.RawURLEncoding.DecodeString(body)
 	if err != nil {
 		return p, fmt.Errorf("%w: %w", errProgress, err)
+	}
+	if withID {
+		if len(b) < topicIDBytes {
+			return p, errProgress
+		}
+		p.topicID, b = [topicIDBytes]byte(b), b[topicIDBytes:]
 	}
 	for _, into := range []*uint64{&p.owner, &p.seq} {
 		v, n := binary.Uvarint(b)
@@ -119,6 +151,13 @@ func decodeProgress(text string) (progress, error) {
 		return progress{}, err
 	}
 	return p, nil
+}
+
+// later reports whether text begins as a later version's would: the family, a number, a dot.
+func later(text string) bool {
+	number, ok := strings.CutPrefix(text, prefixFamily)
+	digits, _, dot := strings.Cut(number, ".")
+	return ok && dot && digits != "" && strings.Trim(digits, "0123456789") == ""
 }
 
 func readLengths(b []byte) ([]run, error) {

@@ -3,6 +3,7 @@ package deliver
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +15,9 @@ var cmpRuns = cmp.AllowUnexported(progress{}, run{})
 
 func drawProgress(t *rapid.T) progress {
 	p := progress{owner: rapid.Uint64().Draw(t, "owner"), seq: rapid.Uint64().Draw(t, "seq")}
+	if rapid.Bool().Draw(t, "with id") {
+		p.topicID = [topicIDBytes]byte(rapid.SliceOfN(rapid.Byte(), topicIDBytes, topicIDBytes).Draw(t, "id"))
+	}
 	for range rapid.IntRange(0, 200).Draw(t, "runs") {
 		p.runs = appendRun(p.runs, stand(rapid.IntRange(0, 2).Draw(t, "stand")), rapid.Int64Range(1, 40).Draw(t, "n"))
 	}
@@ -52,6 +56,36 @@ func TestProgressOfSomethingElseIsRefused(t *testing.T) {
 	}
 }
 
+// What fills the metadata to the last byte without a topic's id is kept, rather than the id.
+func TestProgressGoesBeforeTheTopic(t *testing.T) {
+	p := progress{owner: 1, seq: 1}
+	for i := 0; ; i++ {
+		next := append(slices.Clone(p.runs), run{stand(i % 2), 1 << 13})
+		if _, err := (progress{owner: 1, seq: 1, runs: next}).encode(); err != nil {
+			break
+		}
+		p.runs = next
+	}
+	want, err := p.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.topicID[0] = 1
+	if got, err := p.encode(); err != nil || got != want {
+		t.Errorf("got %d bytes and %v, want the %d bytes without the id", len(got), err, len(want))
+	}
+}
+
+func TestProgressOfALaterVersion(t *testing.T) {
+	for text, want := range map[string]error{
+		"ts3.AAAA": errNewer, "ts12.": errNewer, "ts.AAAA": errProgress, "ts3": errProgress, "tsx.": errProgress, "ts2.AAAA": errProgress,
+	} {
+		if _, err := decodeProgress(text); !errors.Is(err, want) {
+			t.Errorf("%q: got %v, want %v", text, err, want)
+		}
+	}
+}
+
 func FuzzDecodeProgress(f *testing.F) {
 	for _, p := range []progress{
 		{},
@@ -65,6 +99,7 @@ func FuzzDecodeProgress(f *testing.F) {
 		f.Add(text)
 	}
 	f.Add("ts1.AQEBBQ")
+	f.Add("ts2.AAECAwQFBgcICQoLDA0ODwEBAAU")
 	f.Fuzz(func(t *testing.T, text string) {
 		p, err := decodeProgress(text)
 		if err != nil {

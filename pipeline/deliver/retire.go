@@ -12,14 +12,15 @@ import (
 // drop forgets partitions that go to another owner. What is in flight gets a moment to end, because the next owner asks
 // about effects: it must not ask before they are through.
 func (d *Deliverer) drop(parts []int32) {
-	now := d.clock.Now()
-	d.mu.Lock()
+	d.lock()
+	now := d.now
 	var gone []*window
 	for _, p := range parts {
 		if w := d.windows[p]; w != nil {
 			w.dropped = true
 			gone = append(gone, w)
 			delete(d.windows, p)
+			d.metrics.forgetWindow(p)
 		}
 	}
 	d.forget()
@@ -60,11 +61,10 @@ func (d *Deliverer) awaitLanding(ctx context.Context, w *window) error {
 
 // noteStop notes when the process was told to end.
 func (d *Deliverer) noteStop() {
-	now := d.clock.Now()
-	d.mu.Lock()
+	d.lock()
 	defer d.mu.Unlock()
 	if d.stopping.IsZero() {
-		d.stopping = now
+		d.stopping = d.now
 	}
 }
 
@@ -81,7 +81,7 @@ func (d *Deliverer) dropAll() {
 	all := slices.Sorted(maps.Keys(d.windows))
 	d.mu.Unlock()
 	d.drop(all)
-	d.mu.Lock()
+	d.lock()
 	d.collect()
 	d.outbox = nil
 	for _, l := range d.lanes {
@@ -118,13 +118,13 @@ func (d *Deliverer) forget() {
 // wind ends a session in order: nothing new starts, what is in flight may end, and its receipts are committed.
 func (d *Deliverer) wind(ended context.Context, s kafka.Session) error {
 	d.noteStop()
-	now := d.clock.Now()
-	d.mu.Lock()
+	d.lock()
+	now := d.now
 	d.closing = true
 	all, deadline := d.byPartition(), d.drainUntil(now)
 	d.mu.Unlock()
 	d.land(all, deadline.Sub(now))
-	d.mu.Lock()
+	d.lock()
 	d.collect()
 	pending, broken := len(d.outbox) > 0, d.broken
 	d.mu.Unlock()

@@ -31,7 +31,10 @@ type rig struct {
 	cluster *kfake.Cluster
 	client  *kgo.Client
 	made    int
+	dial    dialer
 }
+
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
@@ -41,8 +44,14 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	r := &rig{t: t, brokers: c.ListenAddrs(), codec: codec.NewLocal(), cluster: c}
-	r.client, err = kgo.NewClient(kgo.SeedBrokers(r.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	return rigOn(t, c, new(net.Dialer).DialContext)
+}
+
+func rigOn(t *testing.T, c *kfake.Cluster, dial dialer) *rig {
+	t.Helper()
+	r := &rig{t: t, brokers: c.ListenAddrs(), codec: codec.NewLocal(), cluster: c, dial: dial}
+	var err error
+	r.client, err = kgo.NewClient(kgo.SeedBrokers(r.brokers...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.Dialer(dial))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +117,7 @@ type running struct {
 
 func (r *rig) start(o Options) *running {
 	r.t.Helper()
-	l := &link{}
+	l := &link{base: r.dial}
 	o.Kafka.Extra = append(o.Kafka.Extra, kgo.Dialer(l.dial))
 	d, err := New(o)
 	if err != nil {
@@ -144,6 +153,7 @@ func (r *running) kill() {
 
 // link is a dialer that can be cut.
 type link struct {
+	base   dialer
 	mu     sync.Mutex
 	dead   bool
 	frozen atomic.Bool
@@ -173,8 +183,7 @@ func (l *link) dial(ctx context.Context, network, address string) (net.Conn, err
 	if dead {
 		return nil, errors.New("link is cut")
 	}
-	var nd net.Dialer
-	c, err := nd.DialContext(ctx, network, address)
+	c, err := l.base(ctx, network, address)
 	if err == nil {
 		l.mu.Lock()
 		l.conns = append(l.conns, c)
@@ -207,7 +216,7 @@ func (r *rig) deadLetters(n int) []schemas.DeadLetter {
 func readAll[T any](r *rig, topic string, enough func([]T) bool) []T {
 	r.t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(r.brokers...), kgo.ConsumeTopics(topic), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.FetchMaxWait(50*time.Millisecond))
+		kgo.FetchMaxWait(50*time.Millisecond), kgo.Dialer(r.dial))
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func (d *Deliverer) enqueue(e *entry) {
 	switch {
 	case e.cmd.Kind == schemas.CommandContact && known && e.cmd.Version < v.sent:
 		// A newer state was sent before: this one must not overwrite it.
-		d.final(e, schemas.OutcomeSuperseded, result{entry: e, started: d.clock.Now()})
+		d.final(e, schemas.OutcomeSuperseded, result{entry: e, started: d.now})
 		return
 	case e.cmd.Kind == schemas.CommandContact && known && v.refused:
 		l.seen.set(key, v.sent, false)
@@ -50,7 +50,7 @@ func (d *Deliverer) enqueue(e *entry) {
 	}
 	if e.unsure {
 		// An earlier owner may have sent it a moment ago.
-		e.nextTry = d.clock.Now().Add(d.opts.Settle)
+		e.nextTry = d.now.Add(d.opts.Settle)
 	}
 	l.add(key, e)
 }
@@ -60,7 +60,7 @@ func (d *Deliverer) dispatch() {
 	if d.closing {
 		return
 	}
-	now := d.clock.Now()
+	now := d.now
 	if !d.leased(now) {
 		return
 	}
@@ -162,7 +162,7 @@ func (d *Deliverer) fly(f flight) {
 	}
 	cancel()
 	d.metrics.inFlight.WithLabelValues(f.lane.name).Sub(float64(len(f.batch)))
-	d.mu.Lock()
+	d.lock()
 	d.results = append(d.results, results...)
 	if d.broken == nil {
 		// The place is taken at once: while a transaction commits, no round comes by that would do it.

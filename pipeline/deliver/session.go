@@ -8,13 +8,12 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/schemas"
-	"github.com/tillstream/tillstream/schemas/codec"
-	"github.com/tillstream/tillstream/sinks"
 )
 
 // session is one membership in the group, from joining to leaving.
@@ -25,6 +24,7 @@ func (d *Deliverer) session(ctx context.Context) error {
 	}
 	d.mu.Lock()
 	d.broken = nil
+	d.notAsked = map[string]time.Time{}
 	d.owner, d.closing, d.joined = binary.BigEndian.Uint64(id[:])>>1, false, false
 	d.mu.Unlock()
 	// Requests outlive ctx for as long as the drain allows.
@@ -56,6 +56,7 @@ func (d *Deliverer) session(ctx context.Context) error {
 	if err := s.InitProducer(init); err != nil {
 		return fmt.Errorf("end what an earlier session left open: %w", err)
 	}
+	defer d.turned.Store(0)
 	for ctx.Err() == nil {
 		if err := d.turn(ctx, s); err != nil {
 			return err
@@ -119,25 +120,39 @@ func (d *Deliverer) close(s kafka.Session, client context.Context, abandon func(
 	watch.Wait()
 }
 
-// assign opens a window for each partition whose offset was fetched.
+// assign opens a window for each partition whose offset was fetched. It admits nothing before its place is proven.
 func (d *Deliverer) assign(work context.Context, offsets []kafka.Offset) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.lock()
+	stopPoll := d.stopPoll
 	for _, o := range offsets {
 		var known progress
+		var err error
 		if o.Metadata != "" {
-			var err error
 			if known, err = decodeProgress(o.Metadata); err != nil {
-				d.opts.Log.Error().Err(err).Int32("partition", o.Partition).
-					Msg("offset was committed by something else: commands from it on are delivered again")
 				known = progress{}
 			}
 		}
 		w := newWindow(work, schemas.TopicCommands, o.Partition, d.owner, o.At, known)
-		w.landed, w.before = d.clock.NewSignal(), stampOf(o)
+		w.landed, w.before, w.held = d.clock.NewSignal(), stampOf(o), true
 		d.windows[o.Partition] = w
+		switch r := d.refusals[o.Partition]; {
+		case errors.Is(err, errNewer):
+			d.stall(w, stall{
+				reason: ReasonProgressUnreadable, err: fmt.Errorf("offset %d: %w", o.At, err), final: true,
+				remedy: "run the version that wrote it",
+			})
+		case err != nil:
+			d.opts.Log.Error().Err(err).Int32("partition", o.Partition).
+				Msg("offset was committed by something else: commands from it on are delivered again")
+		case r.stall.final && r.before == w.before:
+			d.stall(w, r.stall)
+		}
 	}
 	d.joined, d.trouble = true, nil
+	d.mu.Unlock()
+	if stopPoll != nil {
+		stopPoll()
+	}
 }
 
 // byPartition are the windows in the order of their partitions. Deliverer.mu is held.
@@ -151,12 +166,16 @@ func (d *Deliverer) byPartition() []*window {
 
 // turn is one round: take results, start work, commit, read on.
 func (d *Deliverer) turn(ctx context.Context, s kafka.Session) error {
-	d.mu.Lock()
+	d.turned.Store(d.clock.Now().UnixNano())
+	d.inspect(ctx)
+	d.lock()
 	d.collect()
-	d.decodeAgain()
 	for _, w := range d.byPartition() {
 		d.drain(w)
 	}
+	d.mu.Unlock()
+	d.decodeWaiting()
+	d.lock()
 	d.dispatch()
 	pending, broken := len(d.outbox) > 0, d.broken
 	d.measure()
@@ -174,11 +193,8 @@ func (d *Deliverer) turn(ctx context.Context, s kafka.Session) error {
 // poll reads commands, for as long as nothing else is to be done.
 func (d *Deliverer) poll(ctx context.Context, s kafka.Session) error {
 	d.throttle(s)
-	d.mu.Lock()
-	wait := idlePoll
-	if d.busy() {
-		wait = busyPoll
-	}
+	d.lock()
+	wait := d.untilDue()
 	d.mu.Unlock()
 	pollCtx, stop := d.clock.WithTimeout(ctx, wait)
 	defer stop()
@@ -191,7 +207,7 @@ func (d *Deliverer) poll(ctx context.Context, s kafka.Session) error {
 	d.mu.Unlock()
 
 	fetches := s.Poll(pollCtx, pollMax, true)
-	d.mu.Lock()
+	d.lock()
 	d.stopPoll = nil
 	d.admit(fetches)
 	d.mu.Unlock()
@@ -199,24 +215,35 @@ func (d *Deliverer) poll(ctx context.Context, s kafka.Session) error {
 	if fetches.IsClientClosed() {
 		return kgo.ErrClientClosed
 	}
-	var fatal error
-	fetches.EachError(func(topic string, p int32, err error) {
-		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-			return
-		}
-		fatal = fmt.Errorf("read %s-%d: %w", topic, p, err)
-	})
-	return fatal
+	return d.fetchErrors(ctx, fetches)
 }
 
-// busy reports whether anything waits that time alone can make due.
-func (d *Deliverer) busy() bool {
-	for _, w := range d.windows {
-		if w.open > 0 {
-			return true
+// untilDue is how long to wait for records: until something is due that time alone makes so. Results and new partitions
+// end a poll by themselves. Deliverer.mu is held.
+func (d *Deliverer) untilDue() time.Duration {
+	wait := pollWaitMax
+	at := func(t time.Time) { wait = min(wait, max(pollWaitMin, t.Sub(d.now))) }
+	if !d.leased(d.now) {
+		at(d.now.Add(leasePause))
+	}
+	for _, l := range d.lanes {
+		if l.hold.After(d.now) {
+			at(l.hold)
+		} else if len(l.waiting) > 0 {
+			at(l.waiting[0].wake)
 		}
 	}
-	return false
+	for _, w := range d.windows {
+		if !w.dropped {
+			at(w.inspectAt)
+		}
+	}
+	if len(d.undecoded) > 0 {
+		for _, t := range d.notAsked {
+			at(t)
+		}
+	}
+	return wait
 }
 
 // throttle pauses the fetching of full windows, and resumes the others.
@@ -224,7 +251,7 @@ func (d *Deliverer) throttle(s kafka.Session) {
 	var changed []*window
 	d.mu.Lock()
 	for _, w := range d.byPartition() {
-		if full := len(w.spill) > 0 || !w.room(w.next, 0, d.opts.WindowMax); full != w.paused {
+		if full := w.held || w.dropped || w.full(d.opts.WindowMax); full != w.paused {
 			w.paused = full
 			changed = append(changed, w)
 		}
@@ -236,7 +263,7 @@ func (d *Deliverer) throttle(s kafka.Session) {
 			s.Pause(part)
 		}
 		d.mu.Lock()
-		gone := w.dropped
+		gone := d.windows[w.partition] != w
 		d.mu.Unlock()
 		if !w.paused || gone { // a partition that went meanwhile must not stay paused for its return
 			s.Resume(part)
@@ -249,10 +276,14 @@ func (d *Deliverer) throttle(s kafka.Session) {
 func (d *Deliverer) admit(fetches kgo.Fetches) {
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		w := d.windows[f.Partition]
-		if w == nil || f.Topic != schemas.TopicCommands {
+		if w == nil || w.dropped || f.Topic != schemas.TopicCommands {
 			return
 		}
 		for _, r := range f.Records {
+			if r.Offset < w.floor {
+				d.rewound(w, r.Offset)
+				return
+			}
 			// After an aborted transaction the client reads again what it read before.
 			if n := len(w.spill); n == 0 || r.Offset > w.spill[n-1].Offset {
 				w.spill = append(w.spill, r)
@@ -264,6 +295,9 @@ func (d *Deliverer) admit(fetches kgo.Fetches) {
 
 // drain admits what was kept aside, as far as there is room.
 func (d *Deliverer) drain(w *window) {
+	if w.held || w.dropped {
+		return
+	}
 	for len(w.spill) > 0 {
 		r := w.spill[0]
 		if r.Offset >= w.next && !w.room(r.Offset, len(r.Value), d.opts.WindowMax) {
@@ -273,46 +307,8 @@ func (d *Deliverer) drain(w *window) {
 		if e := w.admit(r.Offset); e != nil {
 			e.key, e.value, e.at, e.trace = r.Key, r.Value, r.Timestamp, traceOf(r)
 			w.bytes += int64(len(r.Value))
-			d.decode(e)
+			d.undecoded = append(d.undecoded, e)
 		}
 	}
 	w.spill = nil
-}
-
-// decode reads an entry's command. What is none goes to the dead letters; without the registry it is tried again.
-func (d *Deliverer) decode(e *entry) {
-	rec, err := d.opts.Codec.Decode(e.value)
-	if errors.Is(err, codec.ErrUnavailable) {
-		e.nextTry = d.clock.Now().Add(d.opts.RetryBase)
-		d.undecoded = append(d.undecoded, e)
-		return
-	}
-	cmd, ok := rec.(*schemas.Command)
-	if err == nil && !ok {
-		err = fmt.Errorf("the record is a %T, not a Command", rec)
-	}
-	if err != nil {
-		d.deadLetter(e, schemas.CauseUndecodable, result{entry: e, outcome: sinks.Outcome{
-			Err: fmt.Errorf("command cannot be read: %w", err), Remedy: "see which program wrote it; replay it from a version that knows its schema",
-		}})
-		return
-	}
-	e.cmd = cmd
-	if !cmd.At.IsZero() {
-		e.at = cmd.At
-	}
-	d.enqueue(e)
-}
-
-func (d *Deliverer) decodeAgain() {
-	now := d.clock.Now()
-	list := d.undecoded
-	d.undecoded = nil
-	for _, e := range list {
-		if e.nextTry.After(now) {
-			d.undecoded = append(d.undecoded, e)
-			continue
-		}
-		d.decode(e)
-	}
 }

@@ -20,8 +20,10 @@ type entry struct {
 	key    []byte
 	value  []byte
 	cmd    *schemas.Command // nil: not decoded yet
-	at     time.Time        // when the command was made
-	trace  string           // of the webhook that caused it, as the record's header says; empty: tracing is off
+	// refusedID: its schema is known to nobody but the registry, which could not be asked
+	refusedID bool
+	at        time.Time // when the command was made
+	trace     string    // of the webhook that caused it, as the record's header says; empty: tracing is off
 
 	done     bool // its final delivery is in the outbox or committed
 	flying   bool
@@ -66,6 +68,14 @@ type window struct {
 	paused    bool
 	spill     []*kgo.Record // fetched, and without room so far
 	before    string        // what the broker has, as planRow.stamp writes it
+	floor     int64         // the offset of it; -1: none
+
+	topicID   [16]byte // of the topic that the offsets are of; zero: not known
+	proven    bool     // the offsets were found to mean what they say
+	held      bool     // nothing is admitted before they are found so (again)
+	inspectAt time.Time
+	suspect   time.Time // since when the log seems to end too early; zero: it does not
+	stalled   *stall
 	dirty     bool
 
 	ctx     context.Context
@@ -77,7 +87,7 @@ type window struct {
 
 // newWindow starts at the committed offset (below zero: none) with what its metadata says.
 func newWindow(ctx context.Context, topic string, partition int32, owner uint64, offset int64, p progress) *window {
-	w := &window{topic: topic, partition: partition, owner: owner, low: offset, next: offset, last: offset - 1, tail: slices.Clone(p.runs)}
+	w := &window{topic: topic, partition: partition, owner: owner, low: offset, floor: offset, next: offset, last: offset - 1, tail: slices.Clone(p.runs), topicID: p.topicID}
 	if offset < 0 {
 		w.low, w.next, w.last, w.tail = -1, -1, -1, nil
 	}
@@ -142,7 +152,7 @@ func (w *window) progress() (low int64, p progress, ok bool) {
 		return 0, progress{}, false
 	}
 	w.entries = slices.DeleteFunc(w.entries, func(e *entry) bool { return e.done })
-	p = progress{owner: w.owner, seq: w.seq + 1}
+	p = progress{topicID: w.topicID, owner: w.owner, seq: w.seq + 1}
 	low = w.next
 	if len(w.entries) > 0 {
 		low = w.entries[0].offset
@@ -194,6 +204,33 @@ func (w *window) room(offset int64, size int, entriesMax int) bool {
 		runs++
 	}
 	return w.open < entriesMax && w.bytes+int64(size) <= windowBytesMax && fits(w.open+1+runs, end-oldest)
+}
+
+// full reports whether nothing more is read before a command ends.
+func (w *window) full(entriesMax int) bool {
+	return len(w.spill) > 0 || !w.room(w.next, 0, entriesMax)
+}
+
+// undecoded counts the commands that wait for the schema registry.
+func (w *window) undecoded() (n int) {
+	for _, e := range w.entries {
+		if !e.done && e.cmd == nil && e.refusedID {
+			n++
+		}
+	}
+	return n
+}
+
+// reach is the offset that the log must have come to: everything below it was read by somebody. -1: not known.
+func (w *window) reach() int64 {
+	if w.next < 0 {
+		return -1
+	}
+	at := w.next
+	for _, r := range w.tail {
+		at += r.n
+	}
+	return at
 }
 
 func (w *window) String() string { return fmt.Sprintf("%s-%d", w.topic, w.partition) }
