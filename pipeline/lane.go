@@ -109,7 +109,7 @@ func (l *lane) connect(life context.Context) (err error) {
 	l.sess, err = l.e.log.Join(kafka.Member{
 		Group: t.Group, Topics: t.Inputs, CoPartition: true,
 		TransactionalID: fmt.Sprintf("tillstream-%s-%s-%d", t.Group, l.e.o.Instance, l.number), TransactionTimeout: txnTimeout,
-		SessionTimeout: sessionTimeout, RebalanceTimeout: rebalanceTimeout,
+		SessionTimeout: sessionTimeout, HeartbeatInterval: heartbeatInterval, RebalanceTimeout: rebalanceTimeout,
 		Synced: l.onSync, Assigned: l.onAssigned, Revoked: l.onRevoked,
 		Life: life, Log: l.log,
 	})

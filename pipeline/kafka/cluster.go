@@ -63,6 +63,8 @@ func (c *Cluster) Join(m Member) (Session, error) {
 	role := []kgo.Opt{
 		kgo.ConsumerGroup(m.Group), kgo.ConsumeTopics(m.Topics...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		// A partition that is resumed is fetched only once the fetch under way, of the others, has waited its time.
+		kgo.FetchMaxWait(fetchWait),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchMaxBytes(RecordBytesMax - 1024), kgo.ProducerLinger(5 * time.Millisecond),
 		kgo.WithLogger(Logger(m.Log)),
