@@ -2,6 +2,7 @@ package clickhouse
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,24 +23,48 @@ type cell[R any] struct {
 // A column turns rows into one typed slice, the form in which the client takes a whole column without looking at each
 // value.
 type column[R any] struct {
-	name  string
-	slice func([]cell[R]) (any, error)
+	name string
+	// values finds what is refused at once. What it returns gives the slice when its turn comes.
+	values func([]cell[R]) (lazy, error)
+}
+
+// lazy is a column's slice, which is valid until the scratch is used again.
+type lazy func(*scratch) any
+
+// scratch is memory for one slice at a time: most columns are of these types.
+type scratch struct {
+	texts []string
+	bytes [][]byte
+	ints  []int64
+}
+
+// room returns a slice of n values, out of the scratch if that has the type.
+func room[V any](s *scratch, n int) []V {
+	for _, list := range []any{&s.texts, &s.bytes, &s.ints} {
+		if list, ok := list.(*[]V); ok {
+			*list = slices.Grow((*list)[:0], n)[:n]
+			return *list
+		}
+	}
+	return make([]V, n)
 }
 
 // of is a column whose values cannot be refused.
 func of[R, V any](name string, get func(cell[R]) V) column[R] {
-	return column[R]{name, func(cells []cell[R]) (any, error) {
-		values := make([]V, len(cells))
-		for i, c := range cells {
-			values[i] = get(c)
-		}
-		return values, nil
+	return column[R]{name, func(cells []cell[R]) (lazy, error) {
+		return func(s *scratch) any {
+			values := room[V](s, len(cells))
+			for i, c := range cells {
+				values[i] = get(c)
+			}
+			return values
+		}, nil
 	}}
 }
 
 // checked is a column whose values may not fit; the first that does not is a RowError.
 func checked[R, V any](name string, get func(cell[R]) (V, error)) column[R] {
-	return column[R]{name, func(cells []cell[R]) (any, error) {
+	return column[R]{name, func(cells []cell[R]) (lazy, error) {
 		values := make([]V, len(cells))
 		for i, c := range cells {
 			v, err := get(c)
@@ -48,7 +73,7 @@ func checked[R, V any](name string, get func(cell[R]) (V, error)) column[R] {
 			}
 			values[i] = v
 		}
-		return values, nil
+		return func(*scratch) any { return values }, nil
 	}}
 }
 

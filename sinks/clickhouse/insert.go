@@ -85,9 +85,11 @@ func (s *Store) send(ctx context.Context, b block, settings clickhouse.Settings)
 	}
 	defer func() { _ = batch.Close() }() // after Send it does nothing; before, it gives the connection back
 	columns := batch.Columns()
-	lent := make([]*buffer, len(b.slices))
-	for i, values := range b.slices {
-		lent[i] = s.buffers.lend(bufferKey{b.table, b.columns[i]}, columns[i])
+	lent, bytes := make([]*buffer, len(columns)), make([]int, len(columns))
+	var memory scratch
+	for i, lazy := range b.values {
+		values := lazy(&memory)
+		lent[i], bytes[i] = s.buffers.lend(bufferKey{b.table, b.columns[i]}, columns[i]), textBytes(values)
 		if err := fill(batch.Column(i), values); err != nil {
 			return fmt.Errorf("column %s of %s does not take our values (was its type changed?): %w", b.columns[i], b.table, err)
 		}
@@ -96,8 +98,8 @@ func (s *Store) send(ctx context.Context, b block, settings clickhouse.Settings)
 		// The client may still be reading the columns.
 		return fmt.Errorf("insert %d rows into %s: %w", b.rows, b.table, err)
 	}
-	for i, values := range b.slices {
-		s.buffers.take(bufferKey{b.table, b.columns[i]}, lent[i], columns[i], textBytes(values))
+	for i, c := range columns {
+		s.buffers.take(bufferKey{b.table, b.columns[i]}, lent[i], c, bytes[i])
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ type block struct {
 	table   string // whose columns they are
 	into    string // the table, or one like it
 	columns []string
-	slices  []any
+	values  []lazy
 	rows    int
 }
 
@@ -45,12 +45,12 @@ func (t tableOf[R]) block(r sinks.Range, rows []*sinks.Row) (block, error) {
 	}
 	b := block{table: t.name, into: t.name, rows: len(rows)}
 	for _, col := range t.columns {
-		values, err := col.slice(cells)
+		values, err := col.values(cells)
 		if err != nil {
 			return block{}, err
 		}
 		b.columns = append(b.columns, col.name)
-		b.slices = append(b.slices, values)
+		b.values = append(b.values, values)
 	}
 	return b, nil
 }
