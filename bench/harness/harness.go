@@ -54,7 +54,7 @@ func parse() options {
 	flag.StringVar(&o.memoryJVM, "kafka-streams-memory-jvm", memoryJVM, "its JVM's flags")
 	flag.StringVar(&o.rocksJVM, "kafka-streams-rocksdb-jvm", rocksJVM, "its JVM's flags")
 	flag.StringVar(&o.kafkaDir, "kafka", "", "folder of Kafka's jars; default .cache/kafka/"+parts.KafkaVersion)
-	flag.StringVar(&o.dir, "dir", "", "folder for data and logs; default a temporary one")
+	flag.StringVar(&o.dir, "dir", "", "empty folder for data and logs; default a temporary one")
 	flag.BoolVar(&o.keep, "keep", false, "keep the folder")
 	flag.StringVar(&o.cpuProfile, "cpuprofile", "", "CPU profile of the engine program's last run of the throughput part")
 	flag.StringVar(&o.memProfile, "memprofile", "", "allocation profile of the same")

@@ -111,6 +111,11 @@ type redisServer struct {
 	before       memory
 }
 
+// quiet is a log for the Redis client: that a server which the harness ended is gone is no news.
+type quiet struct{}
+
+func (quiet) Printf(context.Context, string, ...any) {}
+
 // memory is what INFO memory says, in bytes.
 type memory struct{ used, rss int64 }
 
@@ -127,6 +132,7 @@ func startRedis(ctx context.Context, dir string) (*redisServer, error) {
 	if r.process, err = launch(r.dir, "redis", "redis-server", args...); err != nil {
 		return nil, err
 	}
+	redis.SetLogger(quiet{})
 	r.client = redis.NewClient(&redis.Options{Addr: r.address, Protocol: 2, DisableIdentity: true})
 	if err := until(ctx, startLimit, "redis answers", func(ctx context.Context) error { return r.client.Ping(ctx).Err() }); err != nil {
 		return nil, err
