@@ -1,6 +1,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -139,6 +140,10 @@ func (l *Loader) describe(ctx context.Context, of []*partition) map[string]descr
 		if _, asked := topics[p.topic]; asked {
 			continue
 		}
+		if err := ctx.Err(); err != nil { // the client might still wait for an answer
+			topics[p.topic] = described{err: err}
+			continue
+		}
 		info, err := l.o.Cluster.Describe(ctx, p.topic)
 		topics[p.topic] = described{topicID(info), err}
 	}
@@ -147,8 +152,8 @@ func (l *Loader) describe(ctx context.Context, of []*partition) map[string]descr
 
 // compare stalls the partition where its topic is not what it was. An error says that it could not be compared.
 func (l *Loader) compare(ctx context.Context, s kafka.Session, p *partition, topic described) error {
-	if topic.err != nil {
-		return topic.err
+	if err := cmp.Or(topic.err, ctx.Err()); err != nil {
+		return err
 	}
 	start, end, err := l.o.Cluster.Bounds(ctx, p.topic, p.number)
 	if err != nil {

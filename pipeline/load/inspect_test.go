@@ -275,8 +275,7 @@ func TestPartitionsAreComparedInTurn(t *testing.T) {
 	b := &bench{t: t, writer: newWriter(), codec: &textCodec{}}
 	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	log := &answers{id: 1, end: 10}
-	var l *Loader
-	l = b.loader(func(o *Options) { o.Cluster, o.Clock = log, shown{o.Clock, func() time.Time { return now }} })
+	l := b.loader(func(o *Options) { o.Cluster, o.Clock = log, shown{o.Clock, func() time.Time { return now }} })
 	s := &silent{}
 	const n = 20
 	for i := range int32(n) {

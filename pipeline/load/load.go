@@ -85,8 +85,10 @@ const (
 	// passMax bounds one pass of inserts, so that a rebalance does not wait for many partitions of a slow writer.
 	passMax = 10 * time.Second
 	// farewellMax bounds the last pass when the loader is told to end, leaveMax the farewell to the group after it.
-	farewellMax   = 5 * time.Second
-	leaveMax      = 3 * time.Second
+	farewellMax = 5 * time.Second
+	leaveMax    = 3 * time.Second
+	// cutAfter is when calls of Kafka that hang are cut after the loader was told to end.
+	cutAfter      = farewellMax + time.Second
 	pollRowsMax   = 10_000
 	fetchBytesMax = 16 << 20
 	pollMax       = time.Second
@@ -224,6 +226,14 @@ func (l *Loader) session(ctx context.Context) error {
 		return fmt.Errorf("load: %w", err)
 	}
 	defer l.leave(s, end)
+	// The client may take its time over a request although its context has ended.
+	stop := l.o.Clock.AfterFunc(ctx, func() {
+		if l.o.Clock.Sleep(life, cutAfter) == nil {
+			end()
+			l.Close()
+		}
+	})
+	defer stop()
 	for {
 		l.hurry.Store(false)
 		l.poll(ctx, s)

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -398,6 +399,16 @@ func (s *storm) stop(name string) {
 	delete(s.processes, name)
 	began := time.Now()
 	p.cancel()
+	select {
+	case <-p.done:
+	case <-time.After(10 * time.Second):
+		stacks := make([]byte, 1<<20)
+		for g := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+			if strings.Contains(g, "(*Loader)") || testing.Verbose() && strings.Contains(g, "kgo.") {
+				s.t.Logf("still at work: %s", g)
+			}
+		}
+	}
 	<-p.done
 	if took := time.Since(began); took > 10*time.Second {
 		s.t.Errorf("stopping %s took %v, want at most 10 s", name, took)
