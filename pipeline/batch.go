@@ -220,10 +220,15 @@ func (b *batch) record(ctx context.Context, topic string, q *queued) (bool, erro
 	}
 	at := max(b.meta.StreamTime, stamp(q.r))
 	done, err := b.drain(ctx, at, topic, q.r)
-	if err != nil || !done {
+	if err != nil {
 		return false, err
 	}
 	was := b.meta.StreamTime
+	if !done {
+		// Timers have fired for the record's time: an older record of another input that comes meanwhile is late.
+		b.meta.StreamTime = at
+		return false, nil
+	}
 	b.meta.StreamTime = at
 	if err := b.apply(ctx, topic, q); err != nil {
 		b.meta.StreamTime = was

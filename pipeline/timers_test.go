@@ -1,14 +1,18 @@
 package pipeline
 
 import (
+	"encoding/json"
 	"fmt"
+	"math"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tillstream/tillstream/pipeline/store/memstore"
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/schemas/codec"
 )
 
 func TestIdlePartitionGetsATickAndFiresOnce(t *testing.T) {
@@ -158,4 +162,46 @@ func TestOneWrongClockDoesNotSpoilStreamTime(t *testing.T) {
 		p.stop()
 		w.check()
 	})
+}
+
+// With several inputs an older record of another one may come while the timers before a record are fired in several
+// transactions: it must not find a time before that at which they fired.
+func TestACutDrainMovesTheTime(t *testing.T) {
+	e, err := NewEngine(EngineOptions{
+		Cluster: &idleLog{partitions: 1}, Store: memstore.New(), Codec: codec.NewLocal(), Instance: "a", BatchTimersMax: 1,
+		Topology: Topology{Stage: Bind(tally{}), Inputs: []string{testIn, testInbox}, Inbox: testInbox, Changelog: testChangelog, Group: "g"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := e.lanes[0]
+	p := l.adopt(0)
+	p.cache, p.window, p.queues = newCache(), newWindow(timerWindow), map[string]*queue{testIn: {}, testInbox: {}}
+	p.meta, p.window.horizon.At = meta{Inputs: map[string]position{}}, math.MaxInt64
+	start := time.UnixMilli(1_700_000_000_000).UTC()
+	for _, key := range []string{"a", "b"} {
+		state, err := json.Marshal(tallyState{Timers: []tallyTimer{{At: start, ID: "t"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		env := envelope{deadline: start.UnixMilli(), state: state}
+		p.cache.set(p.cache.slot(key), env.encode())
+		p.window.set(key, 0, start.UnixMilli())
+	}
+	e.counts[testOut] = 1
+	value, err := codec.NewLocal().Encode(&schemas.OrderEvent{EventID: "e", EventType: "add"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := start.Add(time.Hour)
+	p.queues[testIn].add(&kgo.Record{Topic: testIn, Key: []byte("c"), Value: value, Timestamp: late})
+	p.cache.set(p.cache.slot("c"), nil)
+	b := l.newBatch(p)
+	if err := b.compute(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "timers, records", []int{b.timers, b.records}, []int{1, 0})
+	if got := time.UnixMilli(b.meta.StreamTime).UTC(); !got.Equal(late) {
+		t.Errorf("the stream time after the cut is %v, want that of the record, %v", got, late)
+	}
 }
