@@ -11,8 +11,12 @@ import (
 	"github.com/tillstream/tillstream/schemas"
 )
 
-// logLineMax bounds one line of a log.
-const logLineMax = 4 << 20
+const (
+	logLineMax = 4 << 20
+	// sessionAnew is the one error that killed brokers and cut connections bring about; every other one says that
+	// something happened which must not.
+	sessionAnew = "delivery starts a new session with kafka"
+)
 
 // outside compares by rules of its own, of package audit: each order's final status from the sent bodies, each
 // command's one end, and what the CRM holds.
@@ -144,6 +148,8 @@ func (w *world) logsChecked() {
 					rebuilds = append(rebuilds, l.Seconds)
 				case strings.HasPrefix(text, "the outcome of a transaction is not known"):
 					w.r.Unknown++
+				case text == sessionAnew:
+					w.r.Sessions++
 				case l.Level == "error", l.Level == "fatal", l.Level == "panic":
 					w.found.add("logs", k.name, "%.600s", line)
 				}

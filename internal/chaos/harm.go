@@ -106,8 +106,8 @@ func (h *harm) quiet() error {
 		}
 		cancel()
 		for s, took := range t.took {
-			if took > takeoverMax {
-				w.found.add("takeover", s.String(), "%.1f s after the kill of %s, with nothing else wrong; at most %v are promised", took.Seconds(), k.name, takeoverMax)
+			if took > w.o.TakeoverMax {
+				w.found.add("takeover", s.String(), "%.1f s after the kill of %s, with nothing else wrong; at most %v are promised", took.Seconds(), k.name, w.o.TakeoverMax)
 			}
 		}
 		for _, s := range w.watch.missing(t) {

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/tillstream/tillstream/internal/chaos/proxy"
@@ -39,6 +41,7 @@ func (w *world) rest(ctx context.Context) error {
 	}
 	w.r.DrainSeconds = time.Since(began).Seconds()
 	w.say("everything has come to its end within %.1f s of the last fault", w.r.DrainSeconds)
+	w.owners(ctx)
 	for _, k := range w.workers {
 		if err := k.leave(); err != nil {
 			return err
@@ -73,7 +76,8 @@ func (w *world) awaitRest(ctx context.Context, began time.Time) error {
 		}
 		if time.Since(told) > restTold {
 			told = time.Now()
-			w.say("%d records before the groups, %d fresh, %v", total, fresh, err)
+			w.say("%d records before the groups, %d fresh, %v:%s", total, fresh, err, where)
+			w.keepStatuses(ctx)
 		}
 		if time.Since(began) > w.o.Drain {
 			w.found.add("liveness", "lag", "%d records are left %v after the last fault:%s (%v)\n%s", total, w.o.Drain, where, err, w.statuses(ctx))
@@ -83,4 +87,16 @@ func (w *world) awaitRest(ctx context.Context, began time.Time) error {
 			return err
 		}
 	}
+}
+
+// keepStatuses puts what every process says of itself into the run's folder, where somebody may look later.
+func (w *world) keepStatuses(ctx context.Context) {
+	path := filepath.Join(w.dir, "statuses.txt")
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		w.say("%v", err)
+		return
+	}
+	defer f.Close()
+	fmt.Fprintf(f, "%.1f\n%s\n", time.Since(w.began).Seconds(), w.statuses(ctx))
 }

@@ -17,8 +17,8 @@ const (
 	ownerEvery = 5 // looks at the offsets for one at the owners
 	// inFlight is how long after a kill a commit may still be the dead owner's: its last EndTxn was on its way.
 	inFlight = time.Second
-	// takeoverMax is the promise: session timeout, and 2 s.
-	takeoverMax = 17 * time.Second
+	// takeoverPromise is the session timeout, and 2 s.
+	takeoverPromise = 17 * time.Second
 )
 
 // stageGroups are the consumer groups whose partitions are watched.

@@ -84,7 +84,7 @@ func (p *Proxy) accept() {
 func (p *Proxy) serve(client net.Conn) {
 	server, err := net.DialTimeout("tcp", p.o.Target, dialTimeout)
 	if err != nil {
-		_ = client.Close()
+		refuse(client)
 		return
 	}
 	c := &conn{p: p, client: client, server: server, done: make(chan struct{}), name: p.o.Client, asked: map[int32]*Cut{}}
@@ -111,6 +111,14 @@ func (p *Proxy) serve(client net.Conn) {
 	p.mu.Lock()
 	delete(p.conns, c)
 	p.mu.Unlock()
+}
+
+// refuse closes a connection as if nobody had listened: with a reset, not with an orderly end.
+func refuse(client net.Conn) {
+	if tcp, ok := client.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	_ = client.Close()
 }
 
 // conn is one client's connection and the one to the server that belongs to it.
