@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// EncodeState is the usual form of a state's bytes: JSON, which is the same for equal states as long as s holds no map
-// whose order could vary. what names the state in an error ("the state of an order").
+// EncodeState is the readable form of a state's bytes: JSON, which is the same for equal states as long as s holds no
+// map whose order could vary. StateWriter has one that is much smaller and cheaper, for states of which there are many. what names the state in an error ("the state of an order").
 func EncodeState(s any, what string) ([]byte, error) {
 	b, err := json.Marshal(s)
 	if err != nil {

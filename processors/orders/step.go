@@ -117,7 +117,7 @@ func (w *work) apply(e *schemas.OrderEvent, n seen, forwarded, orphan bool) {
 	if s.Kind == schemas.KindPayment && !orphan {
 		s.Own = true
 	}
-	from, known := s.status(nil), contactKnown(s.payer())
+	from, known := s.status(nil), s.contactKnown()
 	at := moment(e)
 	late := s.late(e, at)
 	again := s.join(e, at)
@@ -143,9 +143,14 @@ func (w *work) apply(e *schemas.OrderEvent, n seen, forwarded, orphan bool) {
 	w.sendOn(t, known)
 }
 
-// contactKnown reports whether schemas.ContactKey has a key for p.
-func contactKnown(p *schemas.Payer) bool {
-	return p != nil && (p.PayerID != "" || strings.TrimSpace(p.Email) != "")
+// contactKnown reports whether schemas.ContactKey has a key for the payer. Texts of payers are kept trimmed.
+func (s *State) contactKnown() bool {
+	for i := range s.Payers {
+		if p := &s.Payers[i].Payer; p.Email != "" || p.PayerID != "" {
+			return true
+		}
+	}
+	return false
 }
 
 func word(status schemas.PaymentStatus) schemas.PaymentStatus {

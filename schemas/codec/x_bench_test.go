@@ -13,7 +13,7 @@ func BenchmarkEncodeOrderEvent(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Run("twmb", func(b *testing.B) {
+	b.Run("ours", func(b *testing.B) {
 		b.ReportAllocs()
 		b.SetBytes(int64(len(buf)))
 		for b.Loop() {
@@ -39,7 +39,7 @@ func BenchmarkDecodeOrderEvent(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Run("twmb", func(b *testing.B) {
+	b.Run("ours", func(b *testing.B) {
 		b.ReportAllocs()
 		b.SetBytes(int64(len(buf)))
 		for b.Loop() {
