@@ -5,6 +5,10 @@
 // of it. Then the offset after it is committed. Whoever owns the partition next finds an unfinished plan beside the
 // offset and repeats that very range before anything else, so that the writer sees the same range under the same token
 // and stores it once. Ranges may therefore be cut by time and size as is best; no cut is ever guessed again.
+//
+// A commit whose fate is unknown may still be carried out after later ones, and bring back a plan of old: the loader then
+// joins the group anew, which keeps it out. The topic's id goes into the token and stands beside the offset; a partition
+// whose topic was recreated, or ends before what was read of it, is stalled.
 package load
 
 import (
@@ -44,8 +48,9 @@ type Options struct {
 	Codec  Codec
 	Writer sinks.RowWriter
 	Topics []string
-	// Group is the consumer group, default GroupDefault. Its offsets hold the plans: do not rewind it by hand (rows that
-	// were inserted stay so); a wanted repetition needs a new replay generation.
+	// Group is the consumer group, default GroupDefault. Its offsets hold the plans. An offset that another tool sets begins
+	// a new replay generation: what follows it is stored again, and the rows of before are duplicates until ClickHouse
+	// merges them.
 	Group string
 	// Stage names the loader in dead letters and logs, default "clickhouse".
 	Stage         string

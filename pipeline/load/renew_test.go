@@ -88,6 +88,9 @@ func TestACommitWhoseFateIsUnknownRenewsTheMembership(t *testing.T) {
 				if call == c.call {
 					return c.err
 				}
+				if n := b.writer.count(); c.call == 1 && call == 2 && n != 0 {
+					t.Errorf("%d rows were stored although their plan was not committed", n)
+				}
 				if offsets[0].At == 3 {
 					done++
 					cancel()
