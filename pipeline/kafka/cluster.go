@@ -11,6 +11,11 @@ import (
 	"github.com/tillstream/tillstream/pipeline/clock"
 )
 
+// concurrentPause is how soon a batch is produced again that the brokers refused because the markers of the transaction
+// before were not all written (CONCURRENT_TRANSACTIONS). The client tries again only with new metadata, which it asks for
+// every 5 s at most unless told otherwise.
+const concurrentPause = 50 * time.Millisecond
+
 // Cluster is Kafka itself.
 type Cluster struct {
 	o      Options
@@ -108,7 +113,8 @@ func (m Member) timeouts() (opts []kgo.Opt) {
 		}
 	}
 	if m.TransactionTimeout > 0 {
-		opts = append(opts, kgo.TransactionTimeout(m.TransactionTimeout), kgo.RecordDeliveryTimeout(m.TransactionTimeout))
+		opts = append(opts, kgo.TransactionTimeout(m.TransactionTimeout), kgo.RecordDeliveryTimeout(m.TransactionTimeout),
+			kgo.MetadataMinAge(concurrentPause))
 	}
 	return opts
 }
