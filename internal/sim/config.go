@@ -25,7 +25,8 @@ type config struct {
 // The kinds of world, and how many of a hundred seeds draw each.
 const (
 	kindLedger  = "ledger"
-	kindOrders  = "orders"
+	kindOrders  = "orders" // the product's stages, the first of which reads one topic, so that its fold is exact
+	kindInputs  = "inputs" // the same with the two inputs of production
 	kindDeliver = "deliver"
 	kindLoad    = "load"
 	kindIngest  = "ingest"
@@ -41,6 +42,7 @@ var rates = []struct {
 	{"kill", 2.5}, {"stop", 1.5}, {"pause", 4}, {"cut", 1.5}, {"down", 0.7}, {"leader", 3}, {"kick", 4},
 	{"store-rollback", 6}, {"store-wipe", 2}, {"store-down", 3}, {"store-spoil", 1}, {"compact", 20}, {"freeze", 0.8}, {"freeze-read", 8},
 	{"skew", 2}, {"rewind", 0.7},
+	{"rows-full", 15}, {"rows-garbage", 15}, {"rows-down", 3}, {"crm-429", 15}, {"crm-401", 2}, {"crm-500", 15}, {"crm-garbage", 15}, {"crm-down", 3},
 }
 
 func draw(r *rand.Rand, kind string) config {
@@ -57,10 +59,18 @@ func draw(r *rand.Rand, kind string) config {
 	}
 	if c.Kind == "" {
 		switch n := r.IntN(100); {
-		case n < 80:
+		case n < 66:
 			c.Kind = kindLedger
-		default:
+		case n < 78:
 			c.Kind = kindOrders
+		case n < 82:
+			c.Kind = kindInputs
+		case n < 89:
+			c.Kind = kindDeliver
+		case n < 96:
+			c.Kind = kindLoad
+		default:
+			c.Kind = kindIngest
 		}
 	}
 	for _, f := range rates {

@@ -28,6 +28,8 @@ type folded struct {
 	ticks    int64
 	timers   int64
 	failures []string
+	// cut: of several inputs, a transaction ended while timers fired for a record that is not known here.
+	cut bool
 }
 
 // slack is the two-clock rule: a broker's stamp counts no more than this ahead of its producer's.
@@ -52,8 +54,11 @@ func stampOf(r *kgo.Record) int64 {
 func foldWith[S any](stage processors.Stage[S]) func(*world, *stageUse, int32) *folded {
 	return func(w *world, u *stageUse, n int32) *folded {
 		f := &folder[S]{w: w, stage: stage, live: map[string]S{}, folded: &folded{outs: map[string][]string{}, states: map[string]string{}, pending: map[string]int64{}}}
-		for _, r := range w.order(u, n) {
-			f.record(r)
+		for _, step := range w.order(u, n) {
+			for _, r := range step.records {
+				f.record(r)
+			}
+			f.cut = f.cut || step.merged && f.timers < step.timers
 		}
 		for k, s := range f.live {
 			b, err := stage.Encode(s)
@@ -165,11 +170,18 @@ func (f *folder[S]) step(key string, in processors.Input) (err error) {
 	return nil
 }
 
+// taken is what one transaction took, or, of a single input, all of it.
+type taken struct {
+	records []*kgo.Record
+	merged  bool
+	timers  int64 // fired up to its end
+}
+
 // order is the inputs of a partition in the order in which the stage took them. One input is its own order. Of several,
 // the committed transactions say how far each was taken, and within one transaction they are merged by time.
-func (w *world) order(u *stageUse, n int32) (records []*kgo.Record) {
+func (w *world) order(u *stageUse, n int32) (steps []taken) {
 	if len(u.topology.Inputs) == 1 {
-		return w.b.Topic(u.topology.Inputs[0]).Parts[n].Committed()
+		return []taken{{records: w.b.Topic(u.topology.Inputs[0]).Parts[n].Committed()}}
 	}
 	queues := make([][]*kgo.Record, len(u.topology.Inputs))
 	for i, topic := range u.topology.Inputs {
@@ -180,6 +192,7 @@ func (w *world) order(u *stageUse, n int32) (records []*kgo.Record) {
 		return nil
 	}
 	for _, m := range h.metas {
+		step := taken{merged: true, timers: m.Counts.Timers}
 		for {
 			best := -1
 			for i, topic := range u.topology.Inputs {
@@ -193,14 +206,15 @@ func (w *world) order(u *stageUse, n int32) (records []*kgo.Record) {
 			if best < 0 {
 				break
 			}
-			records = append(records, queues[best][0])
+			step.records = append(step.records, queues[best][0])
 			queues[best] = queues[best][1:]
 		}
+		steps = append(steps, step)
 	}
 	for _, q := range queues { // not taken: it shows as a loss
-		records = append(records, q...)
+		steps = append(steps, taken{records: q})
 	}
-	return records
+	return steps
 }
 
 // envelopeState is the state inside an image: a version, the earliest deadline, the muted timers, the state.

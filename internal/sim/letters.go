@@ -39,4 +39,8 @@ func (w *world) checkLetters(u *stageUse, want []string) {
 func (w *world) decidedElsewhere(*broker.Txn) {}
 
 // checkElsewhere checks what is no stage's.
-func (w *world) checkElsewhere() {}
+func (w *world) checkElsewhere() {
+	if w.role != nil {
+		w.role.check()
+	}
+}

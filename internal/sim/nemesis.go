@@ -147,7 +147,7 @@ func (n *nemesis) freeze() {
 		return
 	}
 	w.frozen++
-	d := n.between(80*time.Hour, 200*time.Hour)
+	d := n.between(80*time.Hour, 400*time.Hour)
 	w.hit(Pause, w.partOfProcess())
 	w.trace("freeze for %v", d)
 	w.compact()
@@ -158,32 +158,36 @@ func (n *nemesis) freeze() {
 	}
 	w.s.Skip(d)
 	w.compact()
+	if n.w.cfg.Rate["store-rollback"] > 0 && n.r.IntN(3) == 0 {
+		w.store.rollback(n.r)
+	}
 }
 
 // events are the faults that come by themselves.
 var events = []struct {
-	name string
-	do   func(n *nemesis)
+	name   string
+	stages bool // only where there are stages
+	do     func(n *nemesis)
 }{
-	{"kill", func(n *nemesis) {
+	{"kill", false, func(n *nemesis) {
 		if s := n.anyone(); s != nil {
 			n.w.hit(Crash, n.w.partOfProcess())
 			n.w.kill(s, "")
 		}
 	}},
-	{"stop", func(n *nemesis) {
+	{"stop", false, func(n *nemesis) {
 		if s := n.anyone(); s != nil {
 			n.w.trace("stop %s", s.name)
 			s.cancel()
 		}
 	}},
-	{"pause", func(n *nemesis) {
+	{"pause", false, func(n *nemesis) {
 		if s := n.anyone(); s != nil {
 			n.w.hit(Pause, n.w.partOfProcess())
 			n.pause(s)
 		}
 	}},
-	{"cut", func(n *nemesis) {
+	{"cut", false, func(n *nemesis) {
 		if s := n.anyone(); s != nil {
 			n.w.hit(Partition, n.w.partOfProcess())
 			p, d := s.proc, n.between(time.Second, 40*time.Second)
@@ -192,14 +196,14 @@ var events = []struct {
 			n.undo(d, func() { n.w.b.Cut(p, false) })
 		}
 	}},
-	{"down", func(n *nemesis) {
+	{"down", false, func(n *nemesis) {
 		d := n.between(time.Second, 15*time.Second)
 		n.w.hit(Crash, PartLog)
 		n.w.trace("brokers down for %v", d)
 		n.w.b.SetDown(true)
 		n.undo(d, func() { n.w.b.SetDown(false) })
 	}},
-	{"leader", func(n *nemesis) {
+	{"leader", false, func(n *nemesis) {
 		n.w.hit(Clock, PartLog)
 		d := n.between(-90*time.Second, 90*time.Second)
 		if n.r.IntN(5) == 0 {
@@ -208,38 +212,51 @@ var events = []struct {
 		n.w.trace("the leaders' clock is %v off", d)
 		n.w.b.StepClock(d)
 	}},
-	{"kick", func(n *nemesis) {
+	{"kick", false, func(n *nemesis) {
 		n.w.hit(Crash, PartGroup)
 		n.w.trace("rebalance")
 		for _, g := range n.w.groups() {
 			n.w.b.Rebalance(g)
 		}
 	}},
-	{"store-rollback", func(n *nemesis) { n.w.store.rollback(n.r) }},
-	{"store-wipe", func(n *nemesis) { n.w.store.wipe() }},
-	{"store-down", func(n *nemesis) {
+	{"store-rollback", true, func(n *nemesis) { n.w.store.rollback(n.r) }},
+	{"store-wipe", true, func(n *nemesis) { n.w.store.wipe() }},
+	{"store-down", true, func(n *nemesis) {
 		n.w.hit(Partition, PartRedis)
 		n.w.trace("store down")
 		n.w.store.down = true
 		n.undo(n.between(200*time.Millisecond, 12*time.Second), func() { n.w.store.down = false })
 	}},
-	{"store-spoil", func(n *nemesis) { n.w.store.spoil(n.r) }},
-	{"compact", func(n *nemesis) { n.w.compact() }},
-	{"freeze", func(n *nemesis) { n.freeze() }},
-	{"skew", func(n *nemesis) {
+	{"store-spoil", true, func(n *nemesis) { n.w.store.spoil(n.r) }},
+	{"compact", true, func(n *nemesis) { n.w.compact() }},
+	{"freeze", true, func(n *nemesis) { n.freeze() }},
+	{"skew", false, func(n *nemesis) {
 		if s := n.anyone(); s != nil && n.w.cfg.Skew > 0 {
 			n.w.hit(Clock, n.w.partOfProcess())
 			s.proc.Skew(s.skew + n.between(-time.Second, time.Second))
 		}
 	}},
-	{"rewind", func(n *nemesis) { n.w.rewind(n.r) }},
+	{"rewind", true, func(n *nemesis) { n.w.rewind(n.r) }},
+	{"rows-down", false, func(n *nemesis) {
+		if l, ok := n.w.role.(*loading); ok {
+			n.w.hit(Crash, PartClickHouse)
+			l.ch.down = n.w.s.Elapsed() + n.between(time.Second, 20*time.Second)
+		}
+	}},
+	{"crm-down", false, func(n *nemesis) {
+		if d, ok := n.w.role.(*delivering); ok {
+			n.w.hit(Crash, PartCRM)
+			a := d.accounts[n.r.IntN(len(d.accounts))]
+			a.down = n.w.s.Elapsed() + n.between(time.Second, 20*time.Second)
+		}
+	}},
 }
 
 // begin plans the faults that come by themselves.
 func (n *nemesis) begin() {
 	for _, e := range events {
 		rate := n.w.cfg.Rate[e.name]
-		if rate <= 0 {
+		if rate <= 0 || e.stages && n.w.role != nil {
 			continue
 		}
 		var next func()

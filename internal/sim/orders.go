@@ -4,8 +4,22 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tillstream/tillstream/processors"
+	"github.com/tillstream/tillstream/processors/orders"
 	"github.com/tillstream/tillstream/schemas"
 )
+
+// oneInput lets the orders stage read events and what it sends itself from one topic: an event that came by a link is
+// keyed by another root than its own.
+type oneInput struct{ *orders.Stage }
+
+// Apply implements processors.Stage.
+func (o oneInput) Apply(s orders.State, in processors.Input) (orders.State, []processors.Output, error) {
+	if ev, ok := in.Record.(*schemas.OrderEvent); ok && ev.Key() == in.Key {
+		in.Topic = schemas.TopicPayPalEvents
+	}
+	return o.Stage.Apply(s, in)
+}
 
 func pick[T any](k *work, list ...T) T { return list[k.r.IntN(len(list))] }
 

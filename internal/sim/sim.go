@@ -130,6 +130,9 @@ func (w *world) calmDown() {
 	w.trace("calm")
 	w.calm = true
 	w.nemesis.heal()
+	if w.role != nil {
+		w.role.calm()
+	}
 	for _, s := range w.slots {
 		if s.proc == nil {
 			w.start(s)
@@ -143,8 +146,8 @@ func (w *world) calmDown() {
 	look = func() {
 		why := w.behind()
 		switch {
-		case why != "" && w.s.Elapsed()-began > settleMax:
-			w.violate(16, "still behind after %v without faults: %s", settleMax, why)
+		case why != "" && w.s.Elapsed()-began > w.patience():
+			w.violate(16, "still behind after %v without faults: %s", w.patience(), why)
 			return
 		case why != "" || !w.work.touched:
 			quiet = 0
@@ -159,6 +162,18 @@ func (w *world) calmDown() {
 		w.s.After(w.cfg.Rest, w.stopAll)
 	}
 	w.s.After(500*time.Millisecond, look)
+}
+
+// patience is how long the liveness phase may take. An account that refused our credentials is left alone for up to
+// five and a half minutes (deliver.pauseMax, with what it adds), one that failed for one.
+func (w *world) patience() time.Duration {
+	switch {
+	case w.cfg.Kind != kindDeliver:
+		return settleMax
+	case w.hits[Cell{DiskFull, PartCRM}] > 0:
+		return 7 * settleMax
+	}
+	return 2 * settleMax
 }
 
 // stopAll tells every process to end, and ends the world when they have.

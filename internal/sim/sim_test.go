@@ -32,3 +32,19 @@ func TestSeeds(t *testing.T) {
 	n := *seedsFlag
 	t.Logf("%d seeds: %d faults, %d steps, %d events, %d commits each", n, faults/n, steps/n, events/n, commits/n)
 }
+
+var mutantsFlag = flag.Int("mutant-seeds", 300, "in how many seeds each mutant must show")
+
+func TestMutants(t *testing.T) {
+	for _, m := range Mutants() {
+		t.Run(m.Name, func(t *testing.T) {
+			for seed := uint64(1); seed <= uint64(*mutantsFlag); seed++ {
+				if r := Run(Options{Seed: seed, Mutant: m.Name}); len(r.Violations) > 0 {
+					t.Logf("seed %d: %s", seed, r.Violations[0])
+					return
+				}
+			}
+			t.Errorf("not found in %d seeds", *mutantsFlag)
+		})
+	}
+}

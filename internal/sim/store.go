@@ -31,6 +31,7 @@ type copied struct {
 type storeView struct {
 	claims  []string // in the order in which they were accepted, since data was lost last
 	serving map[string]bool
+	applied int64 // the highest offset that an owner brought it to
 	fold    *changelogFold
 }
 
@@ -99,7 +100,11 @@ type procStore struct {
 var _ store.Store = procStore{}
 
 func (s procStore) Partition(id store.ID) store.Partition {
-	return &procPart{procStore: s, id: id, inner: s.s.mem.Partition(id), idle: s.s.w.s.NewCond()}
+	h := &procPart{procStore: s, id: id, inner: s.s.mem.Partition(id), idle: s.s.w.s.NewCond()}
+	if m := s.s.w.mutant; m != nil && m.part != nil {
+		h.inner = m.part(h, h.inner)
+	}
+	return h
 }
 
 func (s procStore) Ping(ctx context.Context) error {
@@ -111,6 +116,7 @@ func (s procStore) Ping(ctx context.Context) error {
 func (s procStore) call(ctx context.Context, name string, effect func() error) error {
 	s.p.Check()
 	w := s.s.w
+	s.slot.frozenAt = time.Time{}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}

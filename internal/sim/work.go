@@ -33,7 +33,11 @@ func newWork(w *world, r *rand.Rand) *work { return &work{w: w, r: r} }
 
 func (k *work) begin() {
 	span := int64(k.w.cfg.Safety) * 8 / 10
-	if k.w.cfg.Kind == kindOrders {
+	if k.w.role != nil {
+		k.w.role.begin(span)
+		return
+	}
+	if k.w.cfg.Kind == kindOrders || k.w.cfg.Kind == kindInputs {
 		k.orders(span)
 		return
 	}
@@ -48,25 +52,25 @@ func (k *work) ledger() {
 	k.n++
 	ev := schemas.OrderEvent{EventID: fmt.Sprint("e", k.n), EventType: "add", BodyHash: fmt.Sprint("h", k.n), RootID: key}
 	switch x := k.r.IntN(100); {
-	case x < 60:
-	case x < 72 && len(k.sent) > 0: // the sender tries again
+	case x < 56:
+	case x < 68 && len(k.sent) > 0: // the sender tries again
 		k.w.hit(Duplicate, PartIngest)
 		old := k.sent[k.r.IntN(len(k.sent))]
 		key, ev = old.key, old.event
-	case x < 75 && len(k.sent) > 0:
+	case x < 71 && len(k.sent) > 0:
 		k.w.hit(Garbage, PartIngest)
 		old := k.sent[k.r.IntN(len(k.sent))]
 		key, ev = old.key, old.event
 		ev.BodyHash += "x"
-	case x < 87:
+	case x < 84:
 		ev.EventType = fmt.Sprint("arm ", k.r.IntN(15_000))
-	case x < 89:
+	case x < 86:
 		ev.EventType = "cancel"
-	case x < 94:
-		ev.EventType = "forget"
 	case x < 95:
-		ev.EventType = "panic"
+		ev.EventType = "forget"
 	case x < 96:
+		ev.EventType = "panic"
+	case x < 97:
 		ev.EventType = "fail"
 	case x < 98:
 		ev.EventType = "skip"
@@ -161,7 +165,7 @@ func (k *work) orders(span int64) {
 	events := k.orderEvents()
 	for i := range events {
 		k.w.s.After(time.Duration(k.r.Int64N(span)), func() {
-			k.send(schemas.TopicPayPalEvents, events[i].Key(), &events[i])
+			k.send(k.w.stages[0].topology.Inputs[0], events[i].Key(), &events[i])
 		})
 	}
 }

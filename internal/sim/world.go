@@ -8,6 +8,7 @@ import (
 	"hash"
 	"hash/fnv"
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/tillstream/tillstream/internal/sim/broker"
 	"github.com/tillstream/tillstream/internal/sim/sched"
 	"github.com/tillstream/tillstream/pipeline"
+	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/pipeline/store"
 	"github.com/tillstream/tillstream/processors/automation"
@@ -26,6 +28,7 @@ import (
 // world is everything of one seed.
 type world struct {
 	o       Options
+	mutant  *Mutant // nil: the product as it is
 	cfg     config
 	r       *rand.Rand // of the world itself
 	s       *sched.Sched
@@ -34,6 +37,7 @@ type world struct {
 	nemesis *nemesis
 	work    *work
 	slots   []*slot
+	role    role // nil: the processes run stages
 	stages  []*stageUse
 	hits    map[Cell]int
 	hash    hash.Hash64
@@ -60,7 +64,11 @@ type slot struct {
 	cancel     context.CancelFunc
 	ended      bool
 	recovering bool
+	frozenAt   time.Time // with a mutant: what the clock says instead
 	engines    []*pipeline.Engine
+	ready      func() error // of a role
+	serve      http.HandlerFunc
+	ctx        context.Context
 }
 
 // stageUse is one stage of the world with its topics.
@@ -72,14 +80,18 @@ type stageUse struct {
 
 func newWorld(o Options) *world {
 	w := &world{
-		o: o, r: rng(o.Seed, 1), hits: map[Cell]int{}, hash: fnv.New64a(), history: map[string]*changelogHistory{},
+		o: o, mutant: mutantNamed(o.Mutant), r: rng(o.Seed, 1), hits: map[Cell]int{}, hash: fnv.New64a(), history: map[string]*changelogHistory{},
+	}
+	var loose broker.Loose
+	if w.mutant != nil {
+		o.Kind, loose = w.mutant.Kind, w.mutant.brokers
 	}
 	w.cfg = draw(w.r, o.Kind)
 	w.s = sched.New(rng(o.Seed, 2), epoch)
 	w.nemesis = &nemesis{w: w, r: rng(o.Seed, 3)}
 	w.b = broker.New(broker.Options{
 		Sched: w.s, Random: rng(o.Seed, 4), Nemesis: w.nemesis, FetchMax: w.cfg.FetchMax, TombstoneRetention: kafka.TombstoneRetention,
-		Watch: broker.Watch{Decided: w.decided, OffsetsSet: w.offsetsSet, Appended: w.appended},
+		Loose: loose, Watch: broker.Watch{Decided: w.decided, OffsetsSet: w.offsetsSet, Appended: w.appended},
 	})
 	w.store = newSimStore(w)
 	w.work = newWork(w, rng(o.Seed, 5))
@@ -95,6 +107,10 @@ func newWorld(o Options) *world {
 func (w *world) topics() {
 	n := int32(w.cfg.Partitions)
 	w.b.Create(schemas.TopicDeadLetters, 1, false)
+	if w.role = newRole(w); w.role != nil {
+		w.role.topics()
+		return
+	}
 	if w.cfg.Kind == kindLedger {
 		w.b.Create(topicIn, n, false)
 		w.b.Create(topicChangelog, n, true)
@@ -114,13 +130,18 @@ func (w *world) topics() {
 	w.b.Create(schemas.TopicCommands, 1, false)
 	o := orders.New(orders.Options{OrphanAfter: time.Duration(2+w.r.IntN(20)) * time.Second, ParkedMax: 1 + w.r.IntN(6)})
 	a := automation.New(rulesOfTheWorld)
-	w.stages = append(w.stages, &stageUse{
+	ordersUse := &stageUse{
 		topology: pipeline.Topology{
-			Stage: pipeline.Bind(o), Inputs: []string{schemas.TopicPayPalEvents, schemas.TopicOrdersInbox}, Inbox: schemas.TopicOrdersInbox,
+			Stage: pipeline.Bind(oneInput{o}), Inputs: []string{schemas.TopicOrdersInbox}, Inbox: schemas.TopicOrdersInbox,
 			Changelog: schemas.TopicOrdersChangelog, Group: "tillstream-orders",
 		},
-		fold: foldWith(o), outputs: []string{schemas.TopicTransitions, schemas.TopicOrdersInbox, schemas.TopicAutomationInbox},
-	}, &stageUse{
+		fold: foldWith(oneInput{o}), outputs: []string{schemas.TopicTransitions, schemas.TopicOrdersInbox, schemas.TopicAutomationInbox},
+	}
+	if w.cfg.Kind == kindInputs {
+		ordersUse.topology.Stage, ordersUse.fold = pipeline.Bind(o), foldWith(o)
+		ordersUse.topology.Inputs = []string{schemas.TopicPayPalEvents, schemas.TopicOrdersInbox}
+	}
+	w.stages = append(w.stages, ordersUse, &stageUse{
 		topology: pipeline.Topology{
 			Stage: pipeline.Bind(a), Inputs: []string{schemas.TopicAutomationInbox}, Inbox: schemas.TopicAutomationInbox,
 			Changelog: schemas.TopicAutomationLog, Group: "tillstream-automation",
@@ -143,6 +164,9 @@ var rulesOfTheWorld = func() automation.Rules {
 }()
 
 func (w *world) groups() (names []string) {
+	if w.role != nil {
+		return w.role.groups()
+	}
 	for _, u := range w.stages {
 		names = append(names, u.topology.Group)
 	}
@@ -176,7 +200,16 @@ func (w *world) slotOf(p *sched.Proc) *slot {
 	return nil
 }
 
-func (w *world) partOfProcess() Part { return PartProcessor }
+// partOfProcess is the column of the matrix that the processes of the world stand for.
+func (w *world) partOfProcess() Part {
+	if w.cfg.Kind == kindIngest {
+		return PartIngest
+	}
+	return PartProcessor
+}
+
+// stopped reports whether the process was told to end.
+func (s *slot) stopped() bool { return s.ctx.Err() != nil }
 
 // start makes a process of the slot.
 func (w *world) start(s *slot) {
@@ -201,13 +234,32 @@ func (w *world) start(s *slot) {
 		log = zerolog.New(&canary{w}).Level(zerolog.InfoLevel)
 	}
 	w.trace("start %s, life %d, clock %v", s.name, s.life, s.skew)
+	s.frozenAt, s.ready, s.serve, s.ctx = time.Time{}, nil, nil, ctx
 	p.Go(func() {
 		g := p.NewGroup()
+		if w.role != nil {
+			env := roleEnv{s: s, p: p, ctx: ctx, cluster: w.b.Client(p), clock: p, random: random, log: log}
+			if err := w.role.run(env); err != nil {
+				w.violate(16, "%s: %v", s.name, err)
+			}
+		}
 		for _, u := range w.stages {
+			time, cluster, topology := clock.Clock(p), kafka.Log(w.b.Client(p)), u.topology
+			if m := w.mutant; m != nil {
+				if m.clock != nil {
+					time = m.clock(s, p)
+				}
+				if m.log != nil {
+					cluster = m.log(s, cluster)
+				}
+				if m.stage != nil {
+					topology.Stage = m.stage(topology.Stage)
+				}
+			}
 			e, err := pipeline.NewEngine(pipeline.EngineOptions{
-				Store: procStore{w.store, p, s}, Codec: &procCodec{w: w, p: p}, Topology: u.topology, Instance: s.name, Lanes: w.cfg.Lanes, RulesHash: "r1",
+				Store: procStore{w.store, p, s}, Codec: &procCodec{w: w, p: p}, Topology: topology, Instance: s.name, Lanes: w.cfg.Lanes, RulesHash: "r1",
 				CommitInterval: w.cfg.CommitInterval, BatchRecordsMax: w.cfg.BatchRecords, BatchTimersMax: w.cfg.BatchTimers, CacheImagesMax: w.cfg.CacheImages,
-				Clock: p, Cluster: w.b.Client(p), Random: random, Log: log,
+				Clock: time, Cluster: cluster, Random: random, Log: log,
 			})
 			if err != nil {
 				w.violate(16, "engine: %v", err)
@@ -294,6 +346,14 @@ func (w *world) behind() string {
 				return fmt.Sprintf("%s: %v", s.name, err)
 			}
 		}
+		if s.ready != nil {
+			if err := s.ready(); err != nil {
+				return fmt.Sprintf("%s: %v", s.name, err)
+			}
+		}
+	}
+	if w.role != nil {
+		return w.role.behind()
 	}
 	for _, u := range w.stages {
 		for n := range int32(w.cfg.Partitions) {

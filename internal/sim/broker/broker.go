@@ -62,12 +62,19 @@ type Asker struct {
 	TransactionState string
 }
 
+// Loose leaves out checks for which a faulty client would not ask.
+type Loose struct {
+	// Generation: offsets in transactions are not checked against the group.
+	Generation bool
+}
+
 // Options of a Broker.
 type Options struct {
 	Sched   *sched.Sched
 	Random  *rand.Rand
 	Nemesis Nemesis
 	Watch   Watch
+	Loose   Loose
 	// FetchMax bounds the records of one partition in one fetch.
 	FetchMax int
 	// TombstoneRetention is delete.retention.ms.

@@ -476,6 +476,9 @@ func (s *Session) addOffsets(ctx context.Context, offsets []kafka.Offset) (ok bo
 	if s.revoked || s.lost {
 		return false, nil
 	}
+	if len(offsets) == 0 {
+		return true, nil
+	}
 	if s.gen <= 0 || s.member == "" {
 		return false, errNoGeneration
 	}
@@ -505,6 +508,9 @@ func (s *Session) addOffsets(ctx context.Context, offsets []kafka.Offset) (ok bo
 	case err != nil:
 		s.reload = errors.Is(err, kerr.InvalidProducerEpoch)
 		return false, err
+	}
+	if s.b.o.Loose.Generation {
+		return true, nil
 	}
 	asked = s.b.ask(ctx, s.p, "heartbeat", func() { err = s.b.group(s.m.Group).heartbeat(member, gen) })
 	return asked == nil && (err == nil || errors.Is(err, kerr.RebalanceInProgress)), nil
