@@ -135,6 +135,19 @@ func (e *Engine) Ready() error {
 	return errors.New(e.o.Topology.Stage.Name() + ": " + strings.Join(problems, ", "))
 }
 
+// Beat is when the loop turned that has not turned for longest, of all lanes; zero before Run. A lane that waits for an
+// answer of Kafka or the store turns again within half a minute: each of its calls is bounded.
+func (e *Engine) Beat() time.Time {
+	oldest := e.lanes[0].turned.Load()
+	for _, l := range e.lanes[1:] {
+		oldest = min(oldest, l.turned.Load())
+	}
+	if oldest == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, oldest)
+}
+
 // Resume lets a partition try again that stalled on something which does not pass by itself. It reports whether
 // this process has such a partition.
 func (e *Engine) Resume(partition int32) bool {

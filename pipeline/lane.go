@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -37,6 +38,7 @@ type lane struct {
 	joined   bool // the group gave us an assignment, be it empty
 
 	beside     clock.Group // recoveries and applies
+	turned     atomic.Int64 // when the loop last turned, Unix nanoseconds
 	lastCommit time.Time
 	pace       pace
 	barren     bool            // the last round had records and could use none
@@ -57,6 +59,7 @@ func newLane(e *Engine, number int) *lane {
 func (l *lane) run(ctx context.Context) {
 	wait := retryFirst
 	for ctx.Err() == nil {
+		l.beat()
 		started := l.e.o.Clock.Now()
 		err := l.session(ctx)
 		if ctx.Err() != nil {
@@ -147,8 +150,12 @@ func (l *lane) disconnect(end context.CancelFunc) {
 	l.mu.Unlock()
 }
 
+// beat notes that the lane's loop turns.
+func (l *lane) beat() { l.turned.Store(l.e.o.Clock.Now().UnixNano()) }
+
 // round polls once, and commits what can be computed. Its error ends the session.
 func (l *lane) round(ctx context.Context) error {
+	l.beat()
 	now := l.e.o.Clock.Now()
 	l.startRecoveries(now)
 	l.finishRecoveries(now)
