@@ -216,6 +216,9 @@ func (w *work) command(kind schemas.CommandKind, d *desired) *schemas.Command {
 }
 
 func (w *work) emit(c *schemas.Command) {
+	if w.out == nil {
+		w.out = make([]processors.Output, 0, 2) // a contact and an event
+	}
 	w.out = append(w.out, processors.Output{Topic: schemas.TopicCommands, Key: c.ContactKey, PartitionKey: c.Destination, Record: c})
 }
 
@@ -242,7 +245,9 @@ const idShown = 12
 
 func (tr *trigger) eventData(t *schemas.Transition, commandID string) string {
 	var b strings.Builder
-	b.WriteString("id=" + commandID[:idShown])
+	b.Grow(dataMax)
+	b.WriteString("id=")
+	b.WriteString(commandID[:idShown])
 	switch {
 	case tr.fromSource:
 		if v := tr.source.Get(t); v != "" {
