@@ -57,6 +57,21 @@ func TestFullPartitionThatComesBackIsRead(t *testing.T) {
 	r.ended(all...)
 }
 
+// An idle deliverer is told of every revocation: one that kept a window it lost would send again what the next owner did.
+func TestIdleDelivererLosesPartitionAgainAndAgain(t *testing.T) {
+	r, c := newRig(t), newCRM(t)
+	run := r.start(r.options("one", c))
+	eventually(t, "both", func() bool { return len(run.Status().Partitions) == 2 })
+	for i := range 3 {
+		second := r.start(r.options("two", c))
+		eventually(t, fmt.Sprintf("one each, time %d", i), func() bool {
+			return len(run.Status().Partitions) == 1 && len(second.Status().Partitions) == 1
+		})
+		second.stop()
+		eventually(t, "both back", func() bool { return len(run.Status().Partitions) == 2 })
+	}
+}
+
 // A receipt that cannot be written must not be counted as written, whenever the judgement falls.
 func TestBrokenReceiptIsNotCommitted(t *testing.T) {
 	r := newRig(t)

@@ -133,6 +133,11 @@ func (d *Deliverer) assign(work context.Context, offsets []kafka.Offset) {
 			}
 		}
 		w := newWindow(work, schemas.TopicCommands, o.Partition, d.owner, o.At, known)
+		if old := d.windows[o.Partition]; old != nil { // lost and come back without a word: its work is another's by now
+			old.dropped = true
+			old.cancel()
+			d.forget()
+		}
 		w.landed, w.before, w.held = d.clock.NewSignal(), stampOf(o), true
 		d.windows[o.Partition] = w
 		switch r := d.refusals[o.Partition]; {

@@ -23,15 +23,20 @@ var errNoGeneration = errors.New("not a member of the group: offsets would not b
 func (m Member) callbacks() []kgo.Opt {
 	in := func(cl *kgo.Client) Session { return &session{client: cl} } // Join may not have returned yet
 	var opts []kgo.Opt
-	if m.CoPartition {
+	swallows := !m.CoPartition && m.TransactionalID != "" && m.Revoked != nil
+	switch {
+	case swallows:
+		o := &ownership{revoked: m.Revoked, owned: map[TopicPartition]bool{}}
+		opts = append(opts, o.opts(m, in)...)
+	case m.CoPartition:
 		opts = append(opts, kgo.Balancers(CoPartition(m.Synced)))
-	} else {
+	default:
 		opts = append(opts, kgo.Balancers(kgo.CooperativeStickyBalancer()))
 	}
-	if m.Assigned != nil {
+	if m.Assigned != nil && !swallows {
 		opts = append(opts, kgo.OnPartitionsAssigned(func(_ context.Context, cl *kgo.Client, p map[string][]int32) { m.Assigned(in(cl), p) }))
 	}
-	if m.Revoked != nil {
+	if m.Revoked != nil && !swallows {
 		gone := func(_ context.Context, cl *kgo.Client, p map[string][]int32) { m.Revoked(in(cl), p) }
 		opts = append(opts, kgo.OnPartitionsRevoked(gone), kgo.OnPartitionsLost(gone))
 	}
