@@ -228,13 +228,16 @@ func (d *Deliverer) poll(ctx context.Context, s kafka.Session) error {
 func (d *Deliverer) untilDue() time.Duration {
 	wait := pollWaitMax
 	at := func(t time.Time) { wait = min(wait, max(pollWaitMin, t.Sub(d.now))) }
-	if !d.leased(d.now) {
+	leased := d.leased(d.now)
+	if !leased {
 		at(d.now.Add(leasePause))
 	}
 	for _, l := range d.lanes {
-		if l.hold.After(d.now) {
+		switch { // what is due already waits for something else than time
+		case !leased:
+		case l.hold.After(d.now):
 			at(l.hold)
-		} else if len(l.waiting) > 0 {
+		case len(l.waiting) > 0 && l.waiting[0].wake.After(d.now):
 			at(l.waiting[0].wake)
 		}
 	}
