@@ -7,12 +7,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	connectorsall "github.com/tillstream/tillstream/connectors/all"
@@ -61,6 +64,13 @@ var stages = []struct {
 	{"automation", "tillstream-automation", schemas.TopicAutomationLog, reads["tillstream-automation"], []string{schemas.TopicCommands}},
 }
 
+func newChecker(f *findings, cd *codec.Codec, rules automation.Rules, past *history) *checker {
+	return &checker{
+		found: f, codec: cd, rules: rules, past: past, decoded: map[*kgo.Record]schemas.Record{},
+		letters: map[string]string{}, autos: map[pairKey][]string{}, inbox: map[string]int{}, counts: map[stageSpot]metaSeen{},
+	}
+}
+
 // check is the whole comparison, after the processes have ended.
 func (w *world) check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkLimit)
@@ -69,29 +79,18 @@ func (w *world) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c := &checker{
-		found: w.found, codec: w.codec, rules: rules, past: w.past, decoded: map[*kgo.Record]schemas.Record{},
-		letters: map[string]string{}, autos: map[pairKey][]string{}, inbox: map[string]int{}, counts: map[stageSpot]metaSeen{},
-	}
+	c := newChecker(w.found, w.codec, rules, w.past)
 	if err := c.decode(); err != nil {
 		return err
 	}
-	c.input(w.load.book)
-	c.offsetsOnce()
-	images := map[stageSpot]map[string][]byte{}
-	for _, s := range stages {
-		for p := range w.partitions() {
-			at := stageSpot{s.name, p}
-			images[at] = c.changelog(s.changelog, at)
+	var images map[stageSpot]map[string][]byte
+	w.r.Keys, images = c.compare(w.load.book)
+	for _, stage := range stages {
+		group, err := c.past.admin.FetchOffsets(ctx, stage.group)
+		if err != nil {
+			return err
 		}
-	}
-	w.r.Keys = c.orders(images)
-	c.automation(images)
-	c.inboxes()
-	c.deadLetters()
-	c.conservation()
-	if err := c.offsets(ctx); err != nil {
-		return err
+		c.offsets(stage.name, stage.inputs, group)
 	}
 	if err := c.store(ctx, w.redis.client, images); err != nil {
 		return err
@@ -105,6 +104,26 @@ func (w *world) check(ctx context.Context) error {
 	return nil
 }
 
+// compare holds all that the topics tell against the folds. It returns the number of the orders stage's keys, and the
+// newest images of every partition.
+func (c *checker) compare(book map[string]int) (keys int, images map[stageSpot]map[string][]byte) {
+	c.input(book)
+	c.offsetsOnce()
+	images = map[stageSpot]map[string][]byte{}
+	for _, s := range stages {
+		for p := range c.past.partitions(s.changelog) {
+			at := stageSpot{s.name, p}
+			images[at] = c.changelog(s.changelog, at)
+		}
+	}
+	keys = c.orders(images)
+	c.automation(images)
+	c.inboxes()
+	c.deadLetters()
+	c.conservation()
+	return keys, images
+}
+
 // summary takes the takeovers into the result.
 func (w *world) summary() {
 	quiet, all := w.watch.times(true), w.watch.times(false)
@@ -112,21 +131,13 @@ func (w *world) summary() {
 	w.r.TakeoversAny, w.r.TakeoverAny = len(all), quantile(all, 0.99)
 }
 
-// partitions are the numbers of the data topics.
-func (w *world) partitions() func(func(int32) bool) {
-	return func(yield func(int32) bool) {
-		for p := int32(0); ; p++ {
-			if _, ok := w.past.ends[spot{schemas.TopicOrdersChangelog, p}]; !ok || !yield(p) {
-				return
-			}
-		}
-	}
-}
-
 // rules are those that the processes ran under.
 func (w *world) rules() (automation.Rules, error) {
-	env := w.workers[0].environment()
-	cfg, err := config.LoadDir(w.configDir(), config.Options{
+	return rulesIn(os.DirFS(w.configDir()), w.workers[0].environment())
+}
+
+func rulesIn(root fs.FS, env map[string]string) (automation.Rules, error) {
+	cfg, err := config.Load(root, config.Options{
 		Connectors: connectorsall.Connectors(), Sinks: sinksall.Sinks(), Kinds: app.Kinds(),
 		Getenv: func(name string) (string, bool) { v, ok := env[name]; return v, ok },
 	})
@@ -439,31 +450,25 @@ func (c *checker) conservation() {
 }
 
 // offsets: the group stands where the state stands (M = N), in every partition of every input.
-func (c *checker) offsets(ctx context.Context) error {
-	for _, s := range stages {
-		group, err := c.past.admin.FetchOffsets(ctx, s.group)
-		if err != nil {
-			return err
+func (c *checker) offsets(stage string, inputs []string, group kadm.OffsetResponses) {
+	for at, m := range c.counts {
+		if at.stage != stage {
+			continue
 		}
-		for at, m := range c.counts {
-			if at.stage != s.name {
-				continue
+		for _, topic := range inputs {
+			n := int64(0)
+			if o, ok := group.Lookup(topic, at.partition); ok {
+				n = max(0, o.At)
 			}
-			for _, topic := range s.inputs {
-				n := int64(0)
-				if o, ok := group.Lookup(topic, at.partition); ok {
-					n = max(0, o.At)
-				}
-				if next := m.Inputs[topic].Next; next != n {
-					c.found.add("offset", fmt.Sprintf("%s %s/%d", s.group, topic, at.partition), "the group stands at %d, the state at %d", n, next)
-				}
-				if last := c.past.last(spot{topic, at.partition}); n < last {
-					c.found.add("offset", fmt.Sprintf("%s %s/%d", s.group, topic, at.partition), "the group stands at %d, records reach to %d", n, last)
-				}
+			where := fmt.Sprintf("%s of %s/%d", stage, topic, at.partition)
+			if next := m.Inputs[topic].Next; next != n {
+				c.found.add("offset", where, "the group stands at %d, the state at %d", n, next)
+			}
+			if last := c.past.last(spot{topic, at.partition}); n < last {
+				c.found.add("offset", where, "the group stands at %d, records reach to %d", n, last)
 			}
 		}
 	}
-	return nil
 }
 
 // compareSequences holds one key's history against the expected one, and shows both around the first difference.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 
@@ -101,11 +102,20 @@ func (h *history) last(s spot) int64 {
 
 // of are the records of a topic, partition by partition.
 func (h *history) of(topic string) (list []*kgo.Record) {
-	for p := int32(0); ; p++ {
-		if _, ok := h.ends[spot{topic, p}]; !ok {
-			return list
-		}
+	for p := range h.partitions(topic) {
 		list = append(list, h.records[spot{topic, p}]...)
+	}
+	return list
+}
+
+// partitions are the numbers of a topic's partitions.
+func (h *history) partitions(topic string) iter.Seq[int32] {
+	return func(yield func(int32) bool) {
+		for p := int32(0); ; p++ {
+			if _, ok := h.ends[spot{topic, p}]; !ok || !yield(p) {
+				return
+			}
+		}
 	}
 }
 
