@@ -28,6 +28,11 @@ func (w *world) rest(ctx context.Context) error {
 		return err
 	}
 	w.r.Records = len(w.load.sends)
+	for _, b := range w.cluster.brokers {
+		if how, ended := b.ended(); ended {
+			return fmt.Errorf("broker %d ended by itself, which is no fault of the plan: %s", b.id, how)
+		}
+	}
 	if err := w.awaitReady(ctx); err != nil {
 		return err
 	}
