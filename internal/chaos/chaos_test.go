@@ -40,7 +40,7 @@ func TestAShortRunHasNoViolations(t *testing.T) {
 	}
 	seed, _ := strconv.ParseUint(os.Getenv(seedEnv), 10, 64)
 	r, err := run(t.Context(), options{
-		Seed: seed, Kills: 8, QuietKills: 1, Records: 4000, PauseMax: 8 * time.Second, Gap: time.Second,
+		Seed: seed, Kills: 8, QuietKills: 1, Records: 4000, PauseMax: 8 * time.Second, Gap: 2 * time.Second,
 		Drain: 6 * time.Minute, TakeoverMax: 2 * time.Minute, Log: testLog{t},
 	})
 	line, _ := json.Marshal(r)

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
+
 	"github.com/tillstream/tillstream/internal/chaos/proxy"
 )
 
@@ -58,8 +60,24 @@ func (w *world) harm(ctx context.Context) error {
 	cancel()
 	h.wg.Wait()
 	w.faults.Clear()
-	w.say("the faults are over")
+	w.r.UnderFaults = w.committed(ctx)
+	w.say("the faults are over; %d offsets were committed under them", w.r.UnderFaults)
 	return errors.Join(append(h.errs, err)...)
+}
+
+// committed is how far the stages' groups have come, over all of their inputs.
+func (w *world) committed(ctx context.Context) (total int) {
+	ctx, cancel := context.WithTimeout(ctx, requestPatience)
+	defer cancel()
+	for _, group := range stageGroups {
+		offsets, err := w.cluster.admin.FetchOffsets(ctx, group)
+		if err != nil {
+			w.say("offsets of %s: %v", group, err)
+			continue
+		}
+		offsets.Each(func(o kadm.OffsetResponse) { total += int(max(0, o.At)) })
+	}
+	return total
 }
 
 // fail keeps the error of something that runs beside the plan.

@@ -56,7 +56,7 @@ func main() {
 	flag.IntVar(&o.QuietKills, "quiet-kills", -1, "of them while nothing else is wrong; -1: a tenth")
 	flag.IntVar(&o.Records, "records", 40_000, "records appended to the input")
 	flag.DurationVar(&o.PauseMax, "pause-max", 60*time.Second, "longest SIGSTOP")
-	flag.DurationVar(&o.Gap, "gap", 3*time.Second, "mean time between two faults")
+	flag.DurationVar(&o.Gap, "gap", 6*time.Second, "mean time between two faults; at much less the groups do nothing but rebalance")
 	flag.DurationVar(&o.Drain, "drain", 10*time.Minute, "time to come to rest after the last fault")
 	flag.DurationVar(&o.TakeoverMax, "takeover-max", takeoverPromise, "longest takeover while nothing else is wrong")
 	flag.StringVar(&o.Dir, "dir", "", "parent of the run's folder")
@@ -94,7 +94,8 @@ type result struct {
 	Slowdowns      int     `json:"slowdowns"`
 	Rebalances     int     `json:"rebalances"`
 	Records        int     `json:"records"`
-	RecordsChecked int     `json:"records_checked"` // over all topics
+	UnderFaults    int     `json:"records_under_faults"` // of the stages' inputs, offsets committed before the last fault's end
+	RecordsChecked int     `json:"records_checked"`      // over all topics
 	Keys           int     `json:"keys"`
 	Commands       int     `json:"commands"`
 	DeadLetters    int     `json:"dead_letters"`

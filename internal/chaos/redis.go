@@ -126,5 +126,7 @@ func (s *server) flush(ctx context.Context) error {
 
 func (s *server) close() {
 	_ = s.client.Close()
-	s.process.Kill()
+	if s.process != nil {
+		s.process.Kill()
+	}
 }
