@@ -45,7 +45,7 @@ type Group struct {
 	Name string `json:"name"`
 	// At is when Kafka was asked with success; zero: it was not yet.
 	At         time.Time        `json:"at,omitzero"`
-	Error      string           `json:"error,omitempty"` // of the last try, if that failed
+	Error      string           `json:"error,omitempty"` // what is wrong with the group or its topics, or why Kafka does not say
 	Partitions []GroupPartition `json:"partitions"`      // all that the stage's inputs have, by number
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,9 +71,6 @@ func stageReasons(e engine) (reasons []string) {
 
 // loadReasons lists what keeps the loader from being ready: several partitions often have the same trouble.
 func loadReasons(ready error, s load.Status) (reasons []string) {
-	if ready != nil {
-		reasons = append(reasons, outbound.Redact(ready.Error()))
-	}
 	where := map[string][]string{}
 	var order []string
 	for _, p := range s.Partitions {
@@ -83,6 +81,12 @@ func loadReasons(ready error, s load.Status) (reasons []string) {
 			order = append(order, p.Trouble)
 		}
 		where[p.Trouble] = append(where[p.Trouble], fmt.Sprintf("%s/%d", p.Topic, p.Partition))
+	}
+	// The loader is not ready for the trouble of one of them, or for one of its own.
+	if ready != nil {
+		if own := outbound.Redact(ready.Error()); !slices.ContainsFunc(order, func(trouble string) bool { return strings.Contains(own, trouble) }) {
+			reasons = append(reasons, own)
+		}
 	}
 	for _, trouble := range order {
 		reasons = append(reasons, strings.Join(where[trouble], ", ")+": "+trouble)
@@ -110,7 +114,7 @@ func resumption(e engine, stage, instance string, n int32, group api.Group) api.
 	case int(n) >= len(group.Partitions):
 		who = fmt.Sprintf("the stage has %d partitions, counted from 0", len(group.Partitions))
 	case group.Partitions[n].Member == "":
-		who = "nobody has it"
+		who = "nobody had it at " + group.At.UTC().Format(time.TimeOnly) + "Z, as Kafka told"
 	default:
 		who = "a process at " + group.Partitions[n].Member + " has it"
 	}

@@ -49,7 +49,7 @@ func TestResumptionSaysWhatHappened(t *testing.T) {
 		{"stalled, and tried at this moment", 1, true, known, api.NotStalled, "tries again by itself"},
 		{"running", 0, false, known, api.NotStalled, "is running at one"},
 		{"at another process", 3, false, known, api.NotOwned, "a process at 10.0.0.7 has it"},
-		{"at nobody", 2, false, known, api.NotOwned, "nobody has it"},
+		{"at nobody", 2, false, known, api.NotOwned, "nobody had it at 00:00:01Z"},
 		{"beyond the topic", 9, false, known, api.NotOwned, "the stage has 4 partitions, counted from 0"},
 		{"before Kafka was asked", 3, false, api.Group{}, api.NotOwned, "not known here"},
 	} {
@@ -105,6 +105,12 @@ func TestReasonsNameEachPartition(t *testing.T) {
 	got := loadReasons(errors.New("waiting"), load.Status{Partitions: []load.PartitionStatus{
 		{Topic: "a", Partition: 0, Trouble: "table full"}, {Topic: "a", Partition: 1}, {Topic: "b", Partition: 0, Trouble: "no table"}, {Topic: "b", Partition: 1, Trouble: "table full"},
 	}})
+	if diff := cmp.Diff([]string{"table full at a/0"}, loadReasons(errors.New("table full at a/0"), load.Status{})); diff != "" {
+		t.Errorf("loader without partitions (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"a/0: table full"}, loadReasons(errors.New("load: table full"), load.Status{Partitions: []load.PartitionStatus{{Topic: "a", Trouble: "table full"}}})); diff != "" {
+		t.Errorf("loader in trouble for its partition's (-want +got):\n%s", diff)
+	}
 	if diff := cmp.Diff([]string{"waiting", "a/0, b/1: table full", "b/0: no table"}, got); diff != "" {
 		t.Errorf("loader (-want +got):\n%s", diff)
 	}
@@ -124,8 +130,15 @@ func TestAGroupIsShownAsKafkaHasIt(t *testing.T) {
 		{"it agrees anew: what was known stands", kadm.DescribedGroupLag{State: "PreparingRebalance", Lag: lag}, api.Group{Name: "g", At: now, Partitions: []api.GroupPartition{{Partition: 0, Member: "a", Behind: 7}, {Partition: 1, Member: "b"}}}},
 		{"Kafka does not say", kadm.DescribedGroupLag{DescribeErr: kerr.CoordinatorNotAvailable}, api.Group{Name: "g", At: was.At, Error: "COORDINATOR_NOT_AVAILABLE: The coordinator is not available.", Partitions: was.Partitions}},
 	} {
-		if diff := cmp.Diff(c.want, seen(was, c.lag, 2, now)); diff != "" {
+		if diff := cmp.Diff(c.want, seen(was, c.lag, map[string]int{"in": 2, "other": 2}, now)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
+	}
+}
+
+func TestUnevenInputsAreTold(t *testing.T) {
+	got := seen(api.Group{Name: "g"}, kadm.DescribedGroupLag{State: "Empty"}, map[string]int{"b": 2, "a": 3}, time.Unix(2, 0))
+	if len(got.Partitions) != 3 || !strings.Contains(got.Error, "a has 3, b has 2") {
+		t.Errorf("got %+v, want the partitions of the larger input and what is wrong", got)
 	}
 }

@@ -37,7 +37,7 @@ func TestOperationsPage(t *testing.T) {
 	page, alerts := read(t, "docs/operations.md"), alertRules(t)
 	metrics := metricsOfAProcess(t)
 
-	stage, loader := reasons(t, "pipeline"), reasons(t, "pipeline/load")
+	stage := reasons(t, "pipeline")
 	if len(stage) < 13 {
 		t.Errorf("only %d reasons found: %v", len(stage), stage)
 	}
@@ -46,9 +46,12 @@ func TestOperationsPage(t *testing.T) {
 	if diff := cmp.Diff(stage, firstCells(section)); diff != "" {
 		t.Errorf("reasons with a row (-the program's +the page's):\n%s", diff)
 	}
-	for _, reason := range loader {
-		if _, after, ok := strings.Cut(section, "tillstream_load_partitions_stalled"); !ok || !strings.Contains(after, "`"+reason+"`") {
-			t.Errorf("the loader's reason %s is not explained beside its metric", reason)
+	for _, sink := range []string{"load", "deliver"} {
+		_, after, ok := strings.Cut(section, "tillstream_"+sink+"_partitions_stalled")
+		for _, reason := range reasons(t, "pipeline/"+sink) {
+			if !ok || !strings.Contains(after, "`"+reason+"`") {
+				t.Errorf("the reason %s of %s is not explained beside its metric", reason, sink)
+			}
 		}
 	}
 	var ruled []string
@@ -191,9 +194,12 @@ func reasons(t *testing.T, dir string) (out []string) {
 			if !ok || len(v.Values) != 1 {
 				return true
 			}
-			kind, ok := v.Type.(*ast.Ident)
+			kind, _ := v.Type.(*ast.Ident)
+			if sel, ok := v.Type.(*ast.SelectorExpr); ok { // another package's
+				kind = sel.Sel
+			}
 			value, lit := v.Values[0].(*ast.BasicLit)
-			if ok && lit && kind.Name == "Reason" {
+			if lit && kind != nil && kind.Name == "Reason" {
 				out = append(out, strings.Trim(value.Value, `"`))
 			}
 			return true

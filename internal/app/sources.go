@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tillstream/tillstream/api"
@@ -30,6 +31,19 @@ type gate struct {
 type keeper struct {
 	appender ingest.Appender
 	encode   func(schemas.Record) ([]byte, error)
+}
+
+// renewing forgets a topic that was deleted and created again. The client never takes over the id of the new one by
+// itself, and would refuse every webhook until a restart.
+type renewing struct{ ingest.KafkaAppender }
+
+// Append implements ingest.Appender.
+func (r renewing) Append(ctx context.Context, topic, key string, value []byte) error {
+	err := r.KafkaAppender.Append(ctx, topic, key, value)
+	if errors.Is(err, kerr.UnknownTopicID) {
+		r.Client.PurgeTopicsFromProducing(topic)
+	}
+	return err
 }
 
 var errStarting = errors.New("kafka and the schema registry were not reached yet")
@@ -112,7 +126,7 @@ func (p *process) openGate() error {
 		return err
 	}
 	p.atEnd(producer.Close)
-	p.gate.open.Store(&keeper{ingest.KafkaAppender{Client: producer}, p.codec.Encode})
+	p.gate.open.Store(&keeper{renewing{ingest.KafkaAppender{Client: producer}}, p.codec.Encode})
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/tillstream/tillstream/processors/automation"
 	"github.com/tillstream/tillstream/processors/orders"
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/schemas/codec"
 )
 
 // MappingsFolder holds the mappings: which event fields go to which CRM fields, which tags, which triggers.
@@ -120,7 +121,7 @@ func (p *process) startStages(ctx context.Context, rules rulesSet, groups *group
 	for _, t := range topologies {
 		name := t.Stage.Name()
 		e, err := pipeline.NewEngine(pipeline.EngineOptions{
-			Kafka: s.Kafka, Store: redisstore.New(p.redis), Codec: p.codec, Topology: t,
+			Kafka: s.Kafka, Store: redisstore.New(p.redis), Codec: codec.InPlace{Codec: p.codec}, Topology: t,
 			Instance: s.Instance, Lanes: s.Stages.Lanes, RulesHash: p.Config.Version,
 			Log: p.Log.With().Str("stage", name).Logger(), Registerer: p.metrics,
 		})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -158,24 +159,44 @@ func (g *groups) ask(ctx context.Context, admin *kadm.Client, now func() time.Ti
 	return nil
 }
 
-// partitions is the largest number that an input has: where one has more than the others, its stage says so.
-func partitions(details kadm.TopicDetails, inputs []string) (n int) {
+// partitions is how many partitions each input has.
+func partitions(details kadm.TopicDetails, inputs []string) map[string]int {
+	counts := make(map[string]int, len(inputs))
 	for _, topic := range inputs {
-		n = max(n, len(details[topic].Partitions))
+		counts[topic] = len(details[topic].Partitions)
 	}
-	return n
+	return counts
+}
+
+// uneven says that inputs have different numbers of partitions; empty: they have not.
+func uneven(counts map[string]int) string {
+	var words []string
+	numbers := map[int]bool{}
+	for _, topic := range slices.Sorted(maps.Keys(counts)) {
+		words = append(words, fmt.Sprintf("%s has %d", topic, counts[topic]))
+		numbers[counts[topic]] = true
+	}
+	if len(numbers) < 2 {
+		return ""
+	}
+	return "its inputs have different numbers of partitions (" + strings.Join(words, ", ") + "), but one key must meet in one number: partitions are never added to a topic in use; " +
+		"recreate the inputs with their former number"
 }
 
 // seen is what is known of a group after Kafka was asked. While its members agree anew on who has what, Kafka tells
 // nothing of it, and what was known stands.
-func seen(was api.Group, lag kadm.DescribedGroupLag, count int, now time.Time) api.Group {
+func seen(was api.Group, lag kadm.DescribedGroupLag, counts map[string]int, now time.Time) api.Group {
 	got := api.Group{Name: was.Name, At: was.At, Partitions: was.Partitions}
 	if err := lag.Error(); err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		got.Error = outbound.Redact(err.Error())
 		return got
 	}
 	settled := lag.State == "Stable" || lag.State == "Empty" || lag.State == "Dead" || lag.State == ""
-	got.At, got.Partitions = now.UTC(), make([]api.GroupPartition, count)
+	count := 0 // the largest: a partition that only some inputs have is shown, too
+	for _, n := range counts {
+		count = max(count, n)
+	}
+	got.At, got.Error, got.Partitions = now.UTC(), uneven(counts), make([]api.GroupPartition, count)
 	for n := range got.Partitions {
 		gp := api.GroupPartition{Partition: int32(n)}
 		if !settled && n < len(was.Partitions) {
@@ -196,12 +217,21 @@ func seen(was api.Group, lag kadm.DescribedGroupLag, count int, now time.Time) a
 		for _, t := range assigned.Topics {
 			for _, n := range t.Partitions {
 				if int(n) < count {
-					got.Partitions[n].Member = strings.TrimPrefix(m.ClientHost, "/")
+					got.Partitions[n].Member = hostOf(m.ClientHost)
 				}
 			}
 		}
 	}
 	return got
+}
+
+// hostOf is a member's address without what some brokers add to it.
+func hostOf(client string) string {
+	client = strings.TrimPrefix(client, "/")
+	if host, _, err := net.SplitHostPort(client); err == nil {
+		return host
+	}
+	return client
 }
 
 var unownedDesc = prometheus.NewDesc("tillstream_partitions_unowned", "Partitions of a stage that no member of its group has, as Kafka tells.", []string{"stage"}, nil)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -139,6 +140,7 @@ func (b *board) add(instance string, at time.Time, part saidPart) {
 		var s deliver.Status
 		if problem = decode(part.Status, &s); problem == nil {
 			b.addDestinations(instance, s)
+			b.addWindows(instance, s)
 		}
 	case part.Name == "load":
 		var s load.Status
@@ -219,7 +221,11 @@ func later(a, b time.Time) time.Time {
 
 // addUnclaimed adds the partitions that no asked process has.
 func (b *board) addUnclaimed() {
-	for stage, g := range b.groups {
+	for _, stage := range slices.Sorted(maps.Keys(b.groups)) {
+		g := b.groups[stage]
+		if g.Error != "" {
+			b.Troubles = append(b.Troubles, trouble{Part: "stage " + stage, Reasons: []string{g.Error}})
+		}
 		for _, gp := range g.Partitions {
 			if slices.ContainsFunc(b.Partitions, func(r partitionRow) bool { return r.Stage == stage && r.Partition == gp.Partition }) {
 				continue
@@ -257,6 +263,23 @@ func (b *board) addDestinations(instance string, s deliver.Status) {
 		}
 	}
 }
+
+// addWindows adds the partitions of the commands that do not run as they should.
+func (b *board) addWindows(instance string, s deliver.Status) {
+	for _, w := range s.Windows {
+		if w.State == "running" {
+			continue
+		}
+		row := partitionRow{Stage: stageDeliver, Partition: w.Partition, Owner: instance, State: w.State, Reason: string(w.Reason), Detail: w.Detail, Remedy: w.Remedy}
+		if w.State == "checking" {
+			row.State = "recovering"
+		}
+		b.Partitions = append(b.Partitions, row)
+	}
+}
+
+// stageDeliver stands for the delivery, which has no stage, in the table of partitions.
+const stageDeliver = "deliver"
 
 func (b *board) addLoads(s load.Status) {
 	for _, p := range s.Partitions {
@@ -327,7 +350,7 @@ func (b *board) print(w io.Writer) error {
 		fmt.Fprintln(w, "\nNOT READY")
 	}
 	for _, t := range b.Troubles {
-		fmt.Fprintln(w, strings.TrimSuffix(t.Instance+": "+t.Part, ": "))
+		fmt.Fprintln(w, strings.Trim(t.Instance+": "+t.Part, ": "))
 		for _, reason := range t.Reasons {
 			wrap(w, reason)
 		}
@@ -384,7 +407,7 @@ func (b *board) printPartitions(w io.Writer) error {
 		if r.Reason != "" {
 			wrap(w, r.Reason+": "+r.Detail)
 			remedy := r.Remedy
-			if strings.Contains(remedy, "resume") {
+			if strings.Contains(remedy, "resume") && r.Stage != stageDeliver {
 				remedy += fmt.Sprintf(" (tillstream resume --stage %s --partition %d)", r.Stage, r.Partition)
 			}
 			wrap(w, "what to do: "+remedy)
