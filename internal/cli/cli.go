@@ -105,7 +105,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 configuration refused, 4 the demo's cou
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &codedError{ExitUsage, fmt.Errorf("%w; see '%s --help'", err, c.CommandPath())}
 	})
-	root.AddCommand(p.runCommand(), p.devCommand(), p.demoCommand(), p.simulatorCommand(), p.traceCommand(),
+	root.AddCommand(p.runCommand(), p.devCommand(), p.demoCommand(), p.simulatorCommand(), p.simulateCommand(), p.traceCommand(),
 		p.queryCommand(), p.statusCommand(), p.resumeCommand(), p.configCommand(), p.versionCommand())
 	return group(root)
 }

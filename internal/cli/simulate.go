@@ -21,11 +21,11 @@ func (p Process) simulateCommand() *cobra.Command {
 
 // simulateFlags are the flags of simulate engine.
 type simulateFlags struct {
-	batch               sim.Batch
-	seed                uint64
-	json, list, trace   bool
-	printViolationsMax  int
-	table               bool
+	batch              sim.Batch
+	seed               uint64
+	json, list, trace  bool
+	printViolationsMax int
+	table              bool
 }
 
 func (p Process) simulateEngine() *cobra.Command {

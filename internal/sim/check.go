@@ -134,6 +134,7 @@ func (w *world) follow(u *stageUse, n int32, m metaRecord) {
 		h = &changelogHistory{readTo: map[string]int64{}}
 		w.history[k] = h
 	}
+	ahead := int64(0) // stamps of records for which timers fire while the transaction is cut
 	for _, topic := range u.topology.Inputs {
 		next := m.Inputs[topic].Next
 		if next < h.readTo[topic] {
@@ -142,11 +143,12 @@ func (w *world) follow(u *stageUse, n int32, m metaRecord) {
 		all := w.b.Topic(topic).Parts[n].All
 		i, _ := slices.BinarySearchFunc(all, h.readTo[topic], func(e *broker.Entry, at int64) int { return int(e.Record.Offset - at) })
 		for _, e := range all[i:] {
-			if e.Record.Offset >= next {
-				break
-			}
 			if e.Marker || e.Txn != nil && e.Txn.State != broker.Committed {
 				continue
+			}
+			if e.Record.Offset >= next {
+				ahead = max(ahead, stampOf(e.Record))
+				break
 			}
 			h.streamMax = max(h.streamMax, stampOf(e.Record))
 		}
@@ -155,6 +157,7 @@ func (w *world) follow(u *stageUse, n int32, m metaRecord) {
 	if k := len(h.metas); k > 0 && m.StreamTime < h.metas[k-1].StreamTime {
 		w.violate(9, "stream time of %s/%d went back from %d to %d", u.topology.Changelog, n, h.metas[k-1].StreamTime, m.StreamTime)
 	}
+	h.streamMax = max(h.streamMax, min(ahead, m.StreamTime))
 	if m.StreamTime > h.streamMax {
 		w.violate(9, "stream time of %s/%d is %d, beyond every stamp read, %d", u.topology.Changelog, n, m.StreamTime, h.streamMax)
 	}
@@ -164,6 +167,9 @@ func (w *world) follow(u *stageUse, n int32, m metaRecord) {
 // offsetsSet checks commits outside of transactions too.
 func (w *world) offsetsSet(group string, offsets []kafka.Offset, by broker.Asker) {
 	w.note(group, by.Member)
+	if w.o.Trace != nil && !by.InTransaction {
+		w.trace("offsets of %s by %s, generation %d: %+v", group, by.Member, by.Generation, offsets)
+	}
 	for _, o := range offsets {
 		w.noteInts(int64(o.Partition), o.At)
 	}
@@ -282,10 +288,6 @@ func (w *world) checkStage(u *stageUse) {
 	var letters []string
 	for n := range int32(w.cfg.Partitions) {
 		f := u.fold(w, u, n)
-		if f.cut { // the order in which several inputs were taken is not known then: see folded.cut
-			w.checkCopy(u, n)
-			return
-		}
 		for _, k := range sorted(f.outs) {
 			want[k] = append(want[k], f.outs[k])
 		}

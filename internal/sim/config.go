@@ -38,7 +38,7 @@ var rates = []struct {
 	mid  float64
 }{
 	{"call-kill", 0.5}, {"call-pause", 1.5}, {"call-slow", 8}, {"call-lose", 8}, {"end-lose", 80}, {"end-strike", 25},
-	{"marker-late", 120}, {"store-fail", 15}, {"store-strike", 6}, {"codec-fail", 0.4},
+	{"marker-late", 120}, {"store-fail", 15}, {"store-strike", 6}, {"codec-fail", 0.4}, {"log-full", 3},
 	{"kill", 2.5}, {"stop", 1.5}, {"pause", 4}, {"cut", 1.5}, {"down", 0.7}, {"leader", 3}, {"kick", 4},
 	{"store-rollback", 6}, {"store-wipe", 2}, {"store-down", 3}, {"store-spoil", 1}, {"compact", 20}, {"freeze", 0.8}, {"freeze-read", 8},
 	{"skew", 2}, {"rewind", 0.7},
@@ -59,8 +59,10 @@ func draw(r *rand.Rand, kind string) config {
 	}
 	if c.Kind == "" {
 		switch n := r.IntN(100); {
-		case n < 66:
+		case n < 62:
 			c.Kind = kindLedger
+		case n < 66:
+			c.Kind = kindDamage
 		case n < 78:
 			c.Kind = kindOrders
 		case n < 82:

@@ -4,9 +4,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
-
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -28,8 +28,6 @@ type folded struct {
 	ticks    int64
 	timers   int64
 	failures []string
-	// cut: of several inputs, a transaction ended while timers fired for a record that is not known here.
-	cut bool
 }
 
 // slack is the two-clock rule: a broker's stamp counts no more than this ahead of its producer's.
@@ -58,7 +56,9 @@ func foldWith[S any](stage processors.Stage[S]) func(*world, *stageUse, int32) *
 			for _, r := range step.records {
 				f.record(r)
 			}
-			f.cut = f.cut || step.merged && f.timers < step.timers
+			if step.merged { // the transaction may have been cut between timers that fire for its next record
+				f.fire(step.at, step.timers, "")
+			}
 		}
 		for k, s := range f.live {
 			b, err := stage.Encode(s)
@@ -102,19 +102,8 @@ func (f *folder[S]) next() (first *dueTimer) {
 }
 
 func (f *folder[S]) record(r *kgo.Record) {
-	at := max(f.now, stampOf(r))
-	for range 10_000 {
-		d := f.next()
-		if d == nil || d.at >= at {
-			break
-		}
-		f.timers++
-		if err := f.step(d.key, processors.Input{At: time.UnixMilli(at).UTC(), Key: d.key, Topic: r.Topic, Timer: &d.t}); err != nil {
-			f.failures = append(f.failures, fmt.Sprintf("timer %s of %s: %v", d.t.ID, d.key, err))
-			return
-		}
-	}
-	f.now = at
+	f.fire(max(f.now, stampOf(r)), math.MaxInt64, r.Topic)
+	at := f.now
 	f.inputs++
 	rec, err := shared.Decode(r.Value)
 	if err != nil {
@@ -138,6 +127,22 @@ func (f *folder[S]) record(r *kgo.Record) {
 		}
 		f.letter(r, cause)
 	}
+}
+
+// fire moves time to at, past all timers before it, the first most of them.
+func (f *folder[S]) fire(at, most int64, topic string) {
+	for f.timers < most {
+		d := f.next()
+		if d == nil || d.at >= at {
+			break
+		}
+		f.timers++
+		if err := f.step(d.key, processors.Input{At: time.UnixMilli(at).UTC(), Key: d.key, Topic: topic, Timer: &d.t}); err != nil {
+			f.failures = append(f.failures, fmt.Sprintf("timer %s of %s: %v", d.t.ID, d.key, err))
+			return
+		}
+	}
+	f.now = at
 }
 
 func (f *folder[S]) letter(r *kgo.Record, cause string) {
@@ -175,6 +180,7 @@ type taken struct {
 	records []*kgo.Record
 	merged  bool
 	timers  int64 // fired up to its end
+	at      int64 // stream time at its end
 }
 
 // order is the inputs of a partition in the order in which the stage took them. One input is its own order. Of several,
@@ -192,7 +198,7 @@ func (w *world) order(u *stageUse, n int32) (steps []taken) {
 		return nil
 	}
 	for _, m := range h.metas {
-		step := taken{merged: true, timers: m.Counts.Timers}
+		step := taken{merged: true, timers: m.Counts.Timers, at: m.StreamTime}
 		for {
 			best := -1
 			for i, topic := range u.topology.Inputs {

@@ -197,7 +197,7 @@ func (y youngPart) Claim(ctx context.Context, owner string) (store.Claim, error)
 	return c, err
 }
 
-// frozenLog and frozenClock let no time pass for whoever read a changelog, until the next call to the store.
+// frozenLog and frozenClock let no time pass for whoever read a changelog, until the next question.
 type frozenLog struct {
 	kafka.Log
 	s *slot
@@ -211,6 +211,16 @@ func (l frozenLog) Read(ctx context.Context, r kafka.Range, apply func([]*kgo.Re
 		s.frozenAt = began
 	}
 	return err
+}
+
+func (l frozenLog) Describe(ctx context.Context, topic string) (kafka.TopicInfo, error) {
+	l.s.frozenAt = time.Time{}
+	return l.Log.Describe(ctx, topic)
+}
+
+func (l frozenLog) Offsets(ctx context.Context, group string, topics []string, partitions []int32) ([]kafka.Offset, error) {
+	l.s.frozenAt = time.Time{}
+	return l.Log.Offsets(ctx, group, topics, partitions)
 }
 
 type frozenClock struct {

@@ -43,10 +43,16 @@ func partOf(call string) Part {
 		return PartGroup
 	case "init-producer", "end-commit", "end-abort", "txn-offset-commit":
 		return PartTxn
-	case "produce-ingest":
-		return PartIngest
 	}
 	return PartLog
+}
+
+// mark counts a fault of a request: at the part that it concerns, and at ingest where that is who asked.
+func (n *nemesis) mark(f Fault, part Part) {
+	n.w.hit(f, part)
+	if n.w.cfg.Kind == kindIngest && f != Slow {
+		n.w.hit(f, PartIngest)
+	}
 }
 
 // Fate implements broker.Nemesis.
@@ -62,21 +68,29 @@ func (n *nemesis) Fate(p *sched.Proc, call string) broker.Fate {
 	n.strike(p, call, &f)
 	switch {
 	case call == "end-commit" && n.chance("end-lose"):
-		n.w.hit(Unknown, PartTxn)
+		n.mark(Unknown, PartTxn)
 		f.LoseAnswer, f.Final = n.r.IntN(3) > 0, n.r.IntN(4) > 0
 		f.LoseRequest = !f.LoseAnswer
 		if f.Refuse = n.r.IntN(3) == 0; f.Refuse {
+			n.mark(Garbage, PartTxn) // UNKNOWN_SERVER_ERROR, whatever happened
 			f.LoseRequest = false
 		}
+	case strings.HasPrefix(call, "produce") && n.chance("log-full"):
+		n.mark(DiskFull, PartLog)
+		f.LoseRequest, f.Final = true, true
 	case n.chance("call-lose"):
-		n.w.hit(Unknown, part)
+		n.mark(Unknown, part)
 		f.LoseAnswer = n.r.IntN(2) == 0
 		f.LoseRequest, f.Final = !f.LoseAnswer, n.r.IntN(3) == 0
 	case n.chance("call-slow"):
-		n.w.hit(Slow, part)
+		n.mark(Slow, part)
 		if f.Answer = n.between(0, 4*time.Second); n.r.IntN(2) == 0 {
 			f.Request, f.Answer = f.Answer, 0
+			n.mark(Reorder, part) // requests that leave later come before it
 		}
+	}
+	if f.LoseAnswer && !f.Final {
+		n.mark(Duplicate, part) // it is sent again
 	}
 	return f
 }
@@ -125,6 +139,7 @@ func (n *nemesis) Effect(p *sched.Proc, call string) {
 func (n *nemesis) Marker() time.Duration {
 	if n.chance("marker-late") {
 		n.w.hit(Slow, PartTxn)
+		n.w.hit(Reorder, PartTxn)
 		return n.between(0, 6*time.Second)
 	}
 	return n.between(0, 3*time.Millisecond)
@@ -135,6 +150,9 @@ func (n *nemesis) pause(s *slot) {
 	d := n.between(10*time.Millisecond, 3*time.Second)
 	if n.r.IntN(5) == 0 {
 		d = n.between(8*time.Second, 40*time.Second)
+		if d > 15*time.Second && len(n.w.slots) > 1 {
+			n.w.hit(Duplicate, PartProcessor) // it comes back to what another one has taken over
+		}
 	}
 	n.w.trace("pause %s for %v", s.name, d)
 	s.proc.Pause(d)
@@ -189,7 +207,9 @@ var events = []struct {
 	}},
 	{"cut", false, func(n *nemesis) {
 		if s := n.anyone(); s != nil {
-			n.w.hit(Partition, n.w.partOfProcess())
+			for _, part := range []Part{n.w.partOfProcess(), PartLog, PartGroup, PartTxn} {
+				n.w.hit(Partition, part)
+			}
 			p, d := s.proc, n.between(time.Second, 40*time.Second)
 			n.w.trace("cut %s for %v", s.name, d)
 			n.w.b.Cut(p, true)
@@ -199,6 +219,7 @@ var events = []struct {
 	{"down", false, func(n *nemesis) {
 		d := n.between(time.Second, 15*time.Second)
 		n.w.hit(Crash, PartLog)
+		n.w.hit(Crash, PartTxn)
 		n.w.trace("brokers down for %v", d)
 		n.w.b.SetDown(true)
 		n.undo(d, func() { n.w.b.SetDown(false) })
@@ -222,7 +243,7 @@ var events = []struct {
 	{"store-rollback", true, func(n *nemesis) { n.w.store.rollback(n.r) }},
 	{"store-wipe", true, func(n *nemesis) { n.w.store.wipe() }},
 	{"store-down", true, func(n *nemesis) {
-		n.w.hit(Partition, PartRedis)
+		n.w.hit([]Fault{Crash, Partition}[n.r.IntN(2)], PartRedis)
 		n.w.trace("store down")
 		n.w.store.down = true
 		n.undo(n.between(200*time.Millisecond, 12*time.Second), func() { n.w.store.down = false })
@@ -239,13 +260,13 @@ var events = []struct {
 	{"rewind", true, func(n *nemesis) { n.w.rewind(n.r) }},
 	{"rows-down", false, func(n *nemesis) {
 		if l, ok := n.w.role.(*loading); ok {
-			n.w.hit(Crash, PartClickHouse)
+			n.w.hit([]Fault{Crash, Partition}[n.r.IntN(2)], PartClickHouse)
 			l.ch.down = n.w.s.Elapsed() + n.between(time.Second, 20*time.Second)
 		}
 	}},
 	{"crm-down", false, func(n *nemesis) {
 		if d, ok := n.w.role.(*delivering); ok {
-			n.w.hit(Crash, PartCRM)
+			n.w.hit([]Fault{Crash, Partition}[n.r.IntN(2)], PartCRM)
 			a := d.accounts[n.r.IntN(len(d.accounts))]
 			a.down = n.w.s.Elapsed() + n.between(time.Second, 20*time.Second)
 		}

@@ -40,17 +40,17 @@ type Options struct {
 
 // Result is what one seed showed.
 type Result struct {
-	Seed       uint64
-	Kind       string
-	Config     string
-	Hash       uint64
-	Faults     int
-	Hits       map[Cell]int
-	Events     int
-	Commits    int
-	Steps      int
-	Virtual    time.Duration
-	Violations []string
+	Seed       uint64        `json:"seed"`
+	Kind       string        `json:"kind"`
+	Config     string        `json:"options"`
+	Hash       uint64        `json:"history"`
+	Faults     int           `json:"faults"`
+	Hits       map[Cell]int  `json:"-"`
+	Events     int           `json:"records"` // records or requests that came in
+	Commits    int           `json:"transactions"`
+	Steps      int           `json:"steps"`
+	Virtual    time.Duration `json:"virtual_ns"`
+	Violations []string      `json:"violations,omitempty"`
 }
 
 var (
@@ -102,7 +102,7 @@ func (w *world) run() {
 	if err != nil {
 		w.violateRun(err)
 	}
-	if len(w.violations) == 0 {
+	if len(w.violations) == 0 && w.cfg.Kind != kindDamage {
 		w.checkAtRest()
 	}
 }
@@ -159,6 +159,10 @@ func (w *world) calmDown() {
 			return
 		}
 		w.trace("settled after %v", w.s.Elapsed()-began)
+		if w.cfg.Kind == kindDamage {
+			w.damageAll()
+			return
+		}
 		w.s.After(w.cfg.Rest, w.stopAll)
 	}
 	w.s.After(500*time.Millisecond, look)

@@ -137,7 +137,7 @@ type procCodec struct {
 
 func (c *procCodec) away() error {
 	if c.w.nemesis.chance("codec-fail") {
-		c.w.hit(Partition, PartRegistry)
+		c.w.hit([]Fault{Crash, Partition}[c.w.nemesis.r.IntN(2)], PartRegistry)
 		c.until = c.w.s.Elapsed() + c.w.nemesis.between(0, 5*time.Second)
 	}
 	if c.w.s.Elapsed() < c.until && !c.w.calm {

@@ -111,7 +111,7 @@ func (w *world) topics() {
 		w.role.topics()
 		return
 	}
-	if w.cfg.Kind == kindLedger {
+	if w.cfg.Kind == kindLedger || w.cfg.Kind == kindDamage {
 		w.b.Create(topicIn, n, false)
 		w.b.Create(topicChangelog, n, true)
 		w.b.Create(topicOut, 1+int32(w.r.IntN(2)), false)
@@ -322,6 +322,7 @@ func (w *world) rewind(r *rand.Rand) {
 	w.hit(Rollback, PartGroup)
 	if r.IntN(2) == 0 {
 		w.trace("the offsets of %s expire", u.topology.Group)
+		w.hit(Wipe, PartGroup)
 		w.b.Forget(u.topology.Group)
 		return
 	}

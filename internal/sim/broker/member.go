@@ -242,6 +242,8 @@ func (s *Session) start(o kafka.Offset) {
 func (s *Session) enter() {
 	if s.m.HoldRebalance {
 		told := false
+		s.wanting++
+		defer func() { s.wanting-- }()
 		for s.hold || s.calling {
 			if s.hold && !told && s.m.Held != nil {
 				s.m.Held()

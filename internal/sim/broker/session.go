@@ -41,6 +41,7 @@ type Session struct {
 
 	// hold: with HoldRebalance, between a Poll and AllowRebalance. calling: callbacks run.
 	hold, calling bool
+	wanting       int // callbacks that wait for AllowRebalance
 	held          *sched.Cond
 
 	// fail is the lock of a transactional session: no revocation is told while a transaction is being ended.
@@ -148,33 +149,39 @@ func (s *Session) Poll(ctx context.Context, max int, wait bool) kgo.Fetches {
 		_ = s.p.Sleep(both, time.Duration(s.b.r.IntN(2000))*time.Microsecond)
 	}
 	for {
-		for s.calling && s.m.HoldRebalance {
-			if !wait || s.held.Wait(both, s.p) != nil {
-				break
-			}
-		}
+		s.addPoller()
 		if s.ctx.Err() != nil {
 			return kgo.NewErrFetch(kgo.ErrClientClosed)
 		}
 		if f := s.fill(max); len(f) > 0 {
-			s.hold = s.m.HoldRebalance
 			return f
 		}
 		if !wait {
+			s.AllowRebalance()
 			return nil
 		}
-		if err := s.news.Wait(both, s.p); err != nil {
-			if s.ctx.Err() != nil {
-				return kgo.NewErrFetch(kgo.ErrClientClosed)
-			}
-			return kgo.NewErrFetch(err)
+		if err := both.Err(); err != nil {
+			return kgo.NewErrFetch(err) // it holds rebalances back all the same
 		}
+		s.AllowRebalance()
+		_ = s.news.Wait(both, s.p)
 	}
+}
+
+// addPoller holds rebalances back, after those that came before.
+func (s *Session) addPoller() {
+	if !s.m.HoldRebalance {
+		return
+	}
+	for !s.hold && (s.calling || s.wanting > 0) && s.ctx.Err() == nil {
+		_ = s.held.Wait(s.ctx, s.p)
+	}
+	s.hold = true
 }
 
 // fill takes what is there, from one partition after the other, beginning with any.
 func (s *Session) fill(limit int) kgo.Fetches {
-	if len(s.cursors) == 0 || !s.b.reachable(s.p) || s.calling && s.m.HoldRebalance {
+	if len(s.cursors) == 0 || !s.b.reachable(s.p) {
 		return nil
 	}
 	f := kgo.Fetch{}
