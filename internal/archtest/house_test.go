@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -84,6 +85,35 @@ func TestStagesReadNoClock(t *testing.T) {
 			}
 			if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" && (sel.Sel.Name == "Now" || sel.Sel.Name == "Sleep" || sel.Sel.Name == "Since") {
 				t.Errorf("%s: time.%s: time is handed in here", set.Position(sel.Pos()), sel.Sel.Name)
+			}
+			return true
+		})
+	})
+}
+
+// scheduled are the packages that the simulator runs: what happens when is decided by their clock alone. The limiter
+// stands behind a writer's client, which the simulator replaces.
+var (
+	scheduled = []string{"pipeline", "pipeline/deliver", "pipeline/load"}
+	outside   = "pipeline/deliver/limiter.go"
+	unseamed  = map[string]string{
+		"time": "Now Sleep Since Until After AfterFunc NewTimer NewTicker Tick", "context": "WithTimeout WithDeadline AfterFunc", "sync": "WaitGroup Cond NewCond",
+	}
+)
+
+func TestTheSimulatedHaveNoClockOfTheirOwn(t *testing.T) {
+	sources(t, func(path string, f *ast.File, set *token.FileSet) {
+		if !slices.Contains(scheduled, filepath.ToSlash(filepath.Dir(path))) || path == outside || strings.HasSuffix(path, "_test.go") {
+			return
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.GoStmt, *ast.SelectStmt:
+				t.Errorf("%s: goroutines and waits are the clock's (package clock)", set.Position(n.Pos()))
+			case *ast.SelectorExpr:
+				if x, ok := n.X.(*ast.Ident); ok && slices.Contains(strings.Fields(unseamed[x.Name]), n.Sel.Name) {
+					t.Errorf("%s: %s.%s: ask the clock (package clock)", set.Position(n.Pos()), x.Name, n.Sel.Name)
+				}
 			}
 			return true
 		})
