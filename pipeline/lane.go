@@ -37,7 +37,7 @@ type lane struct {
 	open     bool
 	joined   bool // the group gave us an assignment, be it empty
 
-	beside     clock.Group // recoveries and applies
+	beside     clock.Group  // recoveries and applies
 	turned     atomic.Int64 // when the loop last turned, Unix nanoseconds
 	lastCommit time.Time
 	pace       pace
@@ -113,7 +113,7 @@ func (l *lane) connect(life context.Context) (err error) {
 		Group: t.Group, Topics: t.Inputs, CoPartition: true,
 		TransactionalID: fmt.Sprintf("tillstream-%s-%s-%d", t.Group, l.e.o.Instance, l.number), TransactionTimeout: txnTimeout,
 		SessionTimeout: sessionTimeout, HeartbeatInterval: heartbeatInterval, RebalanceTimeout: rebalanceTimeout,
-		Synced: l.onSync, Assigned: l.onAssigned, Revoked: l.onRevoked,
+		FetchBytesMax: fetchBytesMax, Synced: l.onSync, Assigned: l.onAssigned, Revoked: l.onRevoked,
 		Life: life, Log: l.log,
 	})
 	return err

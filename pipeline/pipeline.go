@@ -102,6 +102,8 @@ const (
 	laneRecordsMax = 10_000
 	// queueBytesMax of polled records make a lane poll no more; what one poll brings, the client's buffer, may exceed it.
 	queueBytesMax = 32 << 20
+	// fetchBytesMax bounds one fetch of a lane: a client holds about two, decompressed, beside what is queued.
+	fetchBytesMax = 8 << 20
 	// pastTimersMax bounds the timers that one record may cause to be set into the past and fire.
 	pastTimersMax = 1000
 	// stampSlack is how far the broker's clock may run ahead of the clock of the process that stamped a record.

@@ -10,7 +10,7 @@ import (
 )
 
 // timerWindow bounds the deadlines kept in memory for each partition.
-const timerWindow = 4096
+const timerWindow = 8192
 
 // resume compares where the state stands (M, the meta record) with where the group stands (N), per input, and with
 // what the inputs hold. It decides where the partition goes on, or that it must not.

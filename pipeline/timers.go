@@ -18,7 +18,8 @@ import (
 	"github.com/tillstream/tillstream/schemas"
 )
 
-const timerReadAhead = 256
+// timerReadAhead is how many states of due timers are read in one round trip.
+const timerReadAhead = store.MaxKeys - 1
 
 // deadlineOf is when a timer fires, cut to the millisecond, the unit of the broker's stamps. A timer before 1970
 // counts as 1970: 0 stands for no timer.
