@@ -23,8 +23,9 @@ demo: install-chdb build ## play a story on embedded parts and show what happene
 test: install-chdb install-kafka install-redis lint ## all tests, on embedded and on real parts
 	@echo "==> tests of every package (real Kafka, Redis and ClickHouse engine where a test asks for them)"
 	@TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 20m $(TEST_FLAGS) $$($(GO) list ./... | grep -v /internal/e2e$$)
-	@echo "==> the engine in virtual time: rebalances, storms of faults"
-	@$(GO) test -tags synctests -timeout 10m $(TEST_FLAGS) ./pipeline
+	@echo "==> engine, delivery and loader on the real client in virtual time: rebalances, storms of faults, days"
+	@$(GO) test -tags synctests -timeout 10m $(TEST_FLAGS) ./pipeline ./pipeline/deliver ./pipeline/load
+	@$(MAKE) --no-print-directory simulate
 	@echo "==> end to end: the built program, killed in mid-story"
 	@TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 20m $(TEST_FLAGS) ./internal/e2e
 
@@ -55,8 +56,27 @@ install-kafka: ## a real Apache Kafka for tests (Maven)
 install-redis: ## a real Redis for tests (apt)
 	@scripts/install.sh redis
 
-bench: ## benchmarks
+SEEDS ?= 20000
+.PHONY: simulate chaos
+simulate: build ## the engine under seeded faults: SEEDS histories without a violation, every deliberate fault found
+	@echo "==> $(SEEDS) seeded histories, and every mutant"
+	@$(BIN) simulate engine --seeds $(SEEDS) --mutants
+
+KILLS ?= 100
+CHAOS_ARGS ?=
+chaos: install-kafka install-redis build ## KILLS kills of real processes beside every other fault, on three real brokers (half an hour)
+	$(GO) run ./internal/chaos -kills $(KILLS) -binary $(BIN) $(CHAOS_ARGS)
+
+BENCH ?= all
+BENCH_ARGS ?=
+bench: ## benchmarks; BENCH=engine: the engine against Kafka Streams and a floor (half an hour); BENCH=code: Go's own
+ifneq ($(filter all engine,$(BENCH)),)
+	@$(MAKE) --no-print-directory install-kafka install-redis
+	$(GO) run ./bench/harness $(BENCH_ARGS)
+endif
+ifneq ($(filter all code,$(BENCH)),)
 	$(GO) test -run '^$$' -bench . -benchmem ./schemas/... ./connectors/... ./processors/... ./pipeline/... ./sinks/...
+endif
 
 FUZZTIME ?= 30s
 fuzz: ## every fuzz target for FUZZTIME
