@@ -40,6 +40,9 @@ func (d *Deliverer) commit(ctx context.Context, s kafka.Session) error {
 		return errors.Join(fmt.Errorf("end transaction: %w", err), produceErr)
 	}
 	if !committed {
+		d.mu.Lock()
+		d.misplaced = true
+		d.mu.Unlock()
 		if committed, err = d.settle(endCtx, plan); err != nil {
 			return errors.Join(err, produceErr)
 		}

@@ -127,6 +127,7 @@ type Deliverer struct {
 	closing   bool
 	trouble   error
 	broken    error // a record that could not be encoded; ends the session
+	misplaced bool  // the client went back to what it knows to be committed
 	joined    bool
 	stopping  time.Time // when the process was told to end; zero: it was not
 	rand      *rand.Rand

@@ -25,6 +25,7 @@ func (d *Deliverer) session(ctx context.Context) error {
 	d.mu.Lock()
 	d.broken = nil
 	d.notAsked = map[string]time.Time{}
+	d.misplaced = false
 	d.owner, d.closing, d.joined = binary.BigEndian.Uint64(id[:])>>1, false, false
 	d.mu.Unlock()
 	// Requests outlive ctx for as long as the drain allows.
@@ -215,7 +216,11 @@ func (d *Deliverer) poll(ctx context.Context, s kafka.Session) error {
 	d.lock()
 	d.stopPoll = nil
 	d.admit(fetches)
+	places := d.places()
 	d.mu.Unlock()
+	if len(places) > 0 {
+		s.SetOffsets(places)
+	}
 	s.AllowRebalance()
 	if fetches.IsClientClosed() {
 		return kgo.ErrClientClosed
@@ -288,17 +293,37 @@ func (d *Deliverer) admit(fetches kgo.Fetches) {
 			return
 		}
 		for _, r := range f.Records {
-			if r.Offset < w.floor {
+			if r.Offset < w.floor && !d.misplaced {
 				d.rewound(w, r.Offset)
 				return
 			}
-			// After an aborted transaction the client reads again what it read before.
+			// After a transaction that nobody vouches for, the client reads again what it read before.
 			if n := len(w.spill); n == 0 || r.Offset > w.spill[n-1].Offset {
 				w.spill = append(w.spill, r)
 			}
 		}
 		d.drain(w)
 	})
+}
+
+// places are where the client is to go on after it went back to what it knows to be committed: it knows less than the
+// broker where a transaction happened that it did not vouch for. Only between a poll and AllowRebalance do they hold
+// good: the place of a window that went would skip what its next owner left. Deliverer.mu is held.
+func (d *Deliverer) places() (out []kafka.Offset) {
+	if !d.misplaced {
+		return nil
+	}
+	d.misplaced = false
+	for _, w := range d.byPartition() {
+		at := w.next
+		if n := len(w.spill); n > 0 {
+			at = max(at, w.spill[n-1].Offset+1)
+		}
+		if at >= 0 && !w.dropped {
+			out = append(out, kafka.Offset{Topic: w.topic, TopicID: w.topicID, Partition: w.partition, At: at})
+		}
+	}
+	return out
 }
 
 // drain admits what was kept aside, as far as there is room.
