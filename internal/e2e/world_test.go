@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,6 +50,7 @@ type world struct {
 	paypalURL  string
 	crmURL     string
 	env        []string
+	program    string       // what dev starts; empty: the built program
 	client     *http.Client // trusts the simulated PayPal
 
 	crm  *parts.Process
@@ -130,7 +132,7 @@ func (w *world) dev(t *testing.T) {
 	for _, name := range []string{"kafka", "registry", "redis", "clickhouse", "ingest", "management"} {
 		args = append(args, fmt.Sprintf("--%s-port=%d", name, w.port[name]))
 	}
-	w.till = parts.Start(t, parts.Command{Name: "tillstream dev", Path: binary, Args: args, Env: w.variables(), Dir: w.dir})
+	w.till = parts.Start(t, parts.Command{Name: "tillstream dev", Path: cmp.Or(w.program, binary), Args: args, Env: w.variables(), Dir: w.dir})
 	w.statusOfFailure(t)
 }
 
