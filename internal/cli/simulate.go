@@ -24,6 +24,7 @@ type simulateFlags struct {
 	batch              sim.Batch
 	seed               uint64
 	json, list, trace  bool
+	report             string
 	printViolationsMax int
 	table              bool
 }
@@ -58,6 +59,7 @@ func (p Process) simulateEngine() *cobra.Command {
 	fs.IntVar(&f.batch.Workers, "workers", runtime.NumCPU(), "seeds that run at once")
 	fs.BoolVar(&f.trace, "trace", false, "with --seed: print the history")
 	fs.BoolVar(&f.json, "json", false, "print one line of JSON")
+	fs.StringVar(&f.report, "report", "", "write the tables of faults and mutants into this document (docs/reliability.md)")
 	fs.BoolVar(&f.table, "table", false, "print the table of faults by part")
 	return c
 }
@@ -93,6 +95,9 @@ func (f *simulateFlags) replay(out io.Writer) error {
 }
 
 func (f *simulateFlags) run(out, progress io.Writer) error {
+	if f.report != "" {
+		return f.write(out)
+	}
 	f.batch.Progress = func(done uint64) { fmt.Fprintf(progress, "%d seeds\n", done) }
 	s := f.batch.Run()
 	if f.json {
@@ -107,8 +112,38 @@ func (f *simulateFlags) run(out, progress io.Writer) error {
 		return fmt.Errorf("mutant %s was not found in %d seeds", f.batch.Mutant, s.Seeds)
 	case f.batch.Mutant == "" && len(s.Failed) > 0:
 		return errViolation
+	case f.batch.Seeds >= coverageSeedsMin && len(s.Missing) > 0:
+		return fmt.Errorf("%d cells of the table of faults were not met by any seed", len(s.Missing))
 	}
 	return nil
+}
+
+// coverageSeedsMin is how many seeds must meet every fault.
+const coverageSeedsMin = 5000
+
+// write runs the seeds and all mutants, and puts what they show into the document.
+func (f *simulateFlags) write(out io.Writer) error {
+	s := f.batch.Run()
+	f.print(out, s)
+	var mutants []sim.Summary
+	for _, m := range sim.Mutants() {
+		b := f.batch
+		b.Mutant = m.Name
+		found := b.Run()
+		if found.Found == 0 {
+			return fmt.Errorf("mutant %s was not found in %d seeds", m.Name, found.Seeds)
+		}
+		mutants = append(mutants, found)
+	}
+	doc, err := os.ReadFile(f.report)
+	if err != nil {
+		return err
+	}
+	text, err := sim.Insert(string(doc), sim.Report(s, mutants))
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.report, err)
+	}
+	return os.WriteFile(f.report, []byte(text), 0o644)
 }
 
 func (f *simulateFlags) print(out io.Writer, s sim.Summary) {

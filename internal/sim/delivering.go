@@ -138,7 +138,14 @@ func (c *crmWriter) Write(ctx context.Context, batch []schemas.Command) (out []s
 			out = append(out, sinks.Outcome{Kind: sinks.Delivered})
 			continue
 		}
-		out = append(out, c.one(ctx, cmd))
+		o := c.one(ctx, cmd)
+		out = append(out, o)
+		if o.Account { // the rest is not tried
+			for len(out) < len(batch) {
+				out = append(out, sinks.Outcome{Kind: sinks.Retryable, Account: true, RetryAfter: o.RetryAfter, Err: o.Err})
+			}
+			return out
+		}
 	}
 	return out
 }

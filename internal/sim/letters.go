@@ -43,4 +43,7 @@ func (w *world) checkElsewhere() {
 	if w.role != nil {
 		w.role.check()
 	}
+	if w.cfg.Kind == kindOrders || w.cfg.Kind == kindInputs {
+		w.checkPaths()
+	}
 }

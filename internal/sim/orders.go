@@ -37,7 +37,7 @@ func (k *work) orderEvents() (list []schemas.OrderEvent) {
 		e.Origin, e.Fingerprint, e.Body = schemas.OriginWebhook, fmt.Sprintf("F-%03d", k.n), []byte("{}")
 		list = append(list, e)
 	}
-	for i := range 1 + k.w.cfg.Keys/2 {
+	for i := range 2 + k.w.cfg.Keys {
 		k.order(add, fmt.Sprintf("O%d", i))
 	}
 	for i := range k.r.IntN(3) {
@@ -102,4 +102,30 @@ func (k *work) payer() *schemas.Payer {
 	email := fmt.Sprintf("canary%d@example.com", k.r.IntN(4))
 	k.w.canaries = append(k.w.canaries, []byte(email))
 	return &schemas.Payer{Email: email, GivenName: "Ana", PayerID: "P1"}
+}
+
+// checkPaths is invariant 10: the transitions of each root are one path, each step of which is legal by the table or
+// flagged. (That the last status does not depend on the order of arrival is a property of the pure stage, tested on it.)
+func (w *world) checkPaths() {
+	last := map[string]*schemas.Transition{}
+	for _, p := range w.b.Topic(schemas.TopicTransitions).Parts {
+		for _, r := range p.Committed() {
+			rec, err := shared.Decode(r.Value)
+			if err != nil {
+				w.violate(10, "a transition cannot be read: %v", err)
+				continue
+			}
+			t := rec.(*schemas.Transition)
+			before := last[string(r.Key)]
+			last[string(r.Key)] = t
+			switch {
+			case before == nil && t.Number != 1, before != nil && t.Number != before.Number+1 && t.Number != 1:
+				w.violate(10, "transition %d of %s follows %+v", t.Number, r.Key, before)
+			case before != nil && t.Number > 1 && !(t.From == before.To || t.From == "" && before.To == schemas.StatusUnknown):
+				w.violate(10, "transition %d of %s begins at %s, and the one before ended at %s", t.Number, r.Key, t.From, before.To)
+			case t.Legal && !schemas.Legal(t.RootKind, t.From, t.To):
+				w.violate(10, "transition %d of %s goes from %s to %s and is not flagged", t.Number, r.Key, t.From, t.To)
+			}
+		}
+	}
 }

@@ -268,8 +268,8 @@ func (s *Session) tellAssigned(added map[string][]int32) {
 	}
 }
 
-// tellRevoked tells what goes, as a transactional session does: a revocation that follows another one before the end
-// of a transaction is not told.
+// tellRevoked tells what goes, as a transactional session does: with CoPartition, a revocation that follows another one
+// before the end of a transaction is not told (Synced tells it).
 func (s *Session) tellRevoked(gone map[string][]int32, lost bool) {
 	s.enter()
 	defer s.leave()
@@ -285,11 +285,11 @@ func (s *Session) tellRevoked(gone map[string][]int32, lost bool) {
 	if lost {
 		flag = &s.lost
 	}
-	if *flag {
+	if *flag && s.m.CoPartition {
 		return
 	}
-	*flag = lost || len(gone) > 0
-	if s.m.Revoked != nil {
+	*flag = *flag || lost || len(gone) > 0
+	if s.m.Revoked != nil && (s.m.CoPartition || len(gone) > 0) {
 		s.m.Revoked(s, gone)
 	}
 }
