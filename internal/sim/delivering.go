@@ -86,7 +86,7 @@ func (d *delivering) send() {
 		return
 	}
 	contact := fmt.Sprintf("canary%d@example.com", r.IntN(w.cfg.Keys))
-	w.canaries = append(w.canaries, []byte(contact))
+	w.secret(contact)
 	d.numbers++
 	cmd := &schemas.Command{
 		CommandID: fmt.Sprint("c", d.numbers), Kind: schemas.CommandContact, Destination: a.name, ContactKey: "sandbox/" + contact,

@@ -100,7 +100,7 @@ func (k *work) payer() *schemas.Payer {
 		return nil
 	}
 	email := fmt.Sprintf("canary%d@example.com", k.r.IntN(4))
-	k.w.canaries = append(k.w.canaries, []byte(email))
+	k.w.secret(email)
 	return &schemas.Payer{Email: email, GivenName: "Ana", PayerID: "P1"}
 }
 
