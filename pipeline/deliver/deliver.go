@@ -129,7 +129,8 @@ type Deliverer struct {
 	broken    error // a record that could not be encoded; ends the session
 	misplaced bool  // the client went back to what it knows to be committed
 	joined    bool
-	stopping  time.Time // when the process was told to end; zero: it was not
+	awaited   map[int32]bool // assigned, and the group's offset of them not known yet; the session's own
+	stopping  time.Time      // when the process was told to end; zero: it was not
 	rand      *rand.Rand
 	measured  time.Time
 
@@ -185,7 +186,7 @@ func New(o Options) (*Deliverer, error) {
 	if o.Random == nil {
 		o.Random = crand.Reader
 	}
-	d := &Deliverer{opts: o, windows: map[int32]*window{}, refusals: map[int32]refusal{}, lanes: map[string]*lane{}, clock: o.Clock, flights: o.Clock.NewGroup()}
+	d := &Deliverer{opts: o, windows: map[int32]*window{}, awaited: map[int32]bool{}, refusals: map[int32]refusal{}, lanes: map[string]*lane{}, clock: o.Clock, flights: o.Clock.NewGroup()}
 	var err error
 	if d.rand, err = seeded(o.Random); err != nil {
 		return nil, err
@@ -220,8 +221,10 @@ func setDefault[T int | time.Duration](v *T, def T) {
 	}
 }
 
+var errNotJoined = errors.New("deliver: not joined to the consumer group yet")
+
 // Ready returns nil when the deliverer is a member of its group, its last transaction went well, and no partition of its
-// is stalled.
+// is stalled. A member for which no partition is left stands by, and is ready.
 func (d *Deliverer) Ready() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -229,7 +232,9 @@ func (d *Deliverer) Ready() error {
 	case d.trouble != nil:
 		return d.trouble
 	case !d.joined:
-		return errors.New("deliver: not joined to the consumer group yet")
+		return errNotJoined
+	case len(d.awaited) > 0:
+		return fmt.Errorf("deliver: the group's offsets of %d assigned partitions are not known yet", len(d.awaited))
 	}
 	return d.stalls()
 }

@@ -16,6 +16,7 @@ func (d *Deliverer) drop(parts []int32) {
 	now := d.now
 	var gone []*window
 	for _, p := range parts {
+		delete(d.awaited, p)
 		if w := d.windows[p]; w != nil {
 			w.dropped = true
 			gone = append(gone, w)

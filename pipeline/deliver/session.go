@@ -25,7 +25,7 @@ func (d *Deliverer) session(ctx context.Context) error {
 	d.mu.Lock()
 	d.broken = nil
 	d.notAsked = map[string]time.Time{}
-	d.misplaced = false
+	d.misplaced, d.awaited = false, map[int32]bool{}
 	d.owner, d.closing, d.joined = binary.BigEndian.Uint64(id[:])>>1, false, false
 	d.mu.Unlock()
 	// Requests outlive ctx for as long as the drain allows.
@@ -95,6 +95,7 @@ func (d *Deliverer) open(client, work context.Context) (kafka.Session, error) {
 			d.drop(parts[schemas.TopicCommands])
 			s.Resume(parts) // a pause would outlive the assignment
 		},
+		Assigned: func(_ kafka.Session, parts map[string][]int32) { d.assigned(parts) },
 		Fetched: func(offsets []kafka.Offset) error {
 			d.assign(work, offsets)
 			return nil
@@ -121,6 +122,26 @@ func (d *Deliverer) close(s kafka.Session, client context.Context, abandon func(
 	watch.Wait()
 }
 
+// assigned notes that the group counts on this member, whether for a partition or not.
+func (d *Deliverer) assigned(parts map[string][]int32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range parts[schemas.TopicCommands] {
+		if d.windows[p] == nil {
+			d.awaited[p] = true
+		}
+	}
+	d.serving()
+}
+
+// serving forgets the trouble of a former session as soon as this one has what it was given. Deliverer.mu is held.
+func (d *Deliverer) serving() {
+	d.joined = true
+	if len(d.awaited) == 0 {
+		d.trouble = nil
+	}
+}
+
 // assign opens a window for each partition whose offset was fetched. It admits nothing before its place is proven.
 func (d *Deliverer) assign(work context.Context, offsets []kafka.Offset) {
 	d.lock()
@@ -141,6 +162,7 @@ func (d *Deliverer) assign(work context.Context, offsets []kafka.Offset) {
 		}
 		w.landed, w.before, w.held = d.clock.NewSignal(), stampOf(o), true
 		d.windows[o.Partition] = w
+		delete(d.awaited, o.Partition)
 		switch r := d.refusals[o.Partition]; {
 		case errors.Is(err, errNewer):
 			d.stall(w, stall{
@@ -154,7 +176,7 @@ func (d *Deliverer) assign(work context.Context, offsets []kafka.Offset) {
 			d.stall(w, r.stall)
 		}
 	}
-	d.joined, d.trouble = true, nil
+	d.serving()
 	d.mu.Unlock()
 	if stopPoll != nil {
 		stopPoll()
