@@ -80,19 +80,21 @@ const (
 	sessionTimeout = 15 * time.Second // Go has no long pauses, so a silent member is a dead one
 	// heartbeatInterval after a member was evicted, the others know: it is part of the time that a takeover takes.
 	heartbeatInterval = time.Second
-	txnTimeout        = 10 * time.Second // an open transaction dies before its owner is evicted
-	rebalanceTimeout  = 30 * time.Second
-	endTimeout        = 15 * time.Second
-	stopTimeout       = 4 * time.Second // for the transaction at hand when the engine is told to stop
-	leaveTimeout      = 3 * time.Second
-	closeTimeout      = time.Second
-	computeMax        = 2 * time.Second // of one batch; with the produce and the end it stays under 5 s
-	recoverPatience   = 3 * time.Minute
-	retryFirst        = 200 * time.Millisecond
-	retryMax          = 10 * time.Second
-	forgiveAfter      = time.Minute // without a failure, the next one is the first again
-	pollWaitMax       = 500 * time.Millisecond
-	holdAfterRecover  = 500 * time.Millisecond
+	// txnTimeout and the 10 s between two of the broker's looks at timed-out transactions are within the session: what a dead
+	// owner left open is aborted by the time that its partitions are given away.
+	txnTimeout       = 5 * time.Second
+	rebalanceTimeout = 30 * time.Second
+	endTimeout       = 15 * time.Second
+	stopTimeout      = 4 * time.Second // for the transaction at hand when the engine is told to stop
+	leaveTimeout     = 3 * time.Second
+	closeTimeout     = time.Second
+	computeMax       = 2 * time.Second // of one batch; with the produce and the end it stays under 5 s
+	recoverPatience  = 3 * time.Minute
+	retryFirst       = 200 * time.Millisecond
+	retryMax         = 10 * time.Second
+	forgiveAfter     = time.Minute // without a failure, the next one is the first again
+	pollWaitMax      = 500 * time.Millisecond
+	holdAfterRecover = 500 * time.Millisecond
 
 	// valueBytesMax bounds one output or image; the brokers take kafka.RecordBytesMax.
 	valueBytesMax = 4 << 20

@@ -95,16 +95,22 @@ func (w *window) refill(ctx context.Context, part store.Partition, f store.Fence
 	return nil
 }
 
-// next lists up to n keys of the window that fire before at, roughly in order: what is worth reading ahead.
+// next lists the keys of the window's first n deadlines before at: what is worth reading ahead. It takes them off the heap
+// and puts them back, which costs less than finding them in it.
 func (w *window) next(at int64, n int) []string {
-	var keys []string
-	for _, d := range w.heap {
-		if len(keys) == n {
+	var due []store.Deadline
+	for len(due) < n {
+		d, ok := w.first()
+		if !ok || d.At >= at {
 			break
 		}
-		if d.At < at && w.current[d.Key] == d.At {
-			keys = append(keys, d.Key)
-		}
+		heap.Pop(&w.heap)
+		due = append(due, d)
+	}
+	keys := make([]string, len(due))
+	for i, d := range due {
+		heap.Push(&w.heap, d)
+		keys[i] = d.Key
 	}
 	return keys
 }

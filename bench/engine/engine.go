@@ -109,7 +109,7 @@ func run(o options) error {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- e.Run(running) }()
-	w := &watch{e: e, input: o.input, ends: ends, codec: codec, profile: o.cpuProfile, forever: o.forever, lanes: max(1, engine.Lanes)}
+	w := &watch{e: e, input: o.input, ends: ends, codec: codec, metrics: metrics, profile: o.cpuProfile, forever: o.forever, lanes: max(1, engine.Lanes)}
 	report, err := w.run(ctx)
 	pprof.StopCPUProfile()
 	cancel()
@@ -123,9 +123,6 @@ func run(o options) error {
 		if err := writeHeap(o.memProfile); err != nil {
 			return err
 		}
-	}
-	if err := addMetrics(report.Extra, metrics); err != nil {
-		return err
 	}
 	return report.Print(os.Stdout)
 }
@@ -155,6 +152,7 @@ type watch struct {
 	input   string
 	ends    map[int32]int64
 	codec   *benchCodec
+	metrics prometheus.Gatherer
 	profile string
 	forever bool
 	lanes   int
@@ -164,7 +162,7 @@ type watch struct {
 }
 
 // lookEvery is the pause between two looks at the status; it bounds the error of every time measured by it.
-const lookEvery = 2 * time.Millisecond
+const lookEvery = 10 * time.Millisecond
 
 // stuckAfter without any progress the benchmark has failed.
 const stuckAfter = 2 * time.Minute
@@ -184,7 +182,7 @@ func (w *watch) run(ctx context.Context) (workload.Report, error) {
 			if clock == nil {
 				clock = workload.Start()
 			}
-			return w.report(clock), nil
+			return w.report(clock)
 		case <-first:
 			first = nil
 			clock = workload.Start()
@@ -203,7 +201,7 @@ func (w *watch) run(ctx context.Context) (workload.Report, error) {
 			if clock == nil {
 				clock = workload.Start()
 			}
-			return w.report(clock), nil
+			return w.report(clock)
 		}
 		if w.progress != last || w.forever {
 			moved, last = time.Now(), w.progress
@@ -244,9 +242,15 @@ func (w *watch) look() (bool, error) {
 	return finished, nil
 }
 
-func (w *watch) report(clock *workload.Stopwatch) workload.Report {
-	r := clock.Stop("engine", w.codec.decoded.Load())
+// report counts what was committed: more may have been read, where lanes joined one after the other.
+func (w *watch) report(clock *workload.Stopwatch) (workload.Report, error) {
+	extra := map[string]float64{}
+	if err := addMetrics(extra, w.metrics); err != nil {
+		return workload.Report{}, err
+	}
+	r := clock.Stop("engine", int64(extra["tillstream_records_total"]))
+	r.Extra = extra
 	r.Extra["lanes"] = float64(w.lanes)
 	r.Extra["recovery_seconds"] = w.ready.Sub(w.assigned).Seconds()
-	return r
+	return r, nil
 }

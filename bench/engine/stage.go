@@ -62,7 +62,7 @@ func (stage) Decode(b []byte) (workload.State, error) { return workload.DecodeSt
 // benchCodec reads of an order event what the job needs, and leaves ticks and dead letters to the product's codec.
 type benchCodec struct {
 	others  *codec.Codec
-	decoded atomic.Int64
+	decoded atomic.Bool
 	first   chan struct{} // closed at the first record
 }
 
@@ -79,7 +79,7 @@ func (c *benchCodec) Encode(rec schemas.Record) ([]byte, error) {
 
 // Decode implements pipeline.Codec.
 func (c *benchCodec) Decode(b []byte) (schemas.Record, error) {
-	if c.decoded.Add(1) == 1 {
+	if !c.decoded.Swap(true) {
 		close(c.first)
 	}
 	if id, ok := workload.SchemaID(b); !ok || id != workload.OrderEventID {

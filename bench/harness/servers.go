@@ -54,6 +54,10 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
+// groupDelay lets the lanes and threads of a program join at once, as on any broker with its default of 3 s: else the first
+// to join gets everything, begins, and gives half of it away again.
+const groupDelay = "group.initial.rebalance.delay.ms"
+
 // startKafka starts a broker with the heap that a small production broker has.
 func startKafka(ctx context.Context, dir, jars string) (p *process, address string, err error) {
 	listen, err := freePort()
@@ -71,6 +75,8 @@ func startKafka(ctx context.Context, dir, jars string) (p *process, address stri
 	}) {
 		lines = append(lines, name+"="+value+"\n")
 	}
+	lines = slices.DeleteFunc(lines, func(line string) bool { return strings.HasPrefix(line, groupDelay) })
+	lines = append(lines, groupDelay+"=1000\n")
 	slices.Sort(lines)
 	file := filepath.Join(dir, "server.properties")
 	if err := os.WriteFile(file, []byte(strings.Join(lines, "")), 0o600); err != nil {
