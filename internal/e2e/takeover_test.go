@@ -187,7 +187,7 @@ func TestAPausedProcessIsTakenOverAndComesBackHarmless(t *testing.T) {
 	w.dev(t)
 	w.awaitReady(t)
 	second, address := w.second(t, "processors")
-	w.awaitStates(t, "orders", map[int]string{0: "running", 1: "running"}, w.management, address)
+	w.awaitShared(t, address)
 	events := tell(37, 60)
 	w.load(t, events)
 	second.Signal(t, syscall.SIGSTOP)
