@@ -259,7 +259,8 @@ func (b *board) addDestinations(instance string, s deliver.Status) {
 		}
 		if d.Paused == pausedRefused {
 			b.Troubles = append(b.Troubles, trouble{instance, "destination " + d.Name, []string{
-				"it refuses the credentials; its commands wait. What to do: mend the key in destinations/" + d.Name + ".yaml and restart, or mend the account: then it goes on by itself"}})
+				"it refuses the credentials; its commands wait. What to do: mend the key in destinations/" + d.Name + ".yaml and restart, or mend the account: then it goes on by itself",
+			}})
 		}
 	}
 }

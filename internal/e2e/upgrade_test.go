@@ -72,7 +72,9 @@ func TestUpgradeGoesOnFromTheFormerReleasesData(t *testing.T) {
 	}
 
 	w.told(t, told)
-	w.awaitDispositions(t, func(got map[string]uint64) bool { return got["CHANGED"]+got["RECORDED"]+got["LATE"] == 0 && got["DUPLICATE"] > 0 })
+	w.awaitDispositions(t, func(got map[string]uint64) bool {
+		return got["CHANGED"]+got["RECORDED"]+got["LATE"] == 0 && got["DUPLICATE"] > 0
+	})
 	w.told(t, next)
 	got := w.awaitDispositions(t, func(got map[string]uint64) bool { return got["CHANGED"] > 0 && got["RECORDED"] > 0 })
 	t.Logf("dispositions after the upgrade: %v", got)
