@@ -411,7 +411,7 @@ func storeStall(err error) *stall {
 	case errors.Is(err, store.ErrCorrupt):
 		return &stall{reason: ReasonStoreCorrupt, err: err, rebuild: true, remedy: "the state is rebuilt beside it; if this repeats, move the foreign key away"}
 	default:
-		return &stall{reason: ReasonStoreUnavailable, err: err, remedy: "check Redis; the partition goes on by itself when it answers"}
+		return &stall{reason: ReasonStoreUnavailable, err: err, remedy: "check Redis: that it answers, is a primary, has memory (maxmemory with noeviction) and disk; the partition goes on by itself then"}
 	}
 }
 

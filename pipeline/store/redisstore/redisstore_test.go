@@ -171,3 +171,51 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// A Redis without memory, or one that became a replica, takes nothing and loses nothing; when that is over, the same call
+// succeeds.
+func TestFullOrReadOnlyRedisTakesNothing(t *testing.T) {
+	binary, err := exec.LookPath("redis-server")
+	if err != nil {
+		t.Skip("no redis-server on this machine (Debian package redis-server)")
+	}
+	client := redis.NewClient(&redis.Options{Addr: startRedis(t, binary), MaxRetries: -1})
+	t.Cleanup(func() { client.Close() })
+	p := redisstore.New(client).Partition(store.ID{Stage: "s"})
+	if _, err := p.Claim(t.Context(), "o"); err != nil {
+		t.Fatal(err)
+	}
+	f, err := p.Rebuild(t.Context(), store.Fence{Owner: "o"}, "chg", 0)
+	if err == nil {
+		f, err = p.Switch(t.Context(), f)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, trouble := range []struct {
+		word        string
+		begin, over func() error
+	}{
+		{
+			"OOM", func() error { return client.ConfigSet(t.Context(), "maxmemory", "1").Err() },
+			func() error { return client.ConfigSet(t.Context(), "maxmemory", "0").Err() },
+		},
+		{
+			"READONLY", func() error { return client.SlaveOf(t.Context(), "127.0.0.1", "1").Err() },
+			func() error { return client.SlaveOf(t.Context(), "NO", "ONE").Err() },
+		},
+	} {
+		must(t, trouble.begin())
+		b := store.Batch{To: f.Applied + 1, Images: []store.Image{{Key: trouble.word, Value: []byte("v"), Deadline: 7}}, At: time.UnixMilli(1)}
+		if _, err := p.Apply(t.Context(), f, b); !errors.Is(err, store.ErrUnavailable) || !strings.Contains(err.Error(), trouble.word) {
+			t.Errorf("%s: Apply: got %v, want ErrUnavailable with Redis's own word", trouble.word, err)
+		}
+		must(t, trouble.over())
+		if got, err := p.Read(t.Context(), f, []string{trouble.word}); err != nil || got[0] != nil {
+			t.Errorf("%s: afterwards Read: got %q, %v; want no trace of the refused batch", trouble.word, got, err)
+		}
+		if f, err = p.Apply(t.Context(), f, b); err != nil {
+			t.Fatalf("%s: the same batch afterwards: %v", trouble.word, err)
+		}
+	}
+}
