@@ -11,6 +11,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tillstream/tillstream/internal/sim/broker"
 	"github.com/tillstream/tillstream/pipeline"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/processors"
@@ -186,12 +187,12 @@ type taken struct {
 // order is the inputs of a partition in the order in which the stage took them. One input is its own order. Of several,
 // the committed transactions say how far each was taken, and within one transaction they are merged by time.
 func (w *world) order(u *stageUse, n int32) (steps []taken) {
-	if len(u.topology.Inputs) == 1 {
-		return []taken{{records: w.b.Topic(u.topology.Inputs[0]).Parts[n].Committed()}}
-	}
 	queues := make([][]*kgo.Record, len(u.topology.Inputs))
 	for i, topic := range u.topology.Inputs {
-		queues[i] = w.b.Topic(topic).Parts[n].Committed()
+		queues[i] = w.input(u, topic, n)
+	}
+	if len(queues) == 1 {
+		return []taken{{records: queues[0]}}
 	}
 	h := w.history[historyKey(u.topology.Changelog, n)]
 	if h == nil {
@@ -221,6 +222,21 @@ func (w *world) order(u *stageUse, n int32) (steps []taken) {
 		steps = append(steps, taken{records: q})
 	}
 	return steps
+}
+
+// input is what a stage had to read of one topic: all that is committed, but for ticks of processes that ended before
+// anybody read them.
+func (w *world) input(u *stageUse, topic string, n int32) (records []*kgo.Record) {
+	next := w.meta(u, n).Inputs[topic].Next
+	for _, e := range w.b.Topic(topic).Parts[n].All {
+		if e.Marker || e.Txn != nil && e.Txn.State != broker.Committed {
+			continue
+		}
+		if tick := e.By != "" && e.Txn == nil; !tick || e.Record.Offset < next {
+			records = append(records, e.Record)
+		}
+	}
+	return records
 }
 
 // envelopeState is the state inside an image: a version, the earliest deadline, the muted timers, the state.
