@@ -89,6 +89,7 @@ type recovery struct {
 	start, end int64 // of the changelog
 	claim      store.Claim
 	fence      store.Fence
+	next       int64  // up to which the changelog was read
 	meta       []byte // the newest meta record seen
 	kind       string
 }
@@ -201,10 +202,25 @@ func (r *recovery) restore(ctx context.Context) error {
 		case r.end-was > 1 && r.stale(r.claim.At, kafka.TombstoneRetention*3/4): // 7
 			why = "tombstones may have gone meanwhile"
 		default:
-			return nil
+			return r.seal(ctx)
 		}
 	}
 	return r.rebuild(ctx, id, why)
+}
+
+// unsealed is how far before the bound a tail ends until it is sealed: more than a marker, so that gap sees it.
+const unsealed = 2
+
+// seal moves the copy to the end of a tail that was read in time. Until then a claim finds it behind and as old as it was,
+// and judges it as this recovery did.
+func (r *recovery) seal(ctx context.Context) (err error) {
+	if r.next <= r.fence.Applied {
+		return nil
+	}
+	if r.fence, err = r.p.part.Apply(ctx, r.fence, store.Batch{To: r.next, At: r.l.e.o.Clock.Now(), Meta: r.meta}); err != nil {
+		return storeStall(err)
+	}
+	return nil
 }
 
 // gap reports whether more than a transaction marker lies between the copy and the end.
@@ -260,18 +276,19 @@ func (r *recovery) read(ctx context.Context) error {
 
 // apply writes images in bounded batches; ends[i] is the offset after images[i], next the one after everything.
 func (r *recovery) apply(ctx context.Context, images []store.Image, ends []int64, meta []byte, next int64) error {
-	at, done := r.l.e.o.Clock.Now(), 0
-	if !r.fence.Building && next < r.end {
-		at = r.claim.At // the rest of the tail is as old as before: a crash now must not make its tombstones look young
+	at, to, done := r.l.e.o.Clock.Now(), next, 0
+	if !r.fence.Building {
+		// The tail is as old as before until all of it was read in time: a crash must not make its tombstones look young.
+		at, to = r.claim.At, max(r.fence.Applied, min(next, r.end-unsealed))
 	}
 	cuts := store.Cut(images)
 	if len(cuts) == 0 {
 		cuts = []int{0}
 	}
 	for i, cut := range cuts {
-		b := store.Batch{Images: store.Newest(images[done:cut]), At: at, To: next}
+		b := store.Batch{Images: store.Newest(images[done:cut]), At: at, To: to}
 		if i < len(cuts)-1 {
-			b.To = ends[cut-1]
+			b.To = min(ends[cut-1], to)
 		} else {
 			b.Meta = meta
 		}
@@ -281,7 +298,7 @@ func (r *recovery) apply(ctx context.Context, images []store.Image, ends []int64
 		}
 		done = cut
 	}
-	if meta != nil {
+	if r.next = next; meta != nil {
 		r.meta = meta
 	}
 	return nil
