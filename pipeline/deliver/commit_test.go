@@ -7,8 +7,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -38,6 +40,44 @@ func (r *rig) loseEnds() *atomic.Int64 {
 		return resp, nil, true
 	})
 	return &left
+}
+
+// The group's offset passes over what an earlier owner finished, even before it is read here.
+func TestOffsetAheadOfReadingIsNoRewind(t *testing.T) {
+	r := newRig(t)
+	var cmds []schemas.Command
+	for i := range 6 {
+		cmds = append(cmds, r.contact(fmt.Sprintf("c%d@x.example", i), 1))
+	}
+	r.produce(cmds...)
+	d, err := New(r.options("one", newCRM(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.cluster.Close)
+	text := r.progress(progress{topicID: r.topicID(), owner: 1, seq: 1, runs: []run{{open, 1}, {finished, 3}}})
+	d.assign(t.Context(), []kafka.Offset{{Topic: schemas.TopicCommands, At: 1, Metadata: text}})
+	d.inspect(t.Context())
+	d.lock()
+	defer d.mu.Unlock()
+	d.admit(fetched(kgo.FetchPartition{Records: []*kgo.Record{{Topic: schemas.TopicCommands, Offset: 1}}}))
+	w := d.windows[0]
+	w.finish(w.entries[0])
+	batch, p, err := d.plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.applied(batch, p)
+	if w.floor != 5 {
+		t.Fatalf("committed up to %d, want 5", w.floor)
+	}
+	d.admit(fetched(kgo.FetchPartition{Records: []*kgo.Record{{Topic: schemas.TopicCommands, Offset: 2}, {Topic: schemas.TopicCommands, Offset: 5}}}))
+	if w.stalled != nil {
+		t.Errorf("stalled: %s: %v", w.stalled.reason, w.stalled.err)
+	}
+	if w.next != 6 || w.open != 1 {
+		t.Errorf("next %d with %d to be done, want 6 and 1", w.next, w.open)
+	}
 }
 
 // After a transaction that happened although nobody vouches for it, the client reads again what it has read. That is no

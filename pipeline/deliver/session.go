@@ -315,7 +315,7 @@ func (d *Deliverer) admit(fetches kgo.Fetches) {
 			return
 		}
 		for _, r := range f.Records {
-			if r.Offset < w.floor && !d.misplaced {
+			if r.Offset < min(w.floor, w.next) && !d.misplaced {
 				d.rewound(w, r.Offset)
 				return
 			}
