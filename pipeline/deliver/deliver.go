@@ -98,6 +98,7 @@ type Options struct {
 
 	session   time.Duration // how long the group waits for a dead member; tests shorten it
 	inspect   time.Duration // how often Kafka is asked whether a partition is what it was; tests shorten it
+	catchUp   time.Duration // how long a takeover waits for what does not come; tests shorten it
 	truncated time.Duration // how long a log may seem to end too early; tests shorten it
 }
 
@@ -175,6 +176,7 @@ func New(o Options) (*Deliverer, error) {
 	setDefault(&o.RetryFor, DefaultRetryFor)
 	setDefault(&o.session, sessionTimeout)
 	setDefault(&o.inspect, inspectEvery)
+	setDefault(&o.catchUp, catchUpPatience)
 	setDefault(&o.truncated, truncationPatience)
 	setDefault(&o.Settle, DefaultSettle)
 	setDefault(&o.WindowMax, DefaultWindowMax)

@@ -38,8 +38,9 @@ type queue struct {
 	key     string
 	entries []*entry
 	flying  bool
-	queued  bool // in lane.ready
-	index   int  // in lane.waiting; -1: not there
+	queued  bool    // in lane.ready
+	parked  *window // waits for it to catch up; nil: it does not
+	index   int     // in lane.waiting; -1: not there
 	wake    time.Time
 }
 
@@ -120,6 +121,7 @@ func (q *queue) hasContact() bool {
 type step struct {
 	send   *entry
 	intend *entry
+	park   *window   // must catch up first
 	wake   time.Time // zero: nothing to wait for by the clock
 }
 
@@ -172,7 +174,9 @@ func (q *queue) next(now time.Time) step {
 		}
 		break
 	}
-	if newest != nil && !later(newest) {
+	if newest != nil && !newest.win.states {
+		s.park = newest.win
+	} else if newest != nil && !later(newest) {
 		s.send = newest
 	}
 	return s

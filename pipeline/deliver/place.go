@@ -112,6 +112,7 @@ func (d *Deliverer) inspect(ctx context.Context) {
 // unasked: a partition that was proven once goes on meanwhile. Deliverer.mu is held.
 func (d *Deliverer) unasked(w *window, err error) {
 	w.inspectAt = d.now.Add(inspectPause)
+	w.readAt = d.now // while nothing can be read, nothing is missed
 	if w.held && w.suspect.IsZero() {
 		d.stall(w, stall{reason: pipeline.ReasonKafkaUnavailable, err: err, remedy: "check the Kafka brokers; the partition goes on by itself when they answer"})
 	}
@@ -138,11 +139,18 @@ func (d *Deliverer) compare(w *window, p place) {
 			d.opts.Log.Error().Int32("partition", w.partition).Int64("offset", w.floor).Int64("start", p.start).
 				Msg("commands between the group's offset and the first record were deleted before they were read: raise the topic's retention")
 		}
+		if !w.proven {
+			w.readTo, w.readAt, w.mark = w.next, d.now, p.end
+			if p.start >= p.end {
+				w.mark = -1
+			}
+		}
 		w.stalled, w.suspect, w.held, w.proven = nil, time.Time{}, false, true
 		if p.id != none {
 			w.topicID = p.id
 		}
 		w.inspectAt = d.now.Add(d.opts.inspect)
+		d.catchUp() // there may be nothing to read
 	}
 }
 

@@ -95,6 +95,9 @@ func (d *Deliverer) dispatchLane(l *lane, now time.Time) {
 		q.queued = false
 		q.remove()
 		s := q.next(now)
+		if s.park != nil {
+			s.park.park(q)
+		}
 		switch {
 		case s.send != nil:
 			q.flying = true

@@ -89,7 +89,7 @@ func (d *Deliverer) describe(ctx context.Context) error {
 func (d *Deliverer) open(client, work context.Context) (kafka.Session, error) {
 	s, err := d.cluster.Join(kafka.Member{
 		Group: d.opts.Group, Topics: []string{schemas.TopicCommands}, TransactionalID: "tillstream-deliver-" + d.opts.Instance,
-		HoldRebalance: true, TransactionTimeout: transactionTimeout,
+		HoldRebalance: true, ControlRecords: true, TransactionTimeout: transactionTimeout,
 		SessionTimeout: d.opts.session, HeartbeatInterval: d.opts.session / 5,
 		Revoked: func(s kafka.Session, parts map[string][]int32) {
 			d.drop(parts[schemas.TopicCommands])
@@ -204,6 +204,7 @@ func (d *Deliverer) turn(ctx context.Context, s kafka.Session) error {
 	d.mu.Unlock()
 	d.decodeWaiting()
 	d.lock()
+	d.catchUp()
 	d.dispatch()
 	pending, broken := len(d.outbox) > 0, d.broken
 	d.measure()
@@ -355,6 +356,11 @@ func (d *Deliverer) drain(w *window) {
 	}
 	for len(w.spill) > 0 {
 		r := w.spill[0]
+		if r.Attrs.IsControl() {
+			w.spill = w.spill[1:]
+			w.pass(r.Offset)
+			continue
+		}
 		if r.Offset >= w.next && !w.room(r.Offset, len(r.Value), d.opts.WindowMax) {
 			return
 		}

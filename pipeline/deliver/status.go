@@ -19,8 +19,9 @@ type Status struct {
 // WindowStatus says how one partition of the commands does.
 type WindowStatus struct {
 	Partition int32 `json:"partition"`
-	// State is "checking" until its offsets are known to mean what they say, "running", "full" (no further command is
-	// read before one ends), or "stalled".
+	// State is "checking" until its offsets are known to mean what they say, "catching up" while contact states wait
+	// until all is read that an earlier owner may have sent, "running", "full" (no further command is read before one
+	// ends), or "stalled".
 	State string `json:"state"`
 	// Reason, Detail and Remedy say why it does not go on, or why commands wait to be decoded.
 	Reason pipeline.Reason `json:"reason,omitempty"`
@@ -66,6 +67,8 @@ func (d *Deliverer) Status() Status {
 	return s
 }
 
+const stateCatchingUp = "catching up"
+
 // windowStatus is w for people. Deliverer.mu is held.
 func (d *Deliverer) windowStatus(w *window) WindowStatus {
 	ws := WindowStatus{
@@ -79,6 +82,8 @@ func (d *Deliverer) windowStatus(w *window) WindowStatus {
 		ws.State = "checking"
 	case w.full(d.opts.WindowMax):
 		ws.State = "full"
+	case !w.caughtUp:
+		ws.State = stateCatchingUp
 	}
 	if ws.Undecoded > 0 && w.stalled == nil {
 		ws.Reason, ws.Remedy = pipeline.ReasonRegistry, "check the schema registry; the commands are delivered when it answers"

@@ -78,6 +78,13 @@ type window struct {
 	stalled   *stall
 	dirty     bool
 
+	mark     int64     // where the log ended at the assignment; -1: it held nothing
+	readTo   int64     // how far it was read
+	readAt   time.Time // when that last changed
+	caughtUp bool      // it was read up to mark
+	states   bool      // desired states may be sent
+	parked   []*queue  // have one to send
+
 	ctx     context.Context
 	cancel  context.CancelFunc
 	flying  int          // requests
@@ -119,6 +126,20 @@ func (w *window) admit(offset int64) *entry {
 	w.entries = append(w.entries, e)
 	w.open++
 	return e
+}
+
+// pass takes the record at offset, which holds no command.
+func (w *window) pass(offset int64) {
+	if w.next >= 0 {
+		if offset < w.next {
+			return
+		}
+		w.skip(offset - w.next)
+	}
+	if w.low < 0 {
+		w.low = offset
+	}
+	w.next = offset + 1
 }
 
 // skip passes over n offsets of the tail and returns the stand of the one after them, which it takes away too.
