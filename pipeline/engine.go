@@ -82,9 +82,12 @@ type PartitionStatus struct {
 	TimersArmed int64         `json:"timers_armed"`
 	StreamTime  time.Time     `json:"stream_time"`
 	Counts      Counts        `json:"counts"`
-	// RestorePosition and RestoreTarget are changelog offsets; equal when restored.
+	// RestoreStart, RestorePosition and RestoreTarget are changelog offsets; the last two are equal when restored.
+	RestoreStart    int64 `json:"restore_start"`
 	RestorePosition int64 `json:"restore_position"`
 	RestoreTarget   int64 `json:"restore_target"`
+	// Retried says that a stalled partition tries again by itself; the others wait for Resume.
+	Retried bool `json:"retried,omitempty"`
 }
 
 // Status returns the partitions that this process owns, by number.
@@ -95,11 +98,12 @@ func (e *Engine) Status() []PartitionStatus {
 		for _, p := range l.parts {
 			s := p.shown
 			s.Lane, s.State = l.number, "recovering"
-			s.RestorePosition, s.RestoreTarget = p.position.Load(), p.target.Load()
+			s.RestoreStart, s.RestorePosition, s.RestoreTarget = p.origin.Load(), p.position.Load(), p.target.Load()
 			switch {
 			case p.state == stateRunning:
 				s.State = "running"
 			case p.stalled != nil: // also while it tries again
+				s.Retried = !p.stalled.final
 				s.State, s.Reason, s.Detail, s.Remedy = "stalled", p.stalled.reason, outbound.Redact(p.stalled.err.Error()), p.stalled.remedy
 			}
 			s.LagSeconds = s.Lag.Seconds()

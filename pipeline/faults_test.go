@@ -15,8 +15,10 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/pipeline/store"
 	"github.com/tillstream/tillstream/processors"
 	"github.com/tillstream/tillstream/schemas"
@@ -465,4 +467,46 @@ func TestInputDeletedUnderARunningPartitionIsAlarmed(t *testing.T) {
 		want(t, "alarms for three records deleted unread", alarms, 1.0)
 		want(t, "the rest is read", len(w.history()["k4"]), 2)
 	})
+}
+
+// A damaged after-image stops its partition with the place of the record, and no other; nothing is overwritten.
+func TestDamagedImageInTheChangelogStopsItsPartition(t *testing.T) {
+	virtual(t, 2, func(t *testing.T, w *world) {
+		p := w.start("a")
+		w.send(testIn, lines("k# add", 20)...)
+		w.settle(p)
+		p.stop()
+		bad := &kgo.Record{Topic: testChangelog, Partition: 1, Key: []byte(stateKeyPrefix + "k1"), Value: []byte("rubbish")}
+		cl, err := kafka.Options{Brokers: w.kafka.ListenAddrs(), Extra: []kgo.Opt{kgo.Dialer(w.net.DialContext)}}.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer cl.Close()
+		if err := cl.ProduceSync(t.Context(), bad).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		w.store.Wipe()
+		p = w.start("a")
+		s := w.stalledBy(p, ReasonStateUnreadable)
+		if place := fmt.Sprintf("%s/1 offset %d", testChangelog, bad.Offset); s.Partition != 1 || !strings.Contains(s.Detail, place) || s.Remedy == "" {
+			t.Errorf("got %+v, want partition 1 with the place %s and a remedy", s, place)
+		}
+		other := w.statusOf(p, 0)
+		if other.State != "running" {
+			t.Errorf("partition 0 is %s %s, want running", other.State, other.Reason)
+		}
+		p.stop()
+	})
+}
+
+func (w *world) statusOf(p *process, partition int32) (s PartitionStatus) {
+	for range 600 {
+		for _, s = range p.Status() {
+			if s.Partition == partition && s.State != "recovering" {
+				return s
+			}
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return s
 }

@@ -97,7 +97,7 @@ func (m *metrics) gauges(l *lane) {
 		m.armed.WithLabelValues(n).Set(float64(p.shown.TimersArmed))
 		m.remaining.WithLabelValues(n).Set(float64(max(0, p.target.Load()-p.position.Load())))
 		m.stalled.DeletePartialMatch(prometheus.Labels{"partition": n})
-		if p.state == stateStalled {
+		if p.state != stateRunning && p.stalled != nil { // also while it tries again
 			m.stalled.WithLabelValues(n, string(p.stalled.reason)).Set(1)
 		}
 	}

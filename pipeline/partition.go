@@ -85,7 +85,7 @@ type partition struct {
 	retryAt time.Time
 	shown   PartitionStatus
 
-	position, target atomic.Int64 // of a restore, in the changelog
+	origin, position, target atomic.Int64 // of a restore, in the changelog
 }
 
 // queue holds what was polled of one input and not yet committed.

@@ -260,6 +260,7 @@ func (r *recovery) read(ctx context.Context) error {
 		Topic: r.l.e.o.Topology.Changelog, Partition: r.p.number, From: r.fence.Applied, To: r.end, Patience: recoverPatience,
 	}
 	r.p.target.Store(r.end)
+	r.p.origin.Store(r.fence.Applied)
 	r.p.position.Store(r.fence.Applied)
 	return r.l.e.log.Read(ctx, tail, func(records []*kgo.Record, next int64) error {
 		images, ends, meta, err := imagesOf(records)
@@ -319,7 +320,7 @@ func imagesOf(records []*kgo.Record) (images []store.Image, ends []int64, meta [
 			env, err := decodeEnvelope(rec.Value)
 			if err != nil {
 				return nil, nil, nil, &stall{
-					reason: ReasonStateUnreadable, final: true, err: fmt.Errorf("%s/%d@%d: %w", rec.Topic, rec.Partition, rec.Offset, err),
+					reason: ReasonStateUnreadable, final: true, err: fmt.Errorf("%s/%d offset %d: %w", rec.Topic, rec.Partition, rec.Offset, err),
 					remedy: "run the version that wrote it, then resume the partition",
 				}
 			}
