@@ -24,6 +24,7 @@ type result struct {
 	outcome    sinks.Outcome
 	started    time.Time
 	reconciled bool // the outcome is Reconcile's
+	unsent     bool // the lease had run out: nothing left, and there is no outcome
 }
 
 // output is one record of the next transaction.

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/sinks"
 )
@@ -122,6 +123,57 @@ func TestCutOffProcessStartsNothingNew(t *testing.T) {
 				t.Errorf("%d requests were started after the group had given the process up", after-before)
 			}
 		})
+	}
+}
+
+// A process that was paused between its decision and its request sends nothing that its partition's next owner may have
+// sent, and nothing newer, by now.
+func TestPausedProcessDoesNotSendWhatItDecided(t *testing.T) {
+	r, c := newRig(t), newCRM(t)
+	d, err := New(r.options("one", c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.cluster.Close)
+	cmd := r.contact("a@x.example", 1)
+	r.produce(cmd)
+	d.notAsked = map[string]time.Time{}
+	d.assign(t.Context(), []kafka.Offset{{Topic: schemas.TopicCommands, At: 0}})
+	d.inspect(t.Context())
+	value, err := r.codec.Encode(&cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.lock()
+	d.admit(fetched(kgo.FetchPartition{Records: []*kgo.Record{{Topic: schemas.TopicCommands, Value: value}}}))
+	d.mu.Unlock()
+	d.decodeWaiting()
+	round := func() (flights int) {
+		d.lock()
+		defer d.mu.Unlock()
+		d.collect()
+		d.catchUp()
+		d.dispatch()
+		return len(d.starts)
+	}
+	d.hear()
+	if got := round(); got != 1 {
+		t.Fatalf("%d requests are to leave, want 1", got)
+	}
+	d.heard.Store(0) // a long pause
+	d.launch()
+	d.flights.Wait()
+	if n := c.triesOf(cmd); n != 0 {
+		t.Errorf("sent %d times without a lease", n)
+	}
+	d.hear()
+	if got := round(); got != 1 {
+		t.Fatalf("%d requests are to leave after the lease was renewed, want 1", got)
+	}
+	d.launch()
+	d.flights.Wait()
+	if n := c.triesOf(cmd); n != 1 {
+		t.Errorf("sent %d times, want once", n)
 	}
 }
 

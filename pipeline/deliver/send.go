@@ -189,9 +189,13 @@ func (d *Deliverer) fly(f flight) {
 	}
 }
 
-// write asks first where an effect may have been sent, and sends where that did not happen.
+// write asks first where an effect may have been sent, and sends where that did not happen. A process may have been
+// paused since it was decided upon, so the lease is looked at once more before each request.
 func (d *Deliverer) write(ctx context.Context, w sinks.Writer, batch []*entry, unsure bool) []result {
 	started := d.clock.Now()
+	if !d.leased(started) {
+		return unsent(batch)
+	}
 	ctx, span := follow(ctx, batch[0])
 	defer span.End()
 	var before []schemas.Exchange
@@ -201,6 +205,9 @@ func (d *Deliverer) write(ctx context.Context, w sinks.Writer, batch []*entry, u
 			return []result{{entry: batch[0], outcome: o, started: started, reconciled: true}}
 		}
 		before = o.Exchanges
+		if !d.leased(d.clock.Now()) {
+			return unsent(batch)
+		}
 	}
 	cmds := make([]schemas.Command, len(batch))
 	for i, e := range batch {
@@ -211,6 +218,13 @@ func (d *Deliverer) write(ctx context.Context, w sinks.Writer, batch []*entry, u
 	for i, e := range batch {
 		outcomes[i].Exchanges = append(before, outcomes[i].Exchanges...)
 		out[i] = result{entry: e, outcome: outcomes[i], started: started}
+	}
+	return out
+}
+
+func unsent(batch []*entry) (out []result) {
+	for _, e := range batch {
+		out = append(out, result{entry: e, unsent: true})
 	}
 	return out
 }
@@ -248,7 +262,9 @@ func (d *Deliverer) collect() {
 		if q != nil {
 			q.flying = false
 		}
-		if !r.entry.win.dropped {
+		if r.unsent {
+			r.entry.flying = false
+		} else if !r.entry.win.dropped {
 			if r.entry.unsure && !r.reconciled {
 				// It was asked, had not happened, and was sent.
 				r.entry.unsure = false
