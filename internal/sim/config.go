@@ -40,7 +40,7 @@ var rates = []struct {
 	{"call-kill", 0.5}, {"call-pause", 1.5}, {"call-slow", 8}, {"call-lose", 8}, {"end-lose", 80}, {"end-strike", 25},
 	{"marker-late", 120}, {"store-fail", 15}, {"store-strike", 6}, {"codec-fail", 0.4}, {"log-full", 3},
 	{"kill", 2.5}, {"stop", 1.5}, {"pause", 4}, {"cut", 1.5}, {"down", 0.7}, {"leader", 3}, {"kick", 4},
-	{"store-rollback", 6}, {"store-wipe", 2}, {"store-down", 3}, {"store-spoil", 1}, {"compact", 20}, {"freeze", 0.8}, {"freeze-read", 8},
+	{"store-rollback", 7}, {"store-wipe", 2}, {"store-down", 3}, {"store-spoil", 1}, {"compact", 20}, {"freeze", 0.8}, {"freeze-read", 22},
 	{"skew", 2}, {"rewind", 0.7},
 	{"rows-full", 15}, {"rows-garbage", 15}, {"rows-down", 3}, {"crm-429", 15}, {"crm-401", 2}, {"crm-500", 15}, {"crm-garbage", 15}, {"crm-down", 3},
 }

@@ -114,8 +114,10 @@ func (d *delivering) send() {
 type crmWriter struct {
 	a *account
 	p *sched.Proc
-	// told: until then the account asked this process for silence.
-	told time.Duration
+	// told: until then the account asked this process for silence. Requests that were about to leave at that moment are
+	// counted in after.
+	told  time.Duration
+	after int
 	// deaf and hasty are mutants: the first forgets what 429 asked for, the second says "done" before it is.
 	deaf, hasty bool
 }
@@ -130,7 +132,7 @@ func (c *crmWriter) Write(ctx context.Context, batch []schemas.Command) (out []s
 		c.a.w.violate(15, "a batch of %d commands", n)
 	}
 	for _, cmd := range batch {
-		if c.hasty {
+		if c.hasty && cmd.Kind == schemas.CommandContact {
 			c.p.Go(func() {
 				_ = c.p.Sleep(context.Background(), c.a.w.nemesis.between(0, 3*time.Second))
 				c.one(context.Background(), cmd)
@@ -152,8 +154,8 @@ func (c *crmWriter) Write(ctx context.Context, batch []schemas.Command) (out []s
 
 const (
 	parallelMax = 4
-	// toldSlack is how late a process may notice that it was asked for silence.
-	toldSlack = 50 * time.Millisecond
+	// stepMax is how far a fault may set a process's clock ahead, and so how much too early it may take silence for over.
+	stepMax = 2 * time.Second
 )
 
 // one is one request.
@@ -162,8 +164,10 @@ func (c *crmWriter) one(ctx context.Context, cmd schemas.Command) sinks.Outcome 
 	if ctx.Err() != nil {
 		return sinks.Outcome{Kind: sinks.Retryable, Err: ctx.Err()}
 	}
-	if now := w.s.Elapsed(); c.told > now+toldSlack {
-		w.violate(11, "%s asked %s for silence for %v more, and it sends", a.name, c.p.Name, c.told-now)
+	if now := w.s.Elapsed(); c.told <= now+stepMax {
+		c.after = 0
+	} else if c.after++; c.after >= parallelMax {
+		w.violate(11, "%s asked %s for silence for %v more, and it goes on sending", a.name, c.p.Name, c.told-now)
 	}
 	if a.flying[cmd.ContactKey]++; a.flying[cmd.ContactKey] > 1 && !c.hasty {
 		w.trace("two requests for %s at %s are under way", cmd.ContactKey, a.name)

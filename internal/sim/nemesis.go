@@ -7,6 +7,7 @@ import (
 
 	"github.com/tillstream/tillstream/internal/sim/broker"
 	"github.com/tillstream/tillstream/internal/sim/sched"
+	"github.com/tillstream/tillstream/pipeline/kafka"
 )
 
 // nemesis is what goes wrong: at calls, and by itself.
@@ -103,8 +104,8 @@ func (n *nemesis) strike(p *sched.Proc, call string, f *broker.Fate) {
 	}
 	part := n.w.partOfProcess()
 	switch {
-	case call == "fetch" && n.chance("freeze-read"), strings.HasPrefix(call, "store-apply") && s.recovering && n.chance("freeze-read"):
-		n.freeze()
+	case (call == "fetch" || call == "store-apply" && s.recovering) && n.w.tombstones() && n.chance("freeze-read"):
+		n.freeze(kafka.TombstoneRetention)
 	case n.chance("call-kill"), call == "end-commit" && n.chance("end-strike") && n.r.IntN(3) == 0:
 		n.w.hit(Crash, part)
 		f.LoseRequest = n.r.IntN(2) == 0
@@ -159,13 +160,13 @@ func (n *nemesis) pause(s *slot) {
 }
 
 // freeze lets days pass in which no process runs and the brokers compact: the time in which tombstones go.
-func (n *nemesis) freeze() {
+func (n *nemesis) freeze(least time.Duration) {
 	w := n.w
 	if w.frozen >= 3 {
 		return
 	}
 	w.frozen++
-	d := n.between(80*time.Hour, 400*time.Hour)
+	d := least + n.between(time.Hour, 300*time.Hour)
 	w.hit(Pause, w.partOfProcess())
 	w.trace("freeze for %v", d)
 	w.compact()
@@ -250,7 +251,7 @@ var events = []struct {
 	}},
 	{"store-spoil", true, func(n *nemesis) { n.w.store.spoil(n.r) }},
 	{"compact", true, func(n *nemesis) { n.w.compact() }},
-	{"freeze", true, func(n *nemesis) { n.freeze() }},
+	{"freeze", true, func(n *nemesis) { n.freeze(kafka.TombstoneRetention / 2) }},
 	{"skew", false, func(n *nemesis) {
 		if s := n.anyone(); s != nil && n.w.cfg.Skew > 0 {
 			n.w.hit(Clock, n.w.partOfProcess())

@@ -314,6 +314,20 @@ func (w *world) compact() {
 	}
 }
 
+// tombstones reports whether a changelog holds one.
+func (w *world) tombstones() bool {
+	for _, u := range w.stages {
+		for _, p := range w.b.Topic(u.topology.Changelog).Parts {
+			for _, r := range p.Log() {
+				if r.Value == nil {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // rewind moves a group's offsets back or lets them expire, which the state must survive.
 func (w *world) rewind(r *rand.Rand) {
 	u := w.stages[r.IntN(len(w.stages))]
