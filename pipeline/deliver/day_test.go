@@ -69,7 +69,7 @@ func (d *day) start(i int) {
 	o := d.r.options(fmt.Sprintf("%c", 'a'+i), d.account)
 	o.Settle, o.RetryBase, o.RetryMax, o.RetryFor = DefaultSettle, time.Second, 10*time.Minute, dayRetryFor
 	o.session, o.inspect = daySession, time.Minute
-	o.Kafka.Extra = append(o.Kafka.Extra, kgo.FetchMaxWait(30*time.Second))
+	o.Kafka.Extra = append(o.Kafka.Extra, kgo.FetchMaxWait(30*time.Second), kgo.DisableClientMetrics()) // a day of polls is long
 	d.procs[i] = d.r.start(o)
 }
 

@@ -68,8 +68,6 @@ func (c *Cluster) Join(m Member) (Session, error) {
 	role := []kgo.Opt{
 		kgo.ConsumerGroup(m.Group), kgo.ConsumeTopics(m.Topics...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		// A partition that is resumed is fetched only once the fetch under way, of the others, has waited its time.
-		kgo.FetchMaxWait(fetchWait),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerBatchMaxBytes(RecordBytesMax - 1024), kgo.ProducerLinger(5 * time.Millisecond),
 		kgo.WithLogger(Logger(m.Log)),
@@ -88,7 +86,11 @@ func (c *Cluster) Join(m Member) (Session, error) {
 	if m.HoldRebalance {
 		role = append(role, kgo.BlockRebalanceOnPoll())
 	}
-	opts, err := c.o.Opts(role...)
+	// A partition that is resumed is fetched only once the fetch under way, of the others, has waited its time. Options'
+	// Extra may say otherwise.
+	o := c.o
+	o.Extra = append([]kgo.Opt{kgo.FetchMaxWait(fetchWait)}, o.Extra...)
+	opts, err := o.Opts(role...)
 	if err != nil {
 		return nil, err
 	}
