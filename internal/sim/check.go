@@ -20,10 +20,9 @@ const (
 
 // changelogHistory is what the committed transactions said about one partition, in their order.
 type changelogHistory struct {
-	metas      []metaRecord
-	streamMax  int64
-	readTo     map[string]int64
-	generation int32
+	metas     []metaRecord
+	streamMax int64
+	readTo    map[string]int64
 }
 
 func (w *world) note(parts ...string) {

@@ -167,7 +167,7 @@ func (s *Session) begin(added, lost map[string][]int32) *setup {
 	u := &setup{ctx: ctx, stop: stop, cond: cond}
 	u.wait = func(s *Session) {
 		for !u.done {
-			_ = cond.Wait(nil, s.p) //nolint:staticcheck // it ends with its own context
+			_ = cond.Wait(context.Background(), s.p) // it ends with its own context
 		}
 	}
 	s.p.Go(func() {
@@ -249,7 +249,7 @@ func (s *Session) enter() {
 				s.m.Held()
 			}
 			told = true
-			_ = s.held.Wait(nil, s.p) //nolint:staticcheck // AllowRebalance and Close end the wait
+			_ = s.held.Wait(context.Background(), s.p) // AllowRebalance and Close end the wait
 		}
 	}
 	s.calling = true

@@ -51,8 +51,7 @@ func (p *Proc) Yield() {
 // error through without a goroutine of its own.
 type timeout struct {
 	context.Context
-	expired  *bool
-	deadline time.Time
+	expired *bool
 }
 
 func (t timeout) Err() error {
@@ -130,7 +129,7 @@ func (g *group) Go(f func()) {
 func (g *group) Wait() {
 	g.p.Check()
 	for g.n > 0 {
-		_ = g.cond.Wait(nil, g.p) //nolint:staticcheck // nothing but the end of the work ends the wait
+		_ = g.cond.Wait(context.Background(), g.p) // nothing but the end of the work ends the wait
 	}
 }
 

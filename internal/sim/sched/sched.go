@@ -24,14 +24,13 @@ type Sched struct {
 	heap  timerHeap
 	ready []*co
 	// waits are coroutines that wait with a context which somebody may end by hand.
-	waits  []*co
-	after  []*afterFunc
-	dying  []*Proc
-	cur    *co
-	steps  int
-	live   int
-	fail   error
-	nextCo int
+	waits []*co
+	after []*afterFunc
+	dying []*Proc
+	cur   *co
+	steps int
+	live  int
+	fail  error
 }
 
 // New starts a world at base. Everything that r decides is repeated by another r of the same seed.
@@ -149,7 +148,7 @@ func (s *Sched) ended(c *co) {
 func (s *Sched) pollContexts() {
 	for i := 0; i < len(s.waits); {
 		c := s.waits[i]
-		if c.ctx == nil || c.ctx.Err() != nil {
+		if c.ctx.Err() != nil {
 			s.wake(c)
 			continue
 		}
@@ -260,7 +259,7 @@ type co struct {
 	next    func() (struct{}, bool)
 	stop    func()
 	yield   func(struct{}) bool
-	ctx     context.Context // while it waits; nil: nothing but a wake ends the wait
+	ctx     context.Context // while it waits
 	isReady bool
 	over    bool
 }
@@ -355,7 +354,7 @@ func (p *Proc) Continue() {
 // Skew sets how far the clock of the process is ahead of the true time.
 func (p *Proc) Skew(d time.Duration) { p.skew = d }
 
-// wait parks the running coroutine until wake, or until ctx, which may be nil, ends. c.p must be p.
+// wait parks the running coroutine, which must be one of p, until wake, or until ctx ends.
 func (p *Proc) wait(ctx context.Context) {
 	s := p.s
 	c := s.cur
@@ -363,9 +362,6 @@ func (p *Proc) wait(ctx context.Context) {
 		panic("sched: a call from outside the process " + p.Name)
 	}
 	c.ctx = ctx
-	if ctx == nil {
-		c.ctx = context.Background()
-	}
 	s.waits = append(s.waits, c)
 	if !c.yield(struct{}{}) {
 		panic(killed{})
@@ -396,8 +392,8 @@ func (s *Sched) NewCond() *Cond { return &Cond{s: s} }
 // Wait returns after the next Broadcast, or with the error of ctx.
 func (c *Cond) Wait(ctx context.Context, p *Proc) error {
 	p.Check()
-	if ctx != nil && ctx.Err() != nil {
-		return ctx.Err()
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	me := c.s.cur
 	c.cos = append(c.cos, me)
@@ -405,10 +401,7 @@ func (c *Cond) Wait(ctx context.Context, p *Proc) error {
 	if i := slices.Index(c.cos, me); i >= 0 {
 		c.cos = slices.Delete(c.cos, i, i+1)
 	}
-	if ctx != nil {
-		return ctx.Err()
-	}
-	return nil
+	return ctx.Err()
 }
 
 // Broadcast wakes all who wait.
