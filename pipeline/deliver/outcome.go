@@ -101,7 +101,7 @@ func (d *Deliverer) failed(e *entry, l *lane, r result, now time.Time) {
 	if l.failures >= 2*d.opts.Parallel {
 		d.pause(l, "failing", d.jitter(pauseBase, time.Minute, l.pauses), now)
 	}
-	if now.Sub(e.at) > d.opts.RetryFor && e.failures >= failuresBeforeGiveUp {
+	if d.expired(e, now) {
 		if e.unsure {
 			d.uncertain(e, r)
 			return
@@ -110,6 +110,7 @@ func (d *Deliverer) failed(e *entry, l *lane, r result, now time.Time) {
 		d.refused(e, r)
 		return
 	}
+	d.failedFor(e, l, r, now)
 	e.nextTry = now.Add(max(r.outcome.RetryAfter, d.jitter(d.opts.RetryBase, d.opts.RetryMax, e.failures-1)))
 	d.retryNote(e, r)
 }
