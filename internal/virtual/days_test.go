@@ -159,8 +159,9 @@ func (d *days) disturb() {
 		}
 		i := d.dice.IntN(2)
 		switch p, x := d.procs[i], d.dice.IntN(8); {
-		case p == nil:
+		case p == nil && x < 4:
 			d.start(i)
+		case p == nil:
 		case x < 2:
 			d.kills++
 			p.kill()
@@ -170,12 +171,10 @@ func (d *days) disturb() {
 			p.stop()
 			d.procs[i] = nil
 		}
-		rest := d.between(10*time.Minute, 2*time.Hour)
+		rest := d.between(10*time.Minute, 100*time.Minute)
 		if d.procs[0] == nil && d.procs[1] == nil {
-			rest = d.between(time.Second, 20*time.Minute)
-			time.Sleep(rest)
+			time.Sleep(d.between(time.Second, 20*time.Minute))
 			d.start(i)
-			rest = d.between(10*time.Minute, 2*time.Hour)
 		}
 		time.Sleep(min(rest, d.story.end-time.Since(d.began)+time.Second))
 	}

@@ -45,11 +45,14 @@ const (
 
 	// The product's own numbers (15 s, 1 s or 3 s, 0.5 s) would make a day some million idle requests, and real minutes.
 	sessionTimeout    = 90 * time.Second
-	heartbeatInterval = 20 * time.Second
+	heartbeatInterval = 30 * time.Second
 	leaseInterval     = 8 * time.Second // a deliverer that hears nothing for 10 s stops sending
-	fetchWait         = 20 * time.Second
+	fetchWait         = 30 * time.Second
 	answerWait        = 40 * time.Second // beyond the wait that a client asked for
 	connIdle          = 5 * time.Minute
+
+	// The dialer takes no notice of it. No name: the client would ask the machine's resolver, outside of the bubble.
+	redisAddr = "127.0.0.1:6379"
 
 	stopMax = 10 * time.Second
 )
@@ -270,7 +273,7 @@ func (w *world) start(name string) *process {
 		w.t.Fatal(err)
 	}
 	p.redis = redis.NewClient(&redis.Options{ // as internal/app opens it
-		Addr: "redis:6379", Protocol: 2, DisableIdentity: true, ContextTimeoutEnabled: true, DialerRetries: 1, MaxRetries: 1,
+		Addr: redisAddr, Protocol: 2, DisableIdentity: true, ContextTimeoutEnabled: true, DialerRetries: 1, MaxRetries: 1,
 		DialTimeout: 2 * time.Second, ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second,
 		Dialer: func(context.Context, string, string) (net.Conn, error) { return p.wire.open(nil, w.redis.Dial) },
 	})
