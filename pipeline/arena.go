@@ -11,11 +11,12 @@ import (
 type arena struct {
 	records []kgo.Record
 	bytes   []byte
+	slots   []slot
 	made    []*kgo.Record // scratch of batch.outputs
 }
 
 const (
-	arenaRecords = 256
+	arenaRecords = 256 // and slots
 	arenaBytes   = 32 << 10
 )
 
@@ -25,6 +26,14 @@ func (a *arena) record() *kgo.Record {
 	}
 	a.records = append(a.records, kgo.Record{})
 	return &a.records[len(a.records)-1]
+}
+
+func (a *arena) slot() *slot {
+	if len(a.slots) == cap(a.slots) {
+		a.slots = make([]slot, 0, arenaRecords)
+	}
+	a.slots = append(a.slots, slot{})
+	return &a.slots[len(a.slots)-1]
 }
 
 // copy returns prefix and s as bytes.

@@ -37,7 +37,6 @@ type batch struct {
 	l       *lane
 	p       *partition
 	meta    meta
-	opened  []*slot // with an entry
 	changed []*slot // in the order of their first change
 	outs    []*kgo.Record
 	started time.Time
@@ -63,8 +62,9 @@ func (l *lane) newBatch(p *partition) *batch {
 	b.headers = []kgo.RecordHeader{{Key: HeaderStamp, Value: strconv.AppendInt(nil, now.UnixMilli(), 10)}}
 	b.meta.Owner, b.meta.Rules = p.fence.Owner, l.e.o.RulesHash
 	for _, q := range p.queues {
-		q.taken = 0
+		q.begin()
 	}
+	clear(p.slots)
 	return b
 }
 
@@ -116,7 +116,7 @@ func (b *batch) look(topic string, q *queued) {
 		}
 	}
 	if q.forStage && q.slot == nil {
-		q.slot = b.p.cache.slot(q.key)
+		q.slot = b.slot(q.key)
 	}
 }
 
@@ -153,7 +153,8 @@ func (b *batch) load(ctx context.Context, missing []*slot) error {
 			return storeStall(err)
 		}
 		for i, s := range asked {
-			b.p.cache.set(s, images[i])
+			s.image = images[i]
+			b.p.cache.put(s.key, s.image)
 		}
 	}
 	return nil
@@ -207,7 +208,6 @@ func (b *batch) open(ctx context.Context, s *slot) (*entry, error) {
 	}
 	e.timers = armed(timers, e.env.muted)
 	s.entry = e
-	b.opened = append(b.opened, s)
 	return e, nil
 }
 
@@ -376,18 +376,10 @@ func (b *batch) images() []store.Image {
 	return images
 }
 
-// forget gives the batch up.
-func (b *batch) forget() {
-	for _, s := range b.opened {
-		s.entry, s.changed = nil, false
-	}
-}
-
-// keep makes the states at the end of the batch what the cache knows: it was committed and applied.
+// keep puts the states at the end of the batch into the cache: it was committed.
 func (b *batch) keep() {
-	for _, s := range b.opened {
-		b.p.cache.set(s, s.entry.image)
-		s.entry, s.changed = nil, false
+	for _, s := range b.changed {
+		b.p.cache.put(s.key, s.entry.image)
 	}
 }
 

@@ -1,97 +1,116 @@
 package pipeline
 
-import "strings"
+import (
+	"encoding/binary"
 
-// slot is what the owner of a partition remembers of one key.
-type slot struct {
-	key   string
-	image []byte // the envelope as committed; nil: absent
-	known bool   // image is what the store has
-	// entry is the state inside the batch at hand, nil where that did not look at it; changed: the batch touched it.
-	entry   *entry
-	changed bool
+	"github.com/cespare/xxhash/v2"
+)
 
-	newer, older *slot // by last use
-}
-
-// slotBytes is about what a slot costs beside its key and image.
-const slotBytes = 176
-
-// deadline is that of the committed image.
-func (s *slot) deadline() int64 {
-	if s.image == nil {
-		return 0
-	}
-	env, err := decodeEnvelope(s.image)
-	if err != nil {
-		return 0 // whoever opened the slot was told
-	}
-	return env.deadline
-}
-
-func (s *slot) bytes() int { return slotBytes + len(s.key) + len(s.image) }
-
-// cache keeps the slots used last. It is trimmed between batches only, so that a slot stays for as long as a batch
-// may hold it.
+// cache keeps the images that were written or read last, as bytes in a few large pieces: what a partition remembers would
+// otherwise be most of the heap's objects, and the collector would look at each of them again and again.
 type cache struct {
-	slots        map[string]*slot
-	newest, last *slot
-	bytes        int
+	index  map[uint64]place // by the key's hash; the record itself tells whether it is the key's
+	pieces []*piece         // oldest first; the last one is written to
+	first  int              // number of pieces[0]
+	bytes  int
+	count  int // records, newer ones of the same key included
 }
 
-func newCache() *cache { return &cache{slots: map[string]*slot{}} }
-
-// slot returns the key's slot, a new one where there is none. key may share memory with a record.
-func (c *cache) slot(key string) *slot {
-	s := c.slots[key]
-	if s == nil {
-		s = &slot{key: strings.Clone(key)}
-		c.slots[s.key] = s
-		c.bytes += s.bytes()
-		c.push(s)
-	} else if s != c.newest {
-		c.unlink(s)
-		c.push(s)
-	}
-	return s
+// piece holds records: the key's hash, the lengths of key and image (0: absent, else the length plus 1), key, image.
+type piece struct {
+	b       []byte
+	records int
 }
 
-func (c *cache) push(s *slot) {
-	s.newer, s.older = nil, c.newest
-	if c.newest != nil {
-		c.newest.newer = s
+// place is where a record begins.
+type place struct{ piece, offset int32 }
+
+const (
+	pieceBytes = 256 << 10
+	// indexBytes is about what a record costs in the index.
+	indexBytes = 32
+)
+
+func newCache() *cache { return &cache{index: map[uint64]place{}} }
+
+// get returns the image that was put last for key, nil for one that is absent; known is false where the cache cannot
+// tell. The image must not be changed.
+func (c *cache) get(key string) (image []byte, known bool) {
+	at, ok := c.index[xxhash.Sum64String(key)]
+	if !ok {
+		return nil, false
 	}
-	c.newest = s
-	if c.last == nil {
-		c.last = s
+	k, image, _ := c.pieces[int(at.piece)-c.first].record(int(at.offset))
+	if string(k) != key {
+		return nil, false // another key with the same hash
+	}
+	return image, true
+}
+
+// put notes the image of key; nil: absent.
+func (c *cache) put(key string, image []byte) {
+	hash := xxhash.Sum64String(key)
+	need := 8 + 2*binary.MaxVarintLen32 + len(key) + len(image)
+	last := len(c.pieces) - 1
+	if last < 0 || cap(c.pieces[last].b)-len(c.pieces[last].b) < need {
+		c.pieces = append(c.pieces, &piece{b: make([]byte, 0, max(pieceBytes, need))})
+		last++
+		c.bytes += cap(c.pieces[last].b)
+	}
+	p := c.pieces[last]
+	c.index[hash] = place{int32(c.first + last), int32(len(p.b))}
+	p.b = binary.LittleEndian.AppendUint64(p.b, hash)
+	p.b = binary.AppendUvarint(p.b, uint64(len(key)))
+	stands := 0
+	if image != nil {
+		stands = len(image) + 1
+	}
+	p.b = binary.AppendUvarint(p.b, uint64(stands))
+	p.b = append(append(p.b, key...), image...)
+	p.records++
+	c.count++
+}
+
+// record reads the record at offset; next is the offset of the one after it.
+func (p *piece) record(offset int) (key, image []byte, next int) {
+	at := offset + 8
+	n, size := binary.Uvarint(p.b[at:])
+	at += size
+	stands, size := binary.Uvarint(p.b[at:])
+	at += size
+	key = p.b[at : at+int(n) : at+int(n)]
+	at += int(n)
+	if stands == 0 {
+		return key, nil, at
+	}
+	end := at + int(stands) - 1
+	return key, p.b[at:end:end], end
+}
+
+// trim forgets the oldest pieces until at most recordsMax records in at most bytesMax bytes are left, and one piece in any
+// case.
+func (c *cache) trim(recordsMax, bytesMax int) {
+	for len(c.pieces) > 1 && (c.count > recordsMax || c.bytes+indexBytes*c.count > bytesMax) {
+		c.forget()
+	}
+	if len(c.pieces) == 1 && c.count > recordsMax {
+		c.forget()
 	}
 }
 
-func (c *cache) unlink(s *slot) {
-	if s.newer != nil {
-		s.newer.older = s.older
-	} else {
-		c.newest = s.older
+func (c *cache) forget() {
+	p := c.pieces[0]
+	for offset := 0; offset < len(p.b); {
+		hash := binary.LittleEndian.Uint64(p.b[offset:])
+		_, _, next := p.record(offset)
+		if c.index[hash] == (place{int32(c.first), int32(offset)}) {
+			delete(c.index, hash)
+		}
+		offset = next
 	}
-	if s.older != nil {
-		s.older.newer = s.newer
-	} else {
-		c.last = s.newer
-	}
-}
-
-// set notes the committed image of a slot.
-func (c *cache) set(s *slot, image []byte) {
-	c.bytes += len(image) - len(s.image)
-	s.image, s.known = image, true
-}
-
-// trim forgets the slots that were not used for longest.
-func (c *cache) trim(slotsMax, bytesMax int) {
-	for c.last != nil && (len(c.slots) > slotsMax || c.bytes > bytesMax) {
-		s := c.last
-		c.unlink(s)
-		c.bytes -= s.bytes()
-		delete(c.slots, s.key)
-	}
+	c.bytes -= cap(p.b)
+	c.count -= p.records
+	c.pieces[0] = nil
+	c.pieces = c.pieces[1:]
+	c.first++
 }

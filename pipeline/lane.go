@@ -392,7 +392,6 @@ func (l *lane) compute(ctx context.Context) []*batch {
 				return
 			}
 			if b.empty() {
-				b.forget()
 				return
 			}
 			mu.Lock()

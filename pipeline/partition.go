@@ -69,6 +69,7 @@ type partition struct {
 	meta     meta
 	queues   map[string]*queue
 	cache    *cache
+	slots    map[string]*slot // of the batch at hand, by key
 	window   *window
 	inputIDs map[string][16]byte
 
@@ -123,8 +124,15 @@ func (q *queue) add(r *kgo.Record) {
 	q.expect = r.Offset + 1
 }
 
-// drop takes the records of a committed batch off the queue. What is left looks its slots up again: the cache may
-// forget them meanwhile.
+// begin makes the queue ready for a batch: what an earlier one looked at and left has no slot in this one.
+func (q *queue) begin() {
+	q.taken = 0
+	for i := range q.items {
+		q.items[i].slot = nil
+	}
+}
+
+// drop takes the records of a committed batch off the queue.
 func (q *queue) drop() {
 	for _, it := range q.items[:q.taken] {
 		q.bytes -= len(it.r.Key) + len(it.r.Value)
@@ -132,9 +140,6 @@ func (q *queue) drop() {
 	left := copy(q.items, q.items[q.taken:])
 	clear(q.items[left:])
 	q.items, q.taken = q.items[:left], 0
-	for i := range q.items {
-		q.items[i].slot = nil
-	}
 }
 
 func (p *partition) queued() (n int) {

@@ -65,7 +65,7 @@ func (l *lane) finishRecoveries(now time.Time) {
 			p.queues[topic] = &queue{expect: next, end: r.ends[topic], skipping: r.ahead[topic]}
 			offsets = append(offsets, kafka.Offset{Topic: topic, Partition: p.number, At: next})
 		}
-		p.cache, p.flight, p.rebuild = newCache(), nil, false
+		p.cache, p.slots, p.flight, p.rebuild = newCache(), map[string]*slot{}, nil, false
 		p.lastInput, p.lastTick = now, now
 		if len(p.queues) > 1 {
 			p.holdUntil = now.Add(holdAfterRecover)

@@ -53,11 +53,11 @@ func (b *batch) drain(ctx context.Context, at int64, topic string, cause *kgo.Re
 		if b.timers >= b.l.e.o.BatchTimersMax || b.full() {
 			return false, nil
 		}
-		s := b.p.cache.slot(d.Key)
+		s := b.slot(d.Key)
 		if !s.known {
 			ahead := []*slot{s}
 			for _, key := range b.p.window.next(at, timerReadAhead) {
-				ahead = append(ahead, b.p.cache.slot(key))
+				ahead = append(ahead, b.slot(key))
 			}
 			if err := b.load(ctx, ahead); err != nil {
 				return false, err

@@ -176,7 +176,7 @@ func TestACutDrainMovesTheTime(t *testing.T) {
 	}
 	l := e.lanes[0]
 	p := l.adopt(0)
-	p.cache, p.window, p.queues = newCache(), newWindow(timerWindow), map[string]*queue{testIn: {}, testInbox: {}}
+	p.cache, p.slots, p.window, p.queues = newCache(), map[string]*slot{}, newWindow(timerWindow), map[string]*queue{testIn: {}, testInbox: {}}
 	p.meta, p.window.horizon.At = meta{Inputs: map[string]position{}}, math.MaxInt64
 	start := time.UnixMilli(1_700_000_000_000).UTC()
 	for _, key := range []string{"a", "b"} {
@@ -185,7 +185,7 @@ func TestACutDrainMovesTheTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		env := envelope{deadline: start.UnixMilli(), state: state}
-		p.cache.set(p.cache.slot(key), env.encode())
+		p.cache.put(key, env.encode())
 		p.window.set(key, 0, start.UnixMilli())
 	}
 	e.counts[testOut] = 1
@@ -195,7 +195,7 @@ func TestACutDrainMovesTheTime(t *testing.T) {
 	}
 	late := start.Add(time.Hour)
 	p.queues[testIn].add(&kgo.Record{Topic: testIn, Key: []byte("c"), Value: value, Timestamp: late})
-	p.cache.set(p.cache.slot("c"), nil)
+	p.cache.put("c", nil)
 	b := l.newBatch(p)
 	if err := b.compute(t.Context()); err != nil {
 		t.Fatal(err)

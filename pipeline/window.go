@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"context"
 	"math"
+	"strings"
 
 	"github.com/tillstream/tillstream/pipeline/store"
 )
@@ -35,6 +36,7 @@ func (w *window) set(key string, was, at int64) {
 	if at == 0 || before(w.horizon, store.Deadline{Key: key, At: at}) {
 		return
 	}
+	key = strings.Clone(key) // the batch's memory goes with the batch
 	w.current[key] = at
 	heap.Push(&w.heap, store.Deadline{Key: key, At: at})
 	if len(w.heap) > 8*w.limit {
@@ -88,7 +90,7 @@ func (w *window) refill(ctx context.Context, part store.Partition, f store.Fence
 		}
 	}
 	for key, at := range touched {
-		if d := (store.Deadline{Key: key, At: at}); at != 0 && !before(w.horizon, d) {
+		if d := (store.Deadline{Key: strings.Clone(key), At: at}); at != 0 && !before(w.horizon, d) {
 			add(d)
 		}
 	}
