@@ -163,7 +163,14 @@ func (w *world) calmDown() {
 			w.damageAll()
 			return
 		}
-		w.s.After(w.cfg.Rest, w.stopAll)
+		w.s.After(w.cfg.Rest, func() {
+			if w.behind() != "" { // a request of the dead, still on its way, can upset a group once more
+				quiet = 0
+				look()
+				return
+			}
+			w.stopAll()
+		})
 	}
 	w.s.After(500*time.Millisecond, look)
 }

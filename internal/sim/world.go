@@ -371,8 +371,11 @@ func (w *world) behind() string {
 	if w.role != nil {
 		return w.role.behind()
 	}
-	for _, u := range w.stages {
+	for i, u := range w.stages {
 		for n := range int32(w.cfg.Partitions) {
+			if !w.runs(i, n) {
+				return fmt.Sprintf("partition %d of %s runs nowhere", n, u.topology.Stage.Name())
+			}
 			m := w.meta(u, n)
 			for _, topic := range u.topology.Inputs {
 				if last := w.lastRecord(topic, n); last >= 0 && m.Inputs[topic].Next <= last {
@@ -385,6 +388,18 @@ func (w *world) behind() string {
 		}
 	}
 	return ""
+}
+
+// runs reports whether a process runs a partition of the stage of that number.
+func (w *world) runs(stage int, n int32) bool {
+	for _, s := range w.slots {
+		if stage < len(s.engines) && slices.ContainsFunc(s.engines[stage].Status(), func(p pipeline.PartitionStatus) bool {
+			return p.Partition == n && p.State == "running"
+		}) {
+			return true
+		}
+	}
+	return false
 }
 
 // lastRecord is the offset of the last committed record of an input; -1: none.
