@@ -123,6 +123,11 @@ func (d *days) live() {
 func (d *days) tell() {
 	for _, h := range d.story.records {
 		time.Sleep(time.Until(d.began.Add(h.at)))
+		if h.flush {
+			d.flushes++
+			d.w.redis.FlushAll()
+			continue
+		}
 		r := &kgo.Record{Topic: h.topic, Value: h.garbage}
 		if h.event != nil {
 			var err error
@@ -148,15 +153,9 @@ func (d *days) start(i int) {
 	d.procs[i] = d.w.start(string(rune('a' + i)))
 }
 
-// disturb stops, kills and starts processes until the story ends, and empties Redis once a day.
+// disturb stops, kills and starts processes until the story ends.
 func (d *days) disturb() {
-	flush := d.between(time.Hour, 23*time.Hour)
 	for time.Since(d.began) < d.story.end {
-		if since := time.Since(d.began); since > flush {
-			d.flushes++
-			d.w.redis.FlushAll()
-			flush = time.Duration(d.flushes)*24*time.Hour + d.between(time.Hour, 23*time.Hour)
-		}
 		i := d.dice.IntN(2)
 		switch p, x := d.procs[i], d.dice.IntN(8); {
 		case p == nil && x < 4:

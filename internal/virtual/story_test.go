@@ -17,6 +17,7 @@ type happening struct {
 	topic   string
 	event   *schemas.OrderEvent // nil: garbage
 	garbage []byte
+	flush   bool // nothing comes in: Redis is emptied
 }
 
 // story is what happens to the shop in some days: orders that are paid at once, later or never, refunds after more than
@@ -55,7 +56,10 @@ func newStory(seed uint64, days int) *story {
 			s.wave(midnight + wave)
 		}
 		s.subscription(midnight+waves[0]+s.within(waveLength), days-day)
-		s.records = append(s.records, happening{at: midnight + waves[1] + s.within(waveLength), topic: schemas.TopicPayPalEvents, garbage: []byte("garbage")})
+		s.records = append(s.records,
+			happening{at: midnight + waves[1] + s.within(waveLength), topic: schemas.TopicPayPalEvents, garbage: []byte("garbage")},
+			// In the middle of a wave: what comes next finds the owner at work on what is gone.
+			happening{at: midnight + waves[s.dice.IntN(len(waves))] + waveLength/4 + s.within(waveLength/2), flush: true})
 	}
 	s.records = slices.DeleteFunc(s.records, func(h happening) bool { return h.at > s.end-tailMin })
 	slices.SortStableFunc(s.records, func(a, b happening) int { return int(a.at - b.at) })

@@ -54,6 +54,9 @@ const (
 	// The dialer takes no notice of it. No name: the client would ask the machine's resolver, outside of the bubble.
 	redisAddr = "127.0.0.1:6379"
 
+	// cacheImagesMax is small: most states are read from Redis.
+	cacheImagesMax = 16
+
 	stopMax = 10 * time.Second
 )
 
@@ -283,7 +286,7 @@ func (w *world) start(name string) *process {
 	}
 	for _, t := range topologies {
 		e, err := pipeline.NewEngine(pipeline.EngineOptions{
-			Cluster: patient{p.cluster}, Store: redisstore.New(p.redis), Codec: codec.InPlace{Codec: w.codec}, Topology: t, Instance: name, RulesHash: "v1",
+			Cluster: patient{p.cluster}, Store: redisstore.New(p.redis), Codec: codec.InPlace{Codec: w.codec}, Topology: t, Instance: name, RulesHash: "v1", CacheImagesMax: cacheImagesMax,
 			Clock: unhurried{clock.System()}, Log: log,
 		})
 		if err != nil {
