@@ -9,6 +9,8 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/schemas"
@@ -50,10 +52,20 @@ func TestSoakWithTheSimulatedAccount(t *testing.T) {
 		o := r.options("one", hasty{w})
 		o.Settle = 150 * time.Millisecond
 		o.Parallel = 16
+		// The simulated group puts no session timeout on a member whose connection is gone when its join is answered: it
+		// waits this long for it.
+		o.Kafka.Extra = append(o.Kafka.Extra, kgo.RebalanceTimeout(2*time.Second))
 		return r.start(o)
 	}
 	var all []schemas.Command
 	run := start()
+	defer func() {
+		if t.Failed() {
+			t.Logf("ready: %v, status: %+v", run.Ready(), run.Status())
+			groups, err := kadm.NewClient(r.client).DescribeGroups(context.Background(), "deliver")
+			t.Logf("group: %+v, %v", groups, err)
+		}
+	}()
 	for v := range int64(2) {
 		for i := range contacts {
 			who := fmt.Sprintf("c%d@shop.example", i)
