@@ -62,7 +62,7 @@ type EngineOptions struct {
 	BatchTimersMax int
 	// CacheImagesMax bounds the images kept in memory for each partition; default 1,000,000.
 	CacheImagesMax int
-	// CacheBytesMax bounds the images kept in memory for all partitions together; default 64 MiB.
+	// CacheBytesMax bounds the images kept in memory for all partitions together; default 48 MiB.
 	CacheBytesMax int
 	// TickIdle is how long a partition must be idle before its owner appends a tick for a due timer; default 1 s.
 	TickIdle time.Duration
@@ -144,7 +144,7 @@ func (o *EngineOptions) fill() error {
 		o.CacheImagesMax = 1_000_000
 	}
 	if o.CacheBytesMax == 0 {
-		o.CacheBytesMax = 64 << 20
+		o.CacheBytesMax = 48 << 20
 	}
 	if o.TickIdle == 0 {
 		o.TickIdle = time.Second

@@ -85,6 +85,7 @@ func startKafka(ctx context.Context, dir, jars string) (p *process, address stri
 	java := []string{"-Xmx1g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", filepath.Join(jars, "*")}
 	id := make([]byte, 16)
 	_, _ = rand.Read(id)
+	id[0] &= 0x7f // no id begins with a dash, which would be read as an option
 	format, err := launch(dir, "kafka-format", "java", append(java, "kafka.tools.StorageTool", "format", "-t", base64.RawURLEncoding.EncodeToString(id), "-c", file)...)
 	if err != nil {
 		return nil, "", err

@@ -85,6 +85,7 @@ func startCluster(ctx context.Context, dir string, faults *proxy.Faults) (*clust
 		}
 		c.brokers = append(c.brokers, b)
 	}
+	id[0] &= 0x7f // no id begins with a dash, which would be read as an option
 	if err := c.format(java, jars, base64.RawURLEncoding.EncodeToString(id)); err != nil {
 		c.close()
 		return nil, err

@@ -69,7 +69,9 @@ func (c *Cluster) Join(m Member) (Session, error) {
 		kgo.ConsumerGroup(m.Group), kgo.ConsumeTopics(m.Topics...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchMaxBytes(RecordBytesMax - 1024), kgo.ProducerLinger(5 * time.Millisecond),
+		kgo.ProducerBatchMaxBytes(RecordBytesMax - 1024),
+		// A transaction's records are flushed as soon as the last one is there: until then batches may fill.
+		kgo.ProducerLinger(time.Second),
 		kgo.WithLogger(Logger(m.Log)),
 	}
 	role = append(role, m.timeouts()...)

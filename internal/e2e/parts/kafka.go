@@ -130,6 +130,7 @@ func startKafka(t testing.TB, java, jars string) (*Kafka, error) {
 			"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", filepath.Join(jars, "*"), class,
 		}, args...)}
 	}
+	id[0] &= 0x7f // no id begins with a dash, which would be read as an option
 	format := Start(t, run("kafka format", "kafka.tools.StorageTool", "format", "-t", base64.RawURLEncoding.EncodeToString(id), "-c", file))
 	code, err := format.Wait(kafkaFormatLimit)
 	if err != nil {
