@@ -167,7 +167,11 @@ func (l *lane) round(ctx context.Context) error {
 	if len(batches) > 0 && ctx.Err() == nil {
 		l.lastCommit = l.e.o.Clock.Now()
 		err := l.commit(ctx, batches)
-		l.pace.ended(&l.e.o, l.e.o.Clock.Now().Sub(l.lastCommit), l.room() <= 0 || l.sess.Buffered() > 0)
+		took := 0
+		for _, b := range batches {
+			took += b.records
+		}
+		l.pace.ended(&l.e.o, l.e.o.Clock.Now().Sub(l.lastCommit), l.sess.Buffered()+int64(l.queued()) > int64(took))
 		if err != nil {
 			return err
 		}

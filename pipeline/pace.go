@@ -10,7 +10,8 @@ type pace struct {
 
 func (p *pace) interval(o *EngineOptions) time.Duration { return max(p.current, o.CommitInterval) }
 
-// ended notes a transaction. behind: more records wait than it took.
+// ended notes a transaction. behind: more records wait than it took, so that the next would not catch up either; some
+// always wait, those that came while it ended.
 func (p *pace) ended(o *EngineOptions, took time.Duration, behind bool) {
 	p.took += (took - p.took) / 8
 	next := p.interval(o) / 2

@@ -47,7 +47,7 @@ func parse() options {
 	flag.IntVar(&o.pairs, "wait-pairs", 150_000, "waits armed, and ended, for one measurement of the arming cost")
 	flag.Float64Var(&o.latencyRate, "latency-rate", 0, "events a second of the latency part; 0: a tenth of what the engine reached, or 5,000")
 	flag.IntVar(&o.latencySeconds, "latency-seconds", 20, "seconds that are measured in the latency part")
-	flag.StringVar(&o.engine, "engine", "-lanes 2 -gogc 200 -memory-limit-mb 215", "flags of the engine program, in all parts")
+	flag.StringVar(&o.engine, "engine", "-lanes 3 -gogc 200 -memory-limit-mb 215", "flags of the engine program, in all parts")
 	flag.StringVar(&o.floor, "floor", "", "flags of the floor program")
 	flag.StringVar(&o.memory, "kafka-streams-memory", memorySettings, "settings of Kafka Streams with stores in memory")
 	flag.StringVar(&o.rocks, "kafka-streams-rocksdb", rocksSettings, "settings of Kafka Streams with RocksDB")

@@ -57,74 +57,83 @@ func (b Batch) Run() Summary {
 	// Worlds are small and short-lived: collecting less often is worth a fifth of the time.
 	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
 	began := time.Now()
-	s := Summary{Hits: map[Cell]int{}, Mutant: b.Mutant}
-	var (
-		mu                   sync.Mutex
-		wg                   sync.WaitGroup
-		next                 = max(b.From, 1)
-		end                  = next + b.Seeds
-		faults, events, done int64
-		virtual              time.Duration
-	)
-	take := func() (seed uint64, ok bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		if next >= end || s.Found > 0 && next > s.Found {
-			return 0, false
-		}
-		next++
-		return next - 1, true
-	}
-	add := func(r Result, repeated, same bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		done++
-		faults, events, virtual = faults+int64(r.Faults), events+int64(r.Events), virtual+r.Virtual
-		for c, n := range r.Hits {
-			s.Hits[c] += n
-		}
-		if repeated {
-			s.Repeated++
-		}
-		if !same {
-			s.Unrepeatable = append(s.Unrepeatable, r.Seed)
-			r.Violations = append(r.Violations, "the seed is not repeatable")
-		}
-		if len(r.Violations) > 0 {
-			s.Violations++
-			if b.Mutant != "" && (s.Found == 0 || r.Seed < s.Found) {
-				s.Found = r.Seed
-			}
-			if len(s.Failed) < failuresMax {
-				s.Failed = append(s.Failed, r)
-			}
-		}
-		if b.Progress != nil && done%2000 == 0 {
-			b.Progress(uint64(done))
-		}
-	}
+	t := tally{b: b, s: Summary{Hits: map[Cell]int{}, Mutant: b.Mutant}, next: max(b.From, 1)}
+	t.end = t.next + b.Seeds
+	var workers sync.WaitGroup
 	for range max(1, b.Workers) {
-		wg.Go(func() {
-			for seed, ok := take(); ok; seed, ok = take() {
-				o := Options{Seed: seed, Mutant: b.Mutant, Kind: b.Kind}
-				r := Run(o)
-				if b.Mutant != "" && len(r.Violations) > 0 && len(Run(Options{Seed: seed, Kind: r.Kind}).Violations) > 0 {
-					r.Violations = nil // the product itself fails there: that finds nothing
-				}
-				repeated := seed%repeatEvery == 0
-				add(r, repeated, !repeated || Run(o).Hash == r.Hash)
-			}
-		})
+		workers.Go(t.work)
 	}
-	wg.Wait()
+	workers.Wait()
+	s := t.s
 	slices.SortFunc(s.Failed, func(a, b Result) int { return int(a.Seed) - int(b.Seed) })
-	s.Seeds, s.Seconds = uint64(done), time.Since(began).Seconds()
-	if n := float64(max(1, done)); true {
-		s.SeedsPerSecond, s.FaultsPerSeed, s.EventsPerSeed = n/s.Seconds, float64(faults)/n, float64(events)/n
-	}
-	s.VirtualSeconds = virtual.Seconds()
+	s.Seeds, s.Seconds = uint64(t.done), time.Since(began).Seconds()
+	n := float64(max(1, t.done))
+	s.SeedsPerSecond, s.FaultsPerSeed, s.EventsPerSeed = n/s.Seconds, float64(t.faults)/n, float64(t.events)/n
+	s.VirtualSeconds = t.virtual.Seconds()
 	if b.Mutant == "" && b.Kind == "" {
 		s.Missing = Missing(s.Hits)
 	}
 	return s
+}
+
+// tally is a batch at work: its workers take seeds from it and add what came of them.
+type tally struct {
+	b Batch
+
+	mu                   sync.Mutex
+	s                    Summary
+	next, end            uint64 // seeds
+	faults, events, done int64
+	virtual              time.Duration
+}
+
+func (t *tally) work() {
+	for seed, ok := t.take(); ok; seed, ok = t.take() {
+		o := Options{Seed: seed, Mutant: t.b.Mutant, Kind: t.b.Kind}
+		r := Run(o)
+		if t.b.Mutant != "" && len(r.Violations) > 0 && len(Run(Options{Seed: seed, Kind: r.Kind}).Violations) > 0 {
+			r.Violations = nil // the product itself fails there: that finds nothing
+		}
+		repeated := seed%repeatEvery == 0
+		t.add(r, repeated, !repeated || Run(o).Hash == r.Hash)
+	}
+}
+
+func (t *tally) take() (seed uint64, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.next >= t.end || t.s.Found > 0 && t.next > t.s.Found {
+		return 0, false
+	}
+	t.next++
+	return t.next - 1, true
+}
+
+func (t *tally) add(r Result, repeated, same bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.done++
+	t.faults, t.events, t.virtual = t.faults+int64(r.Faults), t.events+int64(r.Events), t.virtual+r.Virtual
+	for c, n := range r.Hits {
+		t.s.Hits[c] += n
+	}
+	if repeated {
+		t.s.Repeated++
+	}
+	if !same {
+		t.s.Unrepeatable = append(t.s.Unrepeatable, r.Seed)
+		r.Violations = append(r.Violations, "the seed is not repeatable")
+	}
+	if len(r.Violations) > 0 {
+		t.s.Violations++
+		if t.b.Mutant != "" && (t.s.Found == 0 || r.Seed < t.s.Found) {
+			t.s.Found = r.Seed
+		}
+		if len(t.s.Failed) < failuresMax {
+			t.s.Failed = append(t.s.Failed, r)
+		}
+	}
+	if t.b.Progress != nil && t.done%2000 == 0 {
+		t.b.Progress(uint64(t.done))
+	}
 }

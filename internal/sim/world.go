@@ -236,53 +236,56 @@ func (w *world) start(s *slot) {
 	}
 	w.trace("start %s, life %d, clock %v", s.name, s.life, s.skew)
 	s.frozenAt, s.ready, s.serve, s.ctx = time.Time{}, nil, nil, ctx
-	p.Go(func() {
-		g := p.NewGroup()
-		if w.role != nil {
-			env := roleEnv{s: s, p: p, ctx: ctx, cluster: w.b.Client(p), clock: p, random: random, log: log}
-			if err := w.role.run(env); err != nil {
-				w.violate(16, "%s: %v", s.name, err)
+	p.Go(func() { w.live(s, p, ctx, random, log) })
+}
+
+// live is the life of a process: its role, its stages, and the end of both.
+func (w *world) live(s *slot, p *sched.Proc, ctx context.Context, random *rand.ChaCha8, log zerolog.Logger) {
+	g := p.NewGroup()
+	if w.role != nil {
+		env := roleEnv{s: s, p: p, ctx: ctx, cluster: w.b.Client(p), clock: p, random: random, log: log}
+		if err := w.role.run(env); err != nil {
+			w.violate(16, "%s: %v", s.name, err)
+		}
+	}
+	for _, u := range w.stages {
+		time, cluster, topology := clock.Clock(p), kafka.Log(w.b.Client(p)), u.topology
+		if m := w.mutant; m != nil {
+			if m.clock != nil {
+				time = m.clock(s, p)
+			}
+			if m.log != nil {
+				cluster = m.log(s, cluster)
+			}
+			if m.stage != nil {
+				topology.Stage = m.stage(topology.Stage)
 			}
 		}
-		for _, u := range w.stages {
-			time, cluster, topology := clock.Clock(p), kafka.Log(w.b.Client(p)), u.topology
-			if m := w.mutant; m != nil {
-				if m.clock != nil {
-					time = m.clock(s, p)
-				}
-				if m.log != nil {
-					cluster = m.log(s, cluster)
-				}
-				if m.stage != nil {
-					topology.Stage = m.stage(topology.Stage)
-				}
-			}
-			e, err := pipeline.NewEngine(pipeline.EngineOptions{
-				Store: procStore{w.store, p, s}, Codec: &procCodec{w: w, p: p}, Topology: topology, Instance: s.name, Lanes: w.cfg.Lanes, RulesHash: "r1",
-				CommitInterval: w.cfg.CommitInterval, BatchRecordsMax: w.cfg.BatchRecords, BatchTimersMax: w.cfg.BatchTimers, CacheImagesMax: w.cfg.CacheImages,
-				Clock: time, Cluster: cluster, Random: random, Log: log,
-			})
-			if err != nil {
-				w.violate(16, "engine: %v", err)
-				return
-			}
-			s.engines = append(s.engines, e)
-			g.Go(func() {
-				if err := e.Run(ctx); err != nil {
-					w.violate(16, "engine of %s: %v", s.name, err)
-				}
-			})
-		}
-		g.Wait()
-		w.trace("%s ended", s.name)
-		s.ended = true
-		if w.over || w.stopping {
+		e, err := pipeline.NewEngine(pipeline.EngineOptions{
+			Store: procStore{w.store, p, s}, Codec: &procCodec{w: w, p: p}, Topology: topology, Instance: s.name, Lanes: w.cfg.Lanes, RulesHash: "r1",
+			CommitInterval: w.cfg.CommitInterval, BatchRecordsMax: w.cfg.BatchRecords, BatchTimersMax: w.cfg.BatchTimers, CacheImagesMax: w.cfg.CacheImages,
+			Clock: time, Cluster: cluster, Random: random, Log: log,
+		})
+		if err != nil {
+			w.violate(16, "engine: %v", err)
 			return
 		}
-		p.Kill()
-		s.proc = nil
-		w.startLater(s)
-	})
+		s.engines = append(s.engines, e)
+		g.Go(func() {
+			if err := e.Run(ctx); err != nil {
+				w.violate(16, "engine of %s: %v", s.name, err)
+			}
+		})
+	}
+	g.Wait()
+	w.trace("%s ended", s.name)
+	s.ended = true
+	if w.over || w.stopping {
+		return
+	}
+	p.Kill()
+	s.proc = nil
+	w.startLater(s)
 }
 
 // kill ends a process without a farewell, and plans its next life.
