@@ -201,8 +201,8 @@ func TestFullOrReadOnlyRedisTakesNothing(t *testing.T) {
 			func() error { return client.ConfigSet(t.Context(), "maxmemory", "0").Err() },
 		},
 		{
-			"READONLY", func() error { return client.SlaveOf(t.Context(), "127.0.0.1", "1").Err() },
-			func() error { return client.SlaveOf(t.Context(), "NO", "ONE").Err() },
+			"READONLY", func() error { return client.ReplicaOf(t.Context(), "127.0.0.1", "1").Err() },
+			func() error { return client.ReplicaOf(t.Context(), "NO", "ONE").Err() },
 		},
 	} {
 		must(t, trouble.begin())
