@@ -67,7 +67,7 @@ simulate: build ## SEEDS histories of the engine under seeded faults, without a 
 KILLS ?= 100
 CHAOS_ARGS ?=
 chaos: install-kafka install-redis build ## KILLS kills of real processes beside every other fault, on three real brokers (half an hour)
-	$(GO) run ./internal/chaos -kills $(KILLS) -binary $(BIN) $(CHAOS_ARGS)
+	$(GO) run ./internal/chaos -kills $(KILLS) -binary $(abspath $(BIN)) $(CHAOS_ARGS)
 
 BENCH ?= all
 BENCH_ARGS ?=
