@@ -9,6 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/tillstream/tillstream/pipeline/clock"
 )
 
 // Errors of reading a partition to a given offset.
@@ -78,7 +80,7 @@ func (r *Reader) ReadTo(ctx context.Context, end int64, patience time.Duration, 
 			continue
 		}
 		if fp.HighWatermark < end {
-			if err := Sleep(ctx, readRetryPause); err != nil {
+			if err := clock.System().Sleep(ctx, readRetryPause); err != nil {
 				return err
 			}
 			continue
@@ -103,7 +105,7 @@ func (r *Reader) fetch(ctx context.Context) (kgo.FetchPartition, error) {
 			return fp, fmt.Errorf("read %s/%d at %d: %w", r.topic, r.partition, r.next, err)
 		}
 		r.known = false // leader and id may have changed
-		if err := Sleep(ctx, readRetryPause); err != nil {
+		if err := clock.System().Sleep(ctx, readRetryPause); err != nil {
 			return fp, err
 		}
 	}
@@ -193,16 +195,4 @@ func DescribeTopic(ctx context.Context, cl *kgo.Client, topic string) (TopicInfo
 		}
 	}
 	return info, nil
-}
-
-// Sleep waits for d or for the end of ctx, whose error it returns.
-func Sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

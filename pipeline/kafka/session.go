@@ -17,7 +17,8 @@ type session struct {
 	txn    *kgo.GroupTransactSession // nil: without transactions
 }
 
-var errNoGeneration = errors.New("not a member of the group: offsets would not be checked against its generation")
+// ErrNoGeneration is why offsets were not committed, and will not be: the session is not a member of its group now.
+var ErrNoGeneration = errors.New("not a member of the group: offsets would not be checked against its generation")
 
 // callbacks turns the member's callbacks into the client's.
 func (m Member) callbacks() []kgo.Opt {
@@ -150,7 +151,7 @@ func (s *session) Commit(ctx context.Context, offsets []Offset) (bool, error) {
 	named := false
 	ctx = kgo.PreTxnCommitFnContext(ctx, func(req *kmsg.TxnOffsetCommitRequest) error {
 		if req.Generation < 0 || req.MemberID == "" {
-			return errNoGeneration
+			return ErrNoGeneration
 		}
 		// What the client would commit is its own reading position; the caller's is what counts.
 		known := map[string][16]byte{}
@@ -208,7 +209,7 @@ func (s *session) CommitOffsets(ctx context.Context, offsets []Offset) map[Topic
 	}
 	ctx = kgo.PreCommitFnContext(ctx, func(req *kmsg.OffsetCommitRequest) error {
 		if req.Generation < 0 {
-			return errNoGeneration
+			return ErrNoGeneration
 		}
 		for i := range req.Topics {
 			t := &req.Topics[i]

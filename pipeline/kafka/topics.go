@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -152,7 +153,7 @@ func settled(ctx context.Context, cl *kgo.Client, specs []TopicSpec) (map[string
 	defer cancel()
 	for {
 		found, err := listTopics(ctx, cl, specs)
-		if err != nil || complete(found, specs) || Sleep(wait, createdPause) != nil {
+		if err != nil || complete(found, specs) || clock.System().Sleep(wait, createdPause) != nil {
 			return found, err
 		}
 	}

@@ -225,8 +225,6 @@ func (s *Session) finish(ctx context.Context, commit bool) (known bool, err erro
 	}
 }
 
-var errNoGeneration = errors.New("not a member of the group: offsets would not be checked against its generation")
-
 // Commit implements kafka.Session.
 func (s *Session) Commit(ctx context.Context, offsets []kafka.Offset) (bool, error) {
 	both := s.both(ctx)
@@ -263,7 +261,7 @@ func (s *Session) addOffsets(ctx context.Context, offsets []kafka.Offset) (ok bo
 		return true, nil
 	}
 	if s.gen <= 0 || s.member == "" {
-		return false, errNoGeneration
+		return false, kafka.ErrNoGeneration
 	}
 	if err := s.ensureEpoch(ctx); err != nil {
 		return false, err
@@ -305,7 +303,7 @@ func (s *Session) CommitOffsets(ctx context.Context, offsets []kafka.Offset) map
 	member, gen := s.member, s.gen
 	var err error
 	if gen <= 0 || member == "" {
-		err = errNoGeneration
+		err = kafka.ErrNoGeneration
 	} else if asked := s.b.ask(s.both(ctx), s.p, "offset-commit", func() {
 		g := s.b.group(s.m.Group)
 		by := g.asker(s, member, gen)
