@@ -3,6 +3,7 @@ package connectors
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -63,7 +64,8 @@ type Env struct {
 	PublicURL string
 }
 
-// A Source is one connection. What else it can do, it says by also being a Webhooker or a Registrar.
+// A Source is one connection. What else it can do, it says by also being a Webhooker, Registrar, Poller, Fetcher,
+// Handshaker or Watcher.
 // Its methods may be called from several goroutines.
 type Source interface {
 	// Check tries credentials, permissions and mode. No finding with Level Bad means ready.
@@ -77,11 +79,114 @@ type Webhooker interface {
 	Verify(ctx context.Context, r *http.Request, body []byte) (Delivery, Verdict)
 }
 
+// A Handshaker answers the requests of a provider that asks, before it sends anything, whether it may (CloudEvents'
+// OPTIONS). ok is false where the request is none of these.
+type Handshaker interface {
+	Handshake(r *http.Request) (answer http.Header, ok bool)
+}
+
 // A Registrar keeps the provider's webhook registration equal to what the connection wants: created once, reused
-// after a restart, updated when resources change. Unregister removes it.
+// after a restart, updated when resources change, switched on again where the provider disabled it, made anew where it
+// deleted it. Register is called at the start and then at intervals; it changes nothing where nothing is wrong.
 type Registrar interface {
-	Register(ctx context.Context) (webhookID string, err error)
+	Register(ctx context.Context) (Registration, error)
+	// Unregister removes the registration. One that a person made by hand stays.
 	Unregister(ctx context.Context) error
+}
+
+// Registration is how a connection's webhook stands at the provider.
+type Registration struct {
+	ID string
+	// Changed says in a few words what this call changed; empty: nothing.
+	Changed string
+	// Used and Limit count the provider's slots for webhooks; Limit 0: it names none.
+	Used, Limit int
+}
+
+// A Poller lists what changed at the provider, for what no webhook brought and for history. It is asked feed by feed,
+// a window at a time, page by page, and its answers pass the same Normalize as webhooks do.
+type Poller interface {
+	// Feeds are the lists that this connection can be asked for, the same at each call.
+	Feeds() []Feed
+	// Poll returns one page of what changed in [q.From, q.To), oldest first where the provider can. A record may come
+	// twice, or although it changed a little outside; none inside may be missing once every page was read.
+	Poll(ctx context.Context, q Query) (Page, error)
+}
+
+// Feed is one list of a provider.
+type Feed struct {
+	Name string // "events"
+	// Every is how often it is read while running; zero: only when asked (history).
+	Every time.Duration
+	// Late is how long after its change a record may appear in the list: this much is read again, and the feed is
+	// complete only up to this long ago.
+	Late time.Duration
+	// WindowMax is the longest span of one question; zero: any.
+	WindowMax time.Duration
+	// Reach is how far back the provider remembers; zero: to the beginning.
+	Reach time.Duration
+	// History: the feed serves a backfill.
+	History bool
+	Match   Match
+}
+
+// Match says when a listed record is one that was received already.
+type Match int
+
+// The ways to match. Each includes the former.
+const (
+	MatchEvent   Match = iota + 1 // the same event id
+	MatchVersion                  // or: the same entity with the same provider time and status
+	MatchStatus                   // or: the same entity with the same status, whenever
+)
+
+// Query asks for one page of one feed.
+type Query struct {
+	Feed     string
+	From, To time.Time // To is past
+	Cursor   string    // Page.Next of the page before; empty: the first
+	// Full asks for everything that the list can say, as a backfill wants it, where it costs more requests.
+	Full bool
+}
+
+// Page is what one question brought.
+type Page struct {
+	Found []Found
+	Next  string // cursor of the next page; empty: this was the last
+}
+
+// Found is one listed record.
+type Found struct {
+	Delivery
+	// Cause is why no webhook brought it, where the provider says so ("the endpoint answered 503 until 14:05"); a sentence
+	// without a full stop. Empty: it does not say.
+	Cause string
+}
+
+// A Fetcher reads one object anew at the provider, where an event did not say what is needed.
+type Fetcher interface {
+	// Fetch returns the object that e is about, or that leads from it to its order or its customer. ErrNotThere: the
+	// provider has no such object, and asking again is useless.
+	Fetch(ctx context.Context, e *schemas.OrderEvent) (Delivery, error)
+}
+
+// ErrNotThere says that the provider does not have what was asked for.
+var ErrNotThere = errors.New("not at the provider")
+
+// A Watcher knows of dates after which the connection stops working, and of the provider's limits. It answers from
+// what it has seen, without a request.
+type Watcher interface {
+	Watch() []Finding
+	Budget() Budget
+}
+
+// Budget is what a connection used of the provider's API.
+type Budget struct {
+	Requests int64 // since the start
+	Refused  int64 // of these, answered 429 or the like
+	// Limit and Left are the provider's own numbers of the newest answer; Limit 0: it names none.
+	Limit, Left int64
+	HoldUntil   time.Time // until then nothing is asked, as the provider wants; zero: now
 }
 
 // Delivery is one genuine delivery, as stored.
@@ -90,9 +195,15 @@ type Delivery struct {
 	Environment schemas.Environment
 	ID          string // the provider's id of the sending; may repeat
 	Body        []byte
+	// Headers are the few that Normalize needs besides the body, by canonical name; they are stored with the event. No
+	// signature and no secret is among them.
+	Headers map[string]string
 	ReceivedAt  time.Time
 	Origin      schemas.Origin
 	Test        bool // sent by the provider's simulator
+	// OnceID: the signature does not bind the body, so that whoever saw one delivery could sign another with it. The
+	// caller keeps anything else under the same ID out.
+	OnceID bool
 }
 
 // Verdict is what a Webhooker thinks of a request.
@@ -104,12 +215,14 @@ type Verdict struct {
 // VerdictKind decides the answer.
 type VerdictKind int
 
-// The verdicts. Unverifiable means "cannot tell now" (the certificate could not be fetched): the answer is 503, so
-// that a genuine delivery is sent again, and never 2xx.
+// The verdicts and their answers. Genuine: 200 once it is kept. Forged: 401. Unverifiable means "cannot tell now" (the
+// certificate could not be fetched): 503, so that a genuine delivery is sent again, and never 2xx. Ping: the provider
+// tries the address and sends no event; 200, and nothing is kept.
 const (
 	Genuine VerdictKind = iota + 1
 	Forged
 	Unverifiable
+	Ping
 )
 
 // Finding is one result of a check, with what to do.

@@ -16,7 +16,7 @@ type Record interface {
 // Records lists one empty value of every record type, in a fixed order.
 func Records() []Record {
 	return []Record{
-		&OrderEvent{}, &Transition{}, &Command{}, &Delivery{}, &DeadLetter{}, &Tick{}, &OrderLink{}, &ConfigVersion{},
+		&OrderEvent{}, &Transition{}, &Command{}, &Delivery{}, &DeadLetter{}, &Tick{}, &OrderLink{}, &ConfigVersion{}, &SourceProgress{},
 	}
 }
 
@@ -55,6 +55,12 @@ type OrderEvent struct {
 	Test        bool   `avro:"test"`
 	// Problem says why the body could not be normalised. Such an event is kept and ends in the dead letters.
 	Problem string `avro:"problem"`
+	// Headers are those of the delivery that say what its body does not: Normalize needs them for a replay, too.
+	Headers map[string]string `avro:"headers"`
+	// Versioned: Sequence alone orders the events of this root, and ProviderTime is for people.
+	Versioned bool `avro:"versioned"`
+	// Deleted: the provider removed the object. It cancels what was not paid, and changes nothing of what was.
+	Deleted bool `avro:"deleted"`
 }
 
 // RecordName implements Record.
@@ -296,6 +302,47 @@ type OrderLink struct {
 
 // RecordName implements Record.
 func (*OrderLink) RecordName() string { return "OrderLink" }
+
+// SourceProgress is how far what one connection lists was read, and how many events came of it. On source.progress,
+// keyed by SourceKey.
+type SourceProgress struct {
+	Environment Environment    `avro:"environment"`
+	Connection  string         `avro:"connection"`
+	Feeds       []FeedProgress `avro:"feeds"`
+	// CompleteUpTo: what changed at the provider before it is on the log. Zero: not known.
+	CompleteUpTo time.Time `avro:"complete_up_to"`
+	LastEventAt  time.Time `avro:"last_event_at"` // when the last webhook was received; zero: none was
+	// Hours counts the webhooks received, oldest hour first: what is usual here. An hour without any has no entry.
+	Hours []HourCount `avro:"hours"`
+	// Offsets of the connection's topic up to which its events are counted.
+	Offsets []PartitionOffset `avro:"offsets"`
+	At      time.Time         `avro:"at"`
+}
+
+// RecordName implements Record.
+func (*SourceProgress) RecordName() string { return "SourceProgress" }
+
+// SourceKey is the key of a connection's own records.
+func SourceKey(env Environment, connection string) string { return string(env) + "/" + connection }
+
+// FeedProgress is how far one feed of a connection was read.
+type FeedProgress struct {
+	Feed    string    `avro:"feed"`
+	Through time.Time `avro:"through"` // what changed before it was read
+	Repairs int64     `avro:"repairs"` // events found that no webhook had brought, since the connection exists
+}
+
+// HourCount is how many webhooks were received in one hour.
+type HourCount struct {
+	From   time.Time `avro:"from"` // the hour's begin
+	Events int64     `avro:"events"`
+}
+
+// PartitionOffset is the next offset to read of a partition.
+type PartitionOffset struct {
+	Partition int64 `avro:"partition"`
+	Offset    int64 `avro:"offset"`
+}
 
 // ConfigVersion is one accepted configuration, as files. Secrets are references in it, never values.
 type ConfigVersion struct {

@@ -13,4 +13,5 @@ const (
 	TopicConfig          = "config"               // ConfigVersion, key "current"; compacted, one partition
 	TopicOrdersChangelog = "orders.changelog"     // after-images of the orders stage; compacted; internal
 	TopicAutomationLog   = "automation.changelog" // after-images of the automation stage; compacted; internal
+	TopicSourceProgress  = "source.progress"      // SourceProgress, key SourceKey; compacted; internal
 )

@@ -9,57 +9,17 @@ import (
 	"unicode/utf8"
 
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/schemas/strictjson"
 )
 
-// object is a decoded JSON object. Reading what is missing, or of another type, gives the zero value: PayPal leaves
-// members out freely, so that absence is normal; only money and times are read with an error.
-type object map[string]any
-
-func (o object) at(path ...string) any {
-	for _, name := range path[:len(path)-1] {
-		o = o.object(name)
-	}
-	return o[path[len(path)-1]]
-}
-
-func (o object) object(path ...string) object {
-	m, _ := o.at(path...).(map[string]any)
-	return m
-}
-
-func (o object) objects(path ...string) []object {
-	list, _ := o.at(path...).([]any)
-	out := make([]object, 0, len(list))
-	for _, e := range list {
-		if m, ok := e.(map[string]any); ok {
-			out = append(out, m)
-		}
-	}
-	return out
-}
-
-// text is a string, or a number's digits, or a truth value as a word.
-func (o object) text(path ...string) string {
-	switch v := o.at(path...).(type) {
-	case string:
-		return v
-	case number:
-		return string(v)
-	case bool:
-		return fmt.Sprint(v)
-	}
-	return ""
-}
-
-func (o object) has(name string) bool {
-	v, ok := o[name]
-	return ok && v != nil
-}
+// object is a decoded JSON object. PayPal leaves members out freely, so that absence is normal; only money and times are
+// read with an error.
+type object = strictjson.Object
 
 // amount reads money in either shape: v2 {currency_code, value}, v1 {currency, total} or {currency, value}. Nil where
 // there is none; a text that is no decimal is an error naming the field. currency serves where the shape leaves it out.
-func (o object) amount(field, currency string, path ...string) (*schemas.Amount, error) {
-	v := o.at(path...)
+func amountOf(o object, field, currency string, path ...string) (*schemas.Amount, error) {
+	v := o.At(path...)
 	if v == nil {
 		return nil, nil
 	}
@@ -68,11 +28,11 @@ func (o object) amount(field, currency string, path ...string) (*schemas.Amount,
 		return nil, fmt.Errorf("%s: not an amount of money", field)
 	}
 	part := object(m)
-	value := firstOf(part.text("value"), part.text("total"))
-	if value == "" && !part.has("value") && !part.has("total") {
+	value := firstOf(part.Text("value"), part.Text("total"))
+	if value == "" && !part.Has("value") && !part.Has("total") {
 		return nil, nil
 	}
-	a := schemas.Amount{Value: value, Currency: strings.ToUpper(firstOf(part.text("currency_code"), part.text("currency"), currency))}
+	a := schemas.Amount{Value: value, Currency: strings.ToUpper(firstOf(part.Text("currency_code"), part.Text("currency"), currency))}
 	if _, err := a.Money(); err != nil {
 		return nil, fmt.Errorf("%s: %w", field, err)
 	}
@@ -102,7 +62,7 @@ func parseTime(text string) (time.Time, error) {
 }
 
 // time reads a moment; zero where there is none, an error naming the field where it is impossible.
-func (o object) time(field, name string) (time.Time, error) {
+func timeOf(o object, field, name string) (time.Time, error) {
 	v, ok := o[name]
 	if !ok || v == nil || v == "" {
 		return time.Time{}, nil
@@ -131,15 +91,15 @@ var relations = map[string]schemas.LinkRelation{
 
 // parents are the entities that the links of a resource say it belongs to. Hosts are not looked at: PayPal prints
 // old and internal ones.
-func (o object) parents() []schemas.Link {
+func parentsOf(o object) []schemas.Link {
 	var out []schemas.Link
-	for _, l := range o.objects("links") {
-		switch l.text("rel") {
+	for _, l := range o.Objects("links") {
+		switch l.Text("rel") {
 		case "up", "order", "authorization", "capture", "sale":
 		default:
 			continue
 		}
-		u, err := url.Parse(l.text("href"))
+		u, err := url.Parse(l.Text("href"))
 		if err != nil {
 			continue
 		}

@@ -56,35 +56,35 @@ func (f *fieldSet) money(a *schemas.Amount, name, currencyName string) {
 }
 
 func (b *builder) commonFields() {
-	b.fields.set("summary", cut(b.event.text("summary"), reasonBytesInField))
+	b.fields.set("summary", cut(b.event.Text("summary"), reasonBytesInField))
 }
 
 func (b *builder) orderFields(units []object) error {
 	f, r := &b.fields, b.resource
-	f.set("order.intent", r.text("intent"))
-	f.date("order.create_time", r.text("create_time"))
+	f.set("order.intent", r.Text("intent"))
+	f.date("order.create_time", r.Text("create_time"))
 	var names, skus []string
 	quantity := 0
 	for _, u := range units {
-		f.set("order.reference_id", u.text("reference_id"))
-		f.set("order.description", u.text("description"))
-		f.set("merchant.email", u.text("payee", "email_address"))
-		f.set("merchant.id", u.text("payee", "merchant_id"))
-		f.set("shipping.full_name", u.text("shipping", "name", "full_name"))
-		f.set("shipping.method", u.text("shipping", "method"))
-		for _, item := range u.objects("items") {
-			if n, err := strconv.Atoi(item.text("quantity")); err == nil && n > 0 && n < 1_000_000 {
+		f.set("order.reference_id", u.Text("reference_id"))
+		f.set("order.description", u.Text("description"))
+		f.set("merchant.email", u.Text("payee", "email_address"))
+		f.set("merchant.id", u.Text("payee", "merchant_id"))
+		f.set("shipping.full_name", u.Text("shipping", "name", "full_name"))
+		f.set("shipping.method", u.Text("shipping", "method"))
+		for _, item := range u.Objects("items") {
+			if n, err := strconv.Atoi(item.Text("quantity")); err == nil && n > 0 && n < 1_000_000 {
 				quantity += n
 			}
 			if len(names) < fieldItemsMax {
-				names = appendText(names, item.text("name"))
-				skus = appendText(skus, item.text("sku"))
+				names = appendText(names, item.Text("name"))
+				skus = appendText(skus, item.Text("sku"))
 			}
 		}
 	}
 	if len(units) == 1 {
 		for _, part := range []string{"item_total", "tax_total", "shipping", "discount"} {
-			a, err := units[0].amount("resource.purchase_units.amount.breakdown."+part, "", "amount", "breakdown", part)
+			a, err := amountOf(units[0], "resource.purchase_units.amount.breakdown."+part, "", "amount", "breakdown", part)
 			if err != nil {
 				return err
 			}
@@ -112,8 +112,8 @@ func appendText(list []string, text string) []string {
 
 // sourceName is how the buyer paid: the first name inside payment_source, PayPal's own before others.
 func sourceName(resource object) string {
-	all := resource.object("payment_source")
-	if all.has("paypal") {
+	all := resource.Object("payment_source")
+	if all.Has("paypal") {
 		return "paypal"
 	}
 	name := ""
@@ -127,32 +127,32 @@ func sourceName(resource object) string {
 
 func (b *builder) subscriptionFields() error {
 	f, r := &b.fields, b.resource
-	currency := r.text("plan", "curr_code") // v1 agreements write amounts without currency
+	currency := r.Text("plan", "curr_code") // v1 agreements write amounts without currency
 	f.set("subscription.id", b.rec.EntityID)
-	f.set("subscription.plan_id", r.text("plan_id"))
-	f.set("subscription.plan_name", r.text("plan", "name"))
-	f.set("subscription.description", r.text("description"))
-	f.set("subscription.quantity", r.text("quantity"))
-	f.date("subscription.start_time", firstOf(r.text("start_time"), r.text("start_date")))
-	f.date("subscription.create_time", r.text("create_time"))
-	f.set("subscription.status_note", r.text("status_change_note"))
-	info, legacy := r.object("billing_info"), r.object("agreement_details")
-	f.date("subscription.next_billing_time", firstOf(info.text("next_billing_time"), legacy.text("next_billing_date")))
-	f.date("subscription.final_payment_time", firstOf(info.text("final_payment_time"), legacy.text("final_payment_due_date"), legacy.text("final_payment_date")))
-	f.date("subscription.last_payment.time", firstOf(info.text("last_payment", "time"), legacy.text("last_payment_date")))
-	f.set("subscription.failed_payments", firstOf(info.text("failed_payments_count"), legacy.text("failed_payment_count")))
-	f.date("subscription.last_failed_payment.time", info.text("last_failed_payment", "time"))
-	f.set("subscription.last_failed_payment.reason", info.text("last_failed_payment", "reason_code"))
-	f.date("subscription.last_failed_payment.next_retry_time", info.text("last_failed_payment", "next_payment_retry_time"))
-	for _, cycle := range info.objects("cycle_executions") {
-		if cycle.text("tenure_type") == "REGULAR" {
-			f.set("subscription.cycles_completed", cycle.text("cycles_completed"))
-			f.set("subscription.cycles_remaining", cycle.text("cycles_remaining"))
-			f.set("subscription.total_cycles", cycle.text("total_cycles"))
+	f.set("subscription.plan_id", r.Text("plan_id"))
+	f.set("subscription.plan_name", r.Text("plan", "name"))
+	f.set("subscription.description", r.Text("description"))
+	f.set("subscription.quantity", r.Text("quantity"))
+	f.date("subscription.start_time", firstOf(r.Text("start_time"), r.Text("start_date")))
+	f.date("subscription.create_time", r.Text("create_time"))
+	f.set("subscription.status_note", r.Text("status_change_note"))
+	info, legacy := r.Object("billing_info"), r.Object("agreement_details")
+	f.date("subscription.next_billing_time", firstOf(info.Text("next_billing_time"), legacy.Text("next_billing_date")))
+	f.date("subscription.final_payment_time", firstOf(info.Text("final_payment_time"), legacy.Text("final_payment_due_date"), legacy.Text("final_payment_date")))
+	f.date("subscription.last_payment.time", firstOf(info.Text("last_payment", "time"), legacy.Text("last_payment_date")))
+	f.set("subscription.failed_payments", firstOf(info.Text("failed_payments_count"), legacy.Text("failed_payment_count")))
+	f.date("subscription.last_failed_payment.time", info.Text("last_failed_payment", "time"))
+	f.set("subscription.last_failed_payment.reason", info.Text("last_failed_payment", "reason_code"))
+	f.date("subscription.last_failed_payment.next_retry_time", info.Text("last_failed_payment", "next_payment_retry_time"))
+	for _, cycle := range info.Objects("cycle_executions") {
+		if cycle.Text("tenure_type") == "REGULAR" {
+			f.set("subscription.cycles_completed", cycle.Text("cycles_completed"))
+			f.set("subscription.cycles_remaining", cycle.Text("cycles_remaining"))
+			f.set("subscription.total_cycles", cycle.Text("total_cycles"))
 		}
 	}
-	f.set("subscription.cycles_completed", legacy.text("num_cycles_completed"))
-	f.set("subscription.cycles_remaining", legacy.text("num_cycles_remaining"))
+	f.set("subscription.cycles_completed", legacy.Text("num_cycles_completed"))
+	f.set("subscription.cycles_remaining", legacy.Text("num_cycles_remaining"))
 	for _, m := range []struct {
 		of        object
 		in        string
@@ -166,7 +166,7 @@ func (b *builder) subscriptionFields() error {
 		{legacy, "agreement_details", "outstanding_balance", "subscription.outstanding_balance", ""},
 		{r, "", "shipping_amount", "subscription.shipping_amount", ""},
 	} {
-		a, err := m.of.amount(strings.TrimSuffix("resource."+m.in, ".")+"."+m.part, currency, strings.Split(m.part, ".")...)
+		a, err := amountOf(m.of, strings.TrimSuffix("resource."+m.in, ".")+"."+m.part, currency, strings.Split(m.part, ".")...)
 		if err != nil {
 			return err
 		}
@@ -179,12 +179,12 @@ func (b *builder) paymentFields() error {
 	f, r := &b.fields, b.resource
 	f.set("payment.id", b.rec.EntityID)
 	f.set("subscription.id", b.rec.Linked(schemas.LinkSubscription))
-	f.set("payment.reason", firstOf(r.text("status_details", "reason"), r.text("reason_code"), r.text("pending_reason")))
-	f.set("payment.mode", r.text("payment_mode"))
-	f.set("payment.parent_id", r.text("parent_payment"))
-	f.set("payment.final_capture", firstOf(r.text("final_capture"), r.text("is_final_capture")))
-	f.set("payment.protection", firstOf(r.text("seller_protection", "status"), r.text("protection_eligibility")))
-	f.date("payment.expiration_time", firstOf(r.text("expiration_time"), r.text("valid_until")))
+	f.set("payment.reason", firstOf(r.Text("status_details", "reason"), r.Text("reason_code"), r.Text("pending_reason")))
+	f.set("payment.mode", r.Text("payment_mode"))
+	f.set("payment.parent_id", r.Text("parent_payment"))
+	f.set("payment.final_capture", firstOf(r.Text("final_capture"), r.Text("is_final_capture")))
+	f.set("payment.protection", firstOf(r.Text("seller_protection", "status"), r.Text("protection_eligibility")))
+	f.date("payment.expiration_time", firstOf(r.Text("expiration_time"), r.Text("valid_until")))
 	for _, m := range []struct {
 		path []string
 		name string
@@ -193,7 +193,7 @@ func (b *builder) paymentFields() error {
 		{[]string{"transaction_fee"}, "payment.fee"},
 		{[]string{"seller_receivable_breakdown", "net_amount"}, "payment.net"},
 	} {
-		a, err := r.amount("resource."+strings.Join(m.path, "."), "", m.path...)
+		a, err := amountOf(r, "resource."+strings.Join(m.path, "."), "", m.path...)
 		if err != nil {
 			return err
 		}
@@ -205,17 +205,17 @@ func (b *builder) paymentFields() error {
 func (b *builder) refundFields() {
 	f, r := &b.fields, b.resource
 	f.set("refund.id", b.rec.EntityID)
-	f.set("refund.note", firstOf(r.text("note_to_payer"), r.text("description")))
-	f.set("refund.reason", firstOf(r.text("status_details", "reason"), r.text("refund_reason_code"), r.text("reason_code"), r.text("reason")))
-	f.set("payment.parent_id", r.text("parent_payment"))
+	f.set("refund.note", firstOf(r.Text("note_to_payer"), r.Text("description")))
+	f.set("refund.reason", firstOf(r.Text("status_details", "reason"), r.Text("refund_reason_code"), r.Text("reason_code"), r.Text("reason")))
+	f.set("payment.parent_id", r.Text("parent_payment"))
 }
 
 func (b *builder) disputeFields() {
 	f, r := &b.fields, b.resource
 	f.set("dispute.id", b.rec.EntityID)
-	f.set("dispute.reason", r.text("reason"))
-	f.set("dispute.stage", r.text("dispute_life_cycle_stage"))
-	f.set("dispute.channel", r.text("dispute_channel"))
-	f.set("dispute.outcome", r.text("dispute_outcome", "outcome_code"))
-	f.date("dispute.seller_response_due", r.text("seller_response_due_date"))
+	f.set("dispute.reason", r.Text("reason"))
+	f.set("dispute.stage", r.Text("dispute_life_cycle_stage"))
+	f.set("dispute.channel", r.Text("dispute_channel"))
+	f.set("dispute.outcome", r.Text("dispute_outcome", "outcome_code"))
+	f.date("dispute.seller_response_due", r.Text("seller_response_due_date"))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/schemas/strictjson"
 )
 
 // event is a body with the parts that a case is about.
@@ -230,18 +231,18 @@ func TestFingerprint(t *testing.T) {
 		t.Fatal(err)
 	}
 	listed := string(archive.Files[0].Data)
-	parsed, err := parseStrict([]byte(listed))
+	parsed, err := strictjson.Parse([]byte(listed))
 	if err != nil {
 		t.Fatal(err)
 	}
 	sent := maps.Clone(parsed.(map[string]any))
 	delete(sent, "status")
 	delete(sent, "transmissions")
-	for _, l := range append(object(sent).objects("links"), object(sent).object("resource").objects("links")...) {
+	for _, l := range append(object(sent).Objects("links"), object(sent).Object("resource").Objects("links")...) {
 		delete(l, "encType")
 	}
 	want := one(t, listed).Fingerprint
-	if got := one(t, string(appendCanonical(nil, sent))).Fingerprint; got != want {
+	if got := one(t, string(strictjson.AppendCanonical(nil, sent))).Fingerprint; got != want {
 		t.Errorf("as delivered: got %s, want %s", got, want)
 	}
 	for from, to := range map[string]string{

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/schemas/strictjson"
 )
 
 // shape is the form of a resource. PayPal sends several forms under one event type, and one form under several.
@@ -30,7 +31,7 @@ const (
 
 // normalize turns one delivery, or one event read through the events API, into its record.
 func normalize(d connectors.Delivery) ([]schemas.OrderEvent, error) {
-	v, err := parseStrict(d.Body)
+	v, err := strictjson.Parse(d.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -39,13 +40,13 @@ func normalize(d connectors.Delivery) ([]schemas.OrderEvent, error) {
 		return nil, errors.New("body: not a JSON object")
 	}
 	event := object(m)
-	if err := checkID("id", event.text("id")); err != nil {
+	if err := checkID("id", event.Text("id")); err != nil {
 		return nil, err
 	}
-	if err := checkID("event_type", event.text("event_type")); err != nil {
+	if err := checkID("event_type", event.Text("event_type")); err != nil {
 		return nil, err
 	}
-	b := builder{event: event, resource: event.object("resource"), fields: fieldSet{values: map[string]string{}}}
+	b := builder{event: event, resource: event.Object("resource"), fields: fieldSet{values: map[string]string{}}}
 	b.rec = base(d, event)
 	if err := b.build(); err != nil {
 		return nil, err
@@ -57,9 +58,9 @@ func normalize(d connectors.Delivery) ([]schemas.OrderEvent, error) {
 // base fills what is the same for every shape.
 func base(d connectors.Delivery, event object) schemas.OrderEvent {
 	sum := sha256.Sum256(d.Body)
-	typ := event.text("event_type")
+	typ := event.Text("event_type")
 	rec := schemas.OrderEvent{
-		EventID: event.text("id"), Kind: schemas.KindOther, Provider: Type, Environment: d.Environment, Connection: d.Connection,
+		EventID: event.Text("id"), Kind: schemas.KindOther, Provider: Type, Environment: d.Environment, Connection: d.Connection,
 		Resource: resourceOf(typ), EventType: typ, Status: schemas.StatusUnknown, ReceivedAt: d.ReceivedAt, Origin: d.Origin,
 		Links: []schemas.Link{}, DeliveryIDs: []string{}, Body: d.Body, BodyHash: hex.EncodeToString(sum[:]),
 		Fingerprint: fingerprint(event), Test: d.Test,
@@ -86,7 +87,7 @@ func fingerprint(event object) string {
 			content[name] = v
 		}
 	}
-	sum := sha256.Sum256(appendCanonical(nil, content))
+	sum := sha256.Sum256(strictjson.AppendCanonical(nil, content))
 	return hex.EncodeToString(sum[:])
 }
 
@@ -126,11 +127,11 @@ func shapeOf(event, resource object) shape {
 	if resource == nil {
 		return shapeOther
 	}
-	typ := event.text("event_type")
-	if resource.has("sale_id") || resource.has("capture_id") {
+	typ := event.Text("event_type")
+	if resource.Has("sale_id") || resource.Has("capture_id") {
 		return shapeRefund // v1: announced as resource_type sale
 	}
-	kind := strings.ToLower(event.text("resource_type"))
+	kind := strings.ToLower(event.Text("resource_type"))
 	if kind == "" {
 		kind = kindByEvent(typ, resource)
 	}
@@ -157,7 +158,7 @@ func shapeOf(event, resource object) shape {
 
 func kindByEvent(typ string, resource object) string {
 	switch {
-	case typ == "CHECKOUT.PAYMENT-APPROVAL.REVERSED" && resource.has("order_id"):
+	case typ == "CHECKOUT.PAYMENT-APPROVAL.REVERSED" && resource.Has("order_id"):
 		return "reversed-approval"
 	case strings.HasPrefix(typ, "CHECKOUT.ORDER."):
 		return "checkout-order"
@@ -207,11 +208,11 @@ func (b *builder) build() error {
 // other keeps an event that concerns no order: it stays visible and has no effect.
 func (b *builder) other() error {
 	b.rec.Kind, b.rec.RootID = schemas.KindOther, b.rec.EventID
-	b.rec.ProviderStatus = firstOf(b.resource.text("status"), b.resource.text("state"))
-	if b.rec.EntityID = b.resource.text("id"); checkID("", b.rec.EntityID) != nil {
+	b.rec.ProviderStatus = firstOf(b.resource.Text("status"), b.resource.Text("state"))
+	if b.rec.EntityID = b.resource.Text("id"); checkID("", b.rec.EntityID) != nil {
 		b.rec.EntityID = ""
 	}
-	at, err := b.event.time("create_time", "create_time")
+	at, err := timeOf(b.event, "create_time", "create_time")
 	if err != nil {
 		return err
 	}
@@ -250,7 +251,7 @@ const nestedLinksMax = 50
 // linkNested names the payments inside an order, so that their refunds, which name only them, find the order.
 func (b *builder) linkNested(rel schemas.LinkRelation, payments []object) {
 	for _, p := range payments {
-		l := schemas.Link{Relation: rel, ID: p.text("id")}
+		l := schemas.Link{Relation: rel, ID: p.Text("id")}
 		if checkID("", l.ID) == nil && !slices.Contains(b.rec.Links, l) && len(b.rec.Links) < nestedLinksMax {
 			b.rec.Links = append(b.rec.Links, l)
 		}
@@ -260,15 +261,15 @@ func (b *builder) linkNested(rel schemas.LinkRelation, payments []object) {
 // linkParents adds the ids that the resource names, the explicit ones before those read from links, and moves the
 // event under the best of them: its order, else its subscription, else the payment that it belongs to.
 func (b *builder) linkParents() error {
-	ids := b.resource.object("supplementary_data", "related_ids")
+	ids := b.resource.Object("supplementary_data", "related_ids")
 	explicit := []schemas.Link{
-		{Relation: schemas.LinkOrder, ID: ids.text("order_id")},
-		{Relation: schemas.LinkSubscription, ID: b.resource.text("billing_agreement_id")},
-		{Relation: schemas.LinkAuthorization, ID: ids.text("authorization_id")},
-		{Relation: schemas.LinkCapture, ID: firstOf(ids.text("capture_id"), b.resource.text("capture_id"))},
-		{Relation: schemas.LinkSale, ID: b.resource.text("sale_id")},
+		{Relation: schemas.LinkOrder, ID: ids.Text("order_id")},
+		{Relation: schemas.LinkSubscription, ID: b.resource.Text("billing_agreement_id")},
+		{Relation: schemas.LinkAuthorization, ID: ids.Text("authorization_id")},
+		{Relation: schemas.LinkCapture, ID: firstOf(ids.Text("capture_id"), b.resource.Text("capture_id"))},
+		{Relation: schemas.LinkSale, ID: b.resource.Text("sale_id")},
 	}
-	for _, l := range append(explicit, b.resource.parents()...) {
+	for _, l := range append(explicit, parentsOf(b.resource)...) {
 		if l.ID == b.rec.EntityID {
 			continue
 		}
@@ -291,11 +292,11 @@ func (b *builder) linkParents() error {
 // entity's creation, and only then the event's: events are created seconds after the change, so that an approval
 // stamped with the event's time would look newer than the capture that followed it.
 func (b *builder) providerTime(nested ...object) error {
-	sent, err := b.event.time("create_time", "create_time")
+	sent, err := timeOf(b.event, "create_time", "create_time")
 	if err != nil {
 		return err
 	}
-	created, err := b.resource.time("resource.create_time", "create_time")
+	created, err := timeOf(b.resource, "resource.create_time", "create_time")
 	if err != nil {
 		return err
 	}
@@ -306,7 +307,7 @@ func (b *builder) providerTime(nested ...object) error {
 			where = "resource.purchase_units.payments."
 		}
 		for _, name := range []string{"update_time", "status_update_time"} {
-			t, err := part.time(where+name, name)
+			t, err := timeOf(part, where+name, name)
 			if err != nil {
 				return err
 			}
@@ -325,15 +326,15 @@ func (b *builder) providerTime(nested ...object) error {
 }
 
 func (b *builder) status(table map[string]schemas.PaymentStatus) {
-	b.rec.ProviderStatus = firstOf(b.resource.text("status"), b.resource.text("state"))
+	b.rec.ProviderStatus = firstOf(b.resource.Text("status"), b.resource.Text("state"))
 	b.rec.Status = canonical(table, b.rec.ProviderStatus)
 }
 
 func (b *builder) order() error {
-	if err := b.identify(schemas.KindOrder, "resource.id", b.resource.text("id")); err != nil {
+	if err := b.identify(schemas.KindOrder, "resource.id", b.resource.Text("id")); err != nil {
 		return err
 	}
-	units := b.resource.objects("purchase_units")
+	units := b.resource.Objects("purchase_units")
 	captures, authorizations := unitPayments(units)
 	b.linkNested(schemas.LinkCapture, captures)
 	b.linkNested(schemas.LinkAuthorization, authorizations)
@@ -360,11 +361,11 @@ func (b *builder) order() error {
 }
 
 func (b *builder) reversedApproval() error {
-	if err := b.identify(schemas.KindOrder, "resource.order_id", b.resource.text("order_id")); err != nil {
+	if err := b.identify(schemas.KindOrder, "resource.order_id", b.resource.Text("order_id")); err != nil {
 		return err
 	}
-	b.rec.ProviderStatus, b.rec.Status = b.resource.text("status"), schemas.StatusCancelled
-	units := b.resource.objects("purchase_units")
+	b.rec.ProviderStatus, b.rec.Status = b.resource.Text("status"), schemas.StatusCancelled
+	units := b.resource.Objects("purchase_units")
 	b.rec.Payer = orderPayer(b.resource, units)
 	b.customIDs(units...)
 	var err error
@@ -375,7 +376,7 @@ func (b *builder) reversedApproval() error {
 }
 
 func (b *builder) subscription() error {
-	if err := b.identify(schemas.KindSubscription, "resource.id", b.resource.text("id")); err != nil {
+	if err := b.identify(schemas.KindSubscription, "resource.id", b.resource.Text("id")); err != nil {
 		return err
 	}
 	b.status(subscriptionStatuses)
@@ -394,7 +395,7 @@ func (b *builder) subscription() error {
 }
 
 func (b *builder) payment(s shape) error {
-	if err := b.identify(schemas.KindPayment, "resource.id", b.resource.text("id")); err != nil {
+	if err := b.identify(schemas.KindPayment, "resource.id", b.resource.Text("id")); err != nil {
 		return err
 	}
 	if err := b.linkParents(); err != nil {
@@ -409,10 +410,10 @@ func (b *builder) payment(s shape) error {
 	}
 	b.status(table)
 	var err error
-	if b.rec.Amount, err = b.resource.amount("resource.amount", "", "amount"); err != nil {
+	if b.rec.Amount, err = amountOf(b.resource, "resource.amount", "", "amount"); err != nil {
 		return err
 	}
-	b.rec.Payer = legacyPayer(b.resource.object("payer"))
+	b.rec.Payer = legacyPayer(b.resource.Object("payer"))
 	b.customIDs(b.resource)
 	if err := b.paymentFields(); err != nil {
 		return err
@@ -422,7 +423,7 @@ func (b *builder) payment(s shape) error {
 
 // refund covers refunds and reversals of v1 and v2. The amount is what went back, without sign.
 func (b *builder) refund() error {
-	if err := b.identify(schemas.KindRefund, "resource.id", b.resource.text("id")); err != nil {
+	if err := b.identify(schemas.KindRefund, "resource.id", b.resource.Text("id")); err != nil {
 		return err
 	}
 	if err := b.linkParents(); err != nil {
@@ -433,14 +434,14 @@ func (b *builder) refund() error {
 		b.rec.Status = schemas.StatusChargedBack
 	}
 	var err error
-	if b.rec.Amount, err = b.resource.amount("resource.amount", "", "amount"); err != nil {
+	if b.rec.Amount, err = amountOf(b.resource, "resource.amount", "", "amount"); err != nil {
 		return err
 	}
 	if b.rec.Amount != nil {
 		b.rec.Amount.Value = strings.TrimPrefix(b.rec.Amount.Value, "-")
 	}
 	for _, path := range [][]string{{"seller_payable_breakdown", "total_refunded_amount"}, {"total_refunded_amount"}} {
-		total, err := b.resource.amount("resource."+strings.Join(path, "."), "", path...)
+		total, err := amountOf(b.resource, "resource."+strings.Join(path, "."), "", path...)
 		if err != nil {
 			return err
 		}
@@ -455,11 +456,11 @@ func (b *builder) refund() error {
 }
 
 func (b *builder) dispute() error {
-	if err := b.identify(schemas.KindDispute, "resource.dispute_id", firstOf(b.resource.text("dispute_id"), b.resource.text("id"))); err != nil {
+	if err := b.identify(schemas.KindDispute, "resource.dispute_id", firstOf(b.resource.Text("dispute_id"), b.resource.Text("id"))); err != nil {
 		return err
 	}
-	for i, tx := range b.resource.objects("disputed_transactions") {
-		id := tx.text("seller_transaction_id")
+	for i, tx := range b.resource.Objects("disputed_transactions") {
+		id := tx.Text("seller_transaction_id")
 		if id == "" {
 			continue
 		}
@@ -475,10 +476,10 @@ func (b *builder) dispute() error {
 	}
 	b.status(disputeStatuses)
 	if b.rec.ProviderStatus == "RESOLVED" {
-		b.rec.Status = canonical(disputeOutcomes, b.resource.text("dispute_outcome", "outcome_code"))
+		b.rec.Status = canonical(disputeOutcomes, b.resource.Text("dispute_outcome", "outcome_code"))
 	}
 	var err error
-	if b.rec.Amount, err = b.resource.amount("resource.dispute_amount", "", "dispute_amount"); err != nil {
+	if b.rec.Amount, err = amountOf(b.resource, "resource.dispute_amount", "", "dispute_amount"); err != nil {
 		return err
 	}
 	b.disputeFields()
@@ -488,7 +489,7 @@ func (b *builder) dispute() error {
 // customIDs takes the merchant's own keys from the first part that has them.
 func (b *builder) customIDs(parts ...object) {
 	for _, p := range parts {
-		b.rec.CustomID = cut(firstOf(b.rec.CustomID, p.text("custom_id"), p.text("custom")), textBytesMax)
-		b.rec.InvoiceID = cut(firstOf(b.rec.InvoiceID, p.text("invoice_id"), p.text("invoice_number")), textBytesMax)
+		b.rec.CustomID = cut(firstOf(b.rec.CustomID, p.Text("custom_id"), p.Text("custom")), textBytesMax)
+		b.rec.InvoiceID = cut(firstOf(b.rec.InvoiceID, p.Text("invoice_id"), p.Text("invoice_number")), textBytesMax)
 	}
 }

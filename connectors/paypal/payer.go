@@ -38,9 +38,9 @@ func (p *person) name(given, surname, full string) {
 
 // nameOf reads both forms of a name: an object, or (cards) one text.
 func (p *person) nameOf(o object) {
-	n := o.object("name")
-	p.name(firstOf(n.text("given_name"), n.text("first_name")), firstOf(n.text("surname"), n.text("last_name")),
-		firstOf(n.text("full_name"), o.text("name")))
+	n := o.Object("name")
+	p.name(firstOf(n.Text("given_name"), n.Text("first_name")), firstOf(n.Text("surname"), n.Text("last_name")),
+		firstOf(n.Text("full_name"), o.Text("name")))
 }
 
 func (p *person) id(text string) {
@@ -53,11 +53,11 @@ func (p *person) id(text string) {
 // national: the country is the address's.
 func (p *person) phone(parts ...object) {
 	for _, o := range parts {
-		if inner := o.object("phone_number"); inner != nil {
+		if inner := o.Object("phone_number"); inner != nil {
 			o = inner
 		}
-		n := o.text("national_number")
-		if c := o.text("country_code"); n != "" && c != "" {
+		n := o.Text("national_number")
+		if c := o.Text("country_code"); n != "" && c != "" {
 			n = "+" + strings.TrimPrefix(c, "+") + n
 		}
 		p.phoneText(n)
@@ -74,12 +74,12 @@ func (p *person) phoneText(n string) {
 func (p *person) address(parts ...object) {
 	for _, o := range parts {
 		a := schemas.Address{
-			Line1:      cut(firstOf(o.text("address_line_1"), o.text("line1")), textBytesMax),
-			Line2:      cut(firstOf(o.text("address_line_2"), o.text("line2")), textBytesMax),
-			City:       cut(firstOf(o.text("admin_area_2"), o.text("city")), textBytesMax),
-			State:      cut(firstOf(o.text("admin_area_1"), o.text("state")), textBytesMax),
-			PostalCode: cut(o.text("postal_code"), textBytesMax),
-			Country:    cut(o.text("country_code"), textBytesMax),
+			Line1:      cut(firstOf(o.Text("address_line_1"), o.Text("line1")), textBytesMax),
+			Line2:      cut(firstOf(o.Text("address_line_2"), o.Text("line2")), textBytesMax),
+			City:       cut(firstOf(o.Text("admin_area_2"), o.Text("city")), textBytesMax),
+			State:      cut(firstOf(o.Text("admin_area_1"), o.Text("state")), textBytesMax),
+			PostalCode: cut(o.Text("postal_code"), textBytesMax),
+			Country:    cut(o.Text("country_code"), textBytesMax),
 		}
 		has := p.p.Address
 		if has == (schemas.Address{}) || has == (schemas.Address{Country: has.Country}) && a.Line1+a.City+a.PostalCode != "" {
@@ -104,13 +104,13 @@ func (p *person) done() *schemas.Payer {
 
 // sources are the objects inside payment_source, PayPal's own first, then by name: one order on every machine.
 func sources(o object) []object {
-	all := o.object("payment_source")
+	all := o.Object("payment_source")
 	var out []object
-	if pp := all.object("paypal"); pp != nil {
+	if pp := all.Object("paypal"); pp != nil {
 		out = append(out, pp)
 	}
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if part := all.object(name); name != "paypal" && part != nil {
+		if part := all.Object(name); name != "paypal" && part != nil {
 			out = append(out, part)
 		}
 	}
@@ -121,69 +121,69 @@ func sources(o object) []object {
 // what the buyer chose for this order, the payer's, the payment source's.
 func orderPayer(order object, units []object) *schemas.Payer {
 	var p person
-	payer := order.object("payer")
+	payer := order.Object("payer")
 	from := sources(order)
-	p.email(payer.text("email_address"))
+	p.email(payer.Text("email_address"))
 	p.nameOf(payer)
-	p.id(payer.text("payer_id"))
+	p.id(payer.Text("payer_id"))
 	for _, u := range units {
-		s := u.object("shipping")
-		p.phone(s.object("phone_number"))
-		p.address(s.object("address"))
-		p.ship = firstOf(p.ship, s.text("name", "full_name"))
+		s := u.Object("shipping")
+		p.phone(s.Object("phone_number"))
+		p.address(s.Object("address"))
+		p.ship = firstOf(p.ship, s.Text("name", "full_name"))
 	}
-	p.phone(payer.object("phone"))
-	p.address(payer.object("address"))
+	p.phone(payer.Object("phone"))
+	p.address(payer.Object("address"))
 	for _, s := range from {
-		p.email(s.text("email_address"), s.text("email"))
+		p.email(s.Text("email_address"), s.Text("email"))
 		p.nameOf(s)
-		p.id(s.text("account_id"))
-		p.phone(s.object("phone_number"), s.object("phone"))
-		p.address(s.object("address"), s.object("billing_address"))
+		p.id(s.Text("account_id"))
+		p.phone(s.Object("phone_number"), s.Object("phone"))
+		p.address(s.Object("address"), s.Object("billing_address"))
 	}
 	for _, u := range units {
-		p.email(u.text("shipping", "email_address"))
+		p.email(u.Text("shipping", "email_address"))
 	}
 	return p.done()
 }
 
 // subscriberPayer reads a subscription's customer, in the shape of v2 (subscriber) or of a v1 agreement (payer).
 func subscriberPayer(resource object) *schemas.Payer {
-	s := resource.object("subscriber")
+	s := resource.Object("subscriber")
 	if s == nil {
-		return legacyPayer(resource.object("payer"))
+		return legacyPayer(resource.Object("payer"))
 	}
 	var p person
-	ship := s.object("shipping_address")
-	p.email(s.text("email_address"))
+	ship := s.Object("shipping_address")
+	p.email(s.Text("email_address"))
 	p.nameOf(s)
-	p.id(s.text("payer_id"))
-	p.phone(ship.object("phone_number"), s.object("phone"))
-	p.address(ship.object("address"))
-	p.ship = ship.text("name", "full_name")
+	p.id(s.Text("payer_id"))
+	p.phone(ship.Object("phone_number"), s.Object("phone"))
+	p.address(ship.Object("address"))
+	p.ship = ship.Text("name", "full_name")
 	for _, from := range sources(s) {
-		p.email(from.text("email_address"), from.text("email"))
+		p.email(from.Text("email_address"), from.Text("email"))
 		p.nameOf(from)
-		p.id(from.text("account_id"))
-		p.phone(from.object("phone_number"), from.object("phone"))
-		p.address(from.object("address"), from.object("billing_address"))
+		p.id(from.Text("account_id"))
+		p.phone(from.Object("phone_number"), from.Object("phone"))
+		p.address(from.Object("address"), from.Object("billing_address"))
 	}
-	p.email(ship.text("email_address"))
+	p.email(ship.Text("email_address"))
 	return p.done()
 }
 
 // legacyPayer reads the payer of the v1 payment and agreement bodies.
 func legacyPayer(payer object) *schemas.Payer {
-	info := payer.object("payer_info")
+	info := payer.Object("payer_info")
 	var p person
-	p.email(info.text("email"))
-	p.name(info.text("first_name"), info.text("last_name"), "")
-	p.id(info.text("payer_id"))
-	p.phoneText(info.text("phone"))
-	p.address(info.object("shipping_address"), info.object("billing_address"))
+	p.email(info.Text("email"))
+	p.name(info.Text("first_name"), info.Text("last_name"), "")
+	p.id(info.Text("payer_id"))
+	p.phoneText(info.Text("phone"))
+	p.address(info.Object("shipping_address"), info.Object("billing_address"))
 	if p.p.Address.Country == "" {
-		p.p.Address.Country = cut(info.text("country_code"), textBytesMax)
+		p.p.Address.Country = cut(info.Text("country_code"), textBytesMax)
 	}
-	p.ship = info.text("shipping_address", "recipient_name")
+	p.ship = info.Text("shipping_address", "recipient_name")
 	return p.done()
 }

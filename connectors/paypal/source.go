@@ -150,12 +150,12 @@ func (w webhook) names() []string {
 var errNoURL = errors.New("no public address is set under which PayPal could reach this connection's webhook endpoint")
 
 // Register implements connectors.Registrar: it finds the webhook by its URL, corrects its event types, or creates it.
-func (s *source) Register(ctx context.Context) (string, error) {
+func (s *source) Register(ctx context.Context) (connectors.Registration, error) {
 	if s.cfg.WebhookID != "" {
-		return s.cfg.WebhookID, nil
+		return connectors.Registration{ID: s.cfg.WebhookID}, nil
 	}
 	if s.env.PublicURL == "" {
-		return "", fmt.Errorf("register webhook: %w; set it, or register by hand and configure webhook_id", errNoURL)
+		return connectors.Registration{}, fmt.Errorf("register webhook: %w; set it, or register by hand and configure webhook_id", errNoURL)
 	}
 	id, err := s.register(ctx)
 	if e := (*apiError)(nil); errors.As(err, &e) && e.is("WEBHOOK_URL_ALREADY_EXISTS") {
@@ -163,10 +163,10 @@ func (s *source) Register(ctx context.Context) (string, error) {
 		id, err = s.register(ctx)
 	}
 	if err != nil {
-		return "", fmt.Errorf("register webhook: %w", explain(err))
+		return connectors.Registration{}, fmt.Errorf("register webhook: %w", explain(err))
 	}
 	s.setWebhook(id)
-	return id, nil
+	return connectors.Registration{ID: id}, nil
 }
 
 func (s *source) register(ctx context.Context) (string, error) {

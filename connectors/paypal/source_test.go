@@ -154,8 +154,8 @@ func TestRegister(t *testing.T) {
 	s, _, _ := connected(t, a, &Config{})
 	for range 2 {
 		id, err := s.Register(t.Context())
-		if err != nil || id != "HOOK1" || s.webhook() != "HOOK1" {
-			t.Fatalf("got %q %v, want HOOK1", id, err)
+		if err != nil || id.ID != "HOOK1" || s.webhook() != "HOOK1" {
+			t.Fatalf("got %+v %v, want HOOK1", id, err)
 		}
 	}
 	want := slices.Concat(subscribed[ResourceOrders], subscribed[ResourceBilling])
@@ -170,8 +170,8 @@ func TestRegister(t *testing.T) {
 		s, _, _ := connected(t, a, &Config{})
 		s.wanted, _ = eventTypes([]string{ResourceBilling})
 		id, err := s.Register(t.Context())
-		if err != nil || id != "HOOK1" || a.calls("PATCH") != 1 || !slices.Equal(a.hooks[0].names(), s.wanted) {
-			t.Errorf("got %q %v after %d corrections, want HOOK1 with fewer types after 1", id, err, a.calls("PATCH"))
+		if err != nil || id.ID != "HOOK1" || a.calls("PATCH") != 1 || !slices.Equal(a.hooks[0].names(), s.wanted) {
+			t.Errorf("got %+v %v after %d corrections, want HOOK1 with fewer types after 1", id, err, a.calls("PATCH"))
 		}
 		if err := s.Unregister(t.Context()); err != nil || len(a.hooks) != 0 || s.webhook() != "" {
 			t.Errorf("got %v with %d webhooks left, want none", err, len(a.hooks))
@@ -192,16 +192,16 @@ func TestRegister(t *testing.T) {
 			return nil
 		}
 		s, _, _ := connected(t, a, &Config{})
-		if id, err := s.Register(t.Context()); err != nil || id != "THEIRS" || len(a.hooks) != 1 {
-			t.Errorf("got %q %v with %d webhooks, want THEIRS", id, err, len(a.hooks))
+		if id, err := s.Register(t.Context()); err != nil || id.ID != "THEIRS" || len(a.hooks) != 1 {
+			t.Errorf("got %+v %v with %d webhooks, want THEIRS", id, err, len(a.hooks))
 		}
 	})
 	t.Run("a configured webhook is left alone", func(t *testing.T) {
 		a := newAccount()
 		s, _, _ := connected(t, a, &Config{WebhookID: "MINE"})
 		id, err := s.Register(t.Context())
-		if err2 := s.Unregister(t.Context()); err != nil || err2 != nil || id != "MINE" || len(a.log) != 0 {
-			t.Errorf("got %q %v %v after %v, want MINE and no request", id, err, err2, a.log)
+		if err2 := s.Unregister(t.Context()); err != nil || err2 != nil || id.ID != "MINE" || len(a.log) != 0 {
+			t.Errorf("got %+v %v %v after %v, want MINE and no request", id, err, err2, a.log)
 		}
 	})
 }

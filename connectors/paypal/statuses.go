@@ -68,8 +68,8 @@ func canonical(table map[string]schemas.PaymentStatus, word string) schemas.Paym
 // unitPayments are the captures and authorizations inside an order.
 func unitPayments(units []object) (captures, authorizations []object) {
 	for _, u := range units {
-		captures = append(captures, u.objects("payments", "captures")...)
-		authorizations = append(authorizations, u.objects("payments", "authorizations")...)
+		captures = append(captures, u.Objects("payments", "captures")...)
+		authorizations = append(authorizations, u.Objects("payments", "authorizations")...)
 	}
 	return captures, authorizations
 }
@@ -78,7 +78,7 @@ func unitPayments(units []object) (captures, authorizations []object) {
 func sumUnits(units []object) (*schemas.Amount, error) {
 	var sum *schemas.Amount
 	for _, u := range units {
-		a, err := u.amount("resource.purchase_units.amount", "", "amount")
+		a, err := amountOf(u, "resource.purchase_units.amount", "", "amount")
 		if err != nil || a == nil {
 			if err != nil {
 				return nil, err
@@ -112,11 +112,11 @@ func completedStatus(total *schemas.Amount, captures, authorizations []object) (
 	var received decimal.Decimal
 	seen := map[schemas.PaymentStatus]int{}
 	for _, c := range captures {
-		a, err := c.amount("resource.purchase_units.payments.captures.amount", "", "amount")
+		a, err := amountOf(c, "resource.purchase_units.payments.captures.amount", "", "amount")
 		if err != nil {
 			return "", err
 		}
-		s := canonical(captureStatuses, c.text("status"))
+		s := canonical(captureStatuses, c.Text("status"))
 		seen[s]++
 		switch s {
 		case schemas.StatusPaid, schemas.StatusPartiallyRefunded, schemas.StatusRefunded:
@@ -146,7 +146,7 @@ func bestOf(payments []object, table map[string]schemas.PaymentStatus) schemas.P
 		schemas.StatusExpired, schemas.StatusVoided, schemas.StatusFailed,
 	} {
 		for _, p := range payments {
-			if canonical(table, p.text("status")) == want {
+			if canonical(table, p.Text("status")) == want {
 				return want
 			}
 		}

@@ -167,9 +167,9 @@ func (p *process) keepRegistered(ctx context.Context, c config.Connection, reg c
 	}})
 	p.group.Go(func() error {
 		for wait := time.Second; ; wait = min(2*wait, time.Minute) {
-			id, err := reg.Register(ctx)
+			got, err := reg.Register(ctx)
 			if err == nil {
-				p.Log.Info().Str("connection", c.Name).Str("webhook", id).Msg("webhook registered")
+				p.Log.Info().Str("connection", c.Name).Str("webhook", got.ID).Msg("webhook registered")
 				trouble.Store(nil)
 				return nil
 			}

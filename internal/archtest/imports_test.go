@@ -19,9 +19,10 @@ var allowed = map[string]string{
 	"schemas/money":             "",
 	"schemas/codec":             "schemas schemas/money",
 	"schemas/registry":          "schemas schemas/money schemas/codec",
-	"connectors":                "connectors schemas schemas/money outbound", // never another connector
+	"schemas/strictjson":        "",
+	"connectors":                "connectors schemas schemas/money schemas/strictjson outbound", // never another connector
 	"connectors/all":            "connectors/...",
-	"connectors/connectorstest": "connectors schemas schemas/money outbound",
+	"connectors/connectorstest": "connectors schemas schemas/money schemas/strictjson outbound",
 	"processors":                "processors/... schemas schemas/money",
 	"processors/processorstest": "processors/... schemas schemas/money",
 	"sinks":                     "sinks schemas schemas/money outbound", // never another sink
@@ -30,7 +31,7 @@ var allowed = map[string]string{
 	"pipeline":                  "pipeline/... connectors processors sinks schemas/... outbound", // interfaces, never a leaf
 	"api":                       "api pipeline/... schemas/... connectors sinks",
 	"embedded":                  "embedded/... pipeline/... schemas/...",
-	"simulators":                "simulators schemas schemas/money outbound",
+	"simulators":                "simulators schemas schemas/money schemas/strictjson outbound",
 	"simulators/activecampaign": "simulators schemas schemas/money",
 	"simulators/paypal":         "simulators schemas schemas/money",
 	"simulators/story":          "simulators schemas schemas/money",

@@ -64,6 +64,6 @@ func problem(c connectors.Connector, d connectors.Delivery, err error) schemas.O
 		EventID: id, Kind: schemas.KindOther, Provider: c.Type, Environment: d.Environment, Connection: d.Connection,
 		RootID: id, Links: []schemas.Link{}, Status: schemas.StatusUnknown, ProviderTime: d.ReceivedAt, ReceivedAt: d.ReceivedAt,
 		DeliveryIDs: deliveries, Origin: d.Origin, Fields: map[string]string{}, Body: d.Body, BodyHash: hash, Fingerprint: hash,
-		Test: d.Test, Problem: text,
+		Test: d.Test, Problem: text, Headers: d.Headers,
 	}
 }

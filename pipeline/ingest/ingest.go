@@ -98,6 +98,7 @@ type Handler struct {
 	readers   chan struct{} // requests whose body is coming in
 	slots     chan struct{} // requests in work
 	held      atomic.Int64  // bytes of bodies in memory
+	keeper    Keeper
 	metrics   *metrics
 	tracer    trace.Tracer
 	lines     *rate.Limiter
@@ -120,7 +121,7 @@ func New(o Options) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{
-		o: o, endpoints: map[string]Endpoint{}, metrics: m,
+		o: o, endpoints: map[string]Endpoint{}, keeper: Keeper{o.Appender, o.Encode}, metrics: m,
 		slots: make(chan struct{}, o.ConcurrentMax), readers: make(chan struct{}, readersPerSlot*o.ConcurrentMax),
 		tracer: otel.Tracer("github.com/tillstream/tillstream/pipeline/ingest"), lines: rate.NewLimiter(logLinesPerSecond, logLinesBurst),
 	}
@@ -179,7 +180,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.metrics.seconds.WithLabelValues(e.Connection).Observe(h.o.Clock.Now().Sub(start).Seconds())
 	span.SetAttributes(attribute.String("tillstream.connection", e.Connection), attribute.String("tillstream.outcome", a.outcome),
 		attribute.Int("http.response.status_code", a.status))
-	if a.outcome != outcomeAccepted {
+	if a.status >= http.StatusMultipleChoices {
 		span.SetStatus(codes.Error, a.outcome)
 		h.log(e, a)
 	}
@@ -197,7 +198,7 @@ func respond(w http.ResponseWriter, a answer) {
 		w.Header().Set("Allow", http.MethodPost)
 	}
 	switch a.outcome {
-	case outcomeAccepted, outcomeForged, outcomeUnverifiable, outcomeFailed, outcomePanic:
+	case outcomeAccepted, outcomePing, outcomeForged, outcomeUnverifiable, outcomeFailed, outcomePanic:
 	default:
 		// The body was not read. Without this the server would wait for it before it lets the answer out.
 		w.Header().Set("Connection", "close")
@@ -274,6 +275,8 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return h.append(ctx, e, d)
 	case connectors.Forged:
 		return answer{status: http.StatusUnauthorized, outcome: outcomeForged, reason: v.Reason}
+	case connectors.Ping:
+		return answer{status: http.StatusOK, outcome: outcomePing, reason: v.Reason}
 	}
 	return answer{http.StatusServiceUnavailable, outcomeUnverifiable, v.Reason, retryAfterSeconds}
 }
@@ -327,51 +330,17 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, held *heldBytes) 
 	return body, answer{status: http.StatusBadRequest, outcome: outcomeUnread, reason: "body was cut off"}
 }
 
-// append writes all records of a delivery, and answers 2xx only then. Where one of several fails, those before it come
-// again with the repetition and are recognised.
+// append keeps a delivery, and answers 2xx only then.
 func (h *Handler) append(ctx context.Context, e Endpoint, d connectors.Delivery) answer {
-	events, values, err := h.records(e.Connector, d)
+	events, err := h.keeper.Keep(ctx, e.Connector, d)
 	if err != nil {
-		return answer{http.StatusServiceUnavailable, outcomeFailed, "encode: " + err.Error(), retryAfterSeconds}
+		return answer{http.StatusServiceUnavailable, outcomeFailed, err.Error(), retryAfterSeconds}
 	}
 	for i := range events {
-		if err := h.o.Appender.Append(ctx, e.Connector.Topic, events[i].Key(), values[i]); err != nil {
-			return answer{http.StatusServiceUnavailable, outcomeFailed, err.Error(), retryAfterSeconds}
-		}
-		if p := events[i].Problem; p != "" {
+		if events[i].Problem != "" {
 			h.metrics.problems.WithLabelValues(e.Connection).Inc()
 			h.o.Log.Warn().Str("connection", e.Connection).Str("body_sha256", events[i].BodyHash).Msg("webhook kept, but its body is not understood")
 		}
 	}
 	return answer{status: http.StatusOK, outcome: outcomeAccepted}
-}
-
-// records are the delivery's events and their encoded values. Where they cannot be encoded, the fault is theirs only if
-// the problem form can be, and they still cannot afterwards: otherwise it is the schema registry's, and passes.
-func (h *Handler) records(c connectors.Connector, d connectors.Delivery) ([]schemas.OrderEvent, [][]byte, error) {
-	events := Events(c, d, nil)
-	values, err := h.encode(events)
-	if err == nil {
-		return events, values, nil
-	}
-	kept := Events(c, d, err)
-	keptValues, err := h.encode(kept)
-	if err != nil {
-		return nil, nil, err
-	}
-	if values, err = h.encode(events); err == nil {
-		return events, values, nil
-	}
-	return kept, keptValues, nil
-}
-
-func (h *Handler) encode(events []schemas.OrderEvent) ([][]byte, error) {
-	values := make([][]byte, len(events))
-	for i := range events {
-		var err error
-		if values[i], err = h.o.Encode(&events[i]); err != nil {
-			return nil, err
-		}
-	}
-	return values, nil
 }

@@ -64,7 +64,7 @@ func Topics(o Options) []TopicSpec {
 		data(schemas.TopicAutomationInbox, "automation"),
 		compacted(schemas.TopicAutomationLog, "automation", n),
 		data(schemas.TopicCommands, ""), data(schemas.TopicDeliveries, ""), letters,
-		compacted(schemas.TopicConfig, "", 1),
+		compacted(schemas.TopicConfig, "", 1), compacted(schemas.TopicSourceProgress, "", n),
 	}
 }
 

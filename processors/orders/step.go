@@ -215,7 +215,7 @@ func (w *work) transition(e *schemas.OrderEvent, m *balance) *schemas.Transition
 		Paid: m.paid.String(), Refunded: m.refunded.String(), Currency: m.currency,
 		Payer: payer, ContactKey: schemas.ContactKey(e.Environment, payer),
 	}
-	t.Event.Body = nil
+	t.Event.Body, t.Event.Headers = nil, nil
 	return t
 }
 

@@ -23,6 +23,10 @@ func emptyToNil(rec schemas.Record) {
 		nilSlice(&r.Value)
 	case *schemas.ConfigVersion:
 		nilMap(&r.Files)
+	case *schemas.SourceProgress:
+		nilSlice(&r.Feeds)
+		nilSlice(&r.Hours)
+		nilSlice(&r.Offsets)
 	}
 }
 
@@ -30,6 +34,7 @@ func emptyEvent(e *schemas.OrderEvent) {
 	nilSlice(&e.Links)
 	nilSlice(&e.DeliveryIDs)
 	nilMap(&e.Fields)
+	nilMap(&e.Headers)
 	nilSlice(&e.Body)
 }
 

@@ -47,6 +47,11 @@ func (e *encoder) record(rec schemas.Record) (ok bool) {
 			e.putConfigVersion(r)
 			return true
 		}
+	case *schemas.SourceProgress:
+		if r != nil {
+			e.putSourceProgress(r)
+			return true
+		}
 	}
 	return false
 }
@@ -85,6 +90,10 @@ func (d *decoder) record(name string) schemas.Record {
 	case "ConfigVersion":
 		r := new(schemas.ConfigVersion)
 		d.getConfigVersion(r)
+		return r
+	case "SourceProgress":
+		r := new(schemas.SourceProgress)
+		d.getSourceProgress(r)
 		return r
 	}
 	d.corrupt("no code for " + name)
@@ -184,6 +193,9 @@ func (e *encoder) putOrderEvent(r *schemas.OrderEvent) {
 	e.text(r.Fingerprint)
 	e.boolean(r.Test)
 	e.text(r.Problem)
+	e.table(r.Headers)
+	e.boolean(r.Versioned)
+	e.boolean(r.Deleted)
 }
 
 func (d *decoder) getOrderEvent(r *schemas.OrderEvent) {
@@ -224,6 +236,9 @@ func (d *decoder) getOrderEvent(r *schemas.OrderEvent) {
 	r.Fingerprint = d.text()
 	r.Test = d.boolean()
 	r.Problem = d.text()
+	r.Headers = d.table()
+	r.Versioned = d.boolean()
+	r.Deleted = d.boolean()
 }
 
 func (e *encoder) putTransition(r *schemas.Transition) {
@@ -471,5 +486,59 @@ func (e *encoder) putConfigVersion(r *schemas.ConfigVersion) {
 func (d *decoder) getConfigVersion(r *schemas.ConfigVersion) {
 	r.Version = d.text()
 	r.Files = d.table()
+	r.At = d.time()
+}
+
+func (e *encoder) putFeedProgress(r *schemas.FeedProgress) {
+	e.text(r.Feed)
+	e.time(r.Through)
+	e.long(r.Repairs)
+}
+
+func (d *decoder) getFeedProgress(r *schemas.FeedProgress) {
+	r.Feed = d.text()
+	r.Through = d.time()
+	r.Repairs = d.long()
+}
+
+func (e *encoder) putHourCount(r *schemas.HourCount) {
+	e.time(r.From)
+	e.long(r.Events)
+}
+
+func (d *decoder) getHourCount(r *schemas.HourCount) {
+	r.From = d.time()
+	r.Events = d.long()
+}
+
+func (e *encoder) putPartitionOffset(r *schemas.PartitionOffset) {
+	e.long(r.Partition)
+	e.long(r.Offset)
+}
+
+func (d *decoder) getPartitionOffset(r *schemas.PartitionOffset) {
+	r.Partition = d.long()
+	r.Offset = d.long()
+}
+
+func (e *encoder) putSourceProgress(r *schemas.SourceProgress) {
+	e.text(string(r.Environment))
+	e.text(r.Connection)
+	putList(e, r.Feeds, e.putFeedProgress)
+	e.time(r.CompleteUpTo)
+	e.time(r.LastEventAt)
+	putList(e, r.Hours, e.putHourCount)
+	putList(e, r.Offsets, e.putPartitionOffset)
+	e.time(r.At)
+}
+
+func (d *decoder) getSourceProgress(r *schemas.SourceProgress) {
+	r.Environment = schemas.Environment(d.text())
+	r.Connection = d.text()
+	r.Feeds = getList(d, d.getFeedProgress)
+	r.CompleteUpTo = d.time()
+	r.LastEventAt = d.time()
+	r.Hours = getList(d, d.getHourCount)
+	r.Offsets = getList(d, d.getPartitionOffset)
 	r.At = d.time()
 }

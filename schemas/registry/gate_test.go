@@ -11,7 +11,7 @@ import (
 // Today's schemas read everything that any released version wrote.
 func TestTodaysSchemasPassTheGate(t *testing.T) {
 	releases := schemas.Releases()
-	if len(releases) == 0 || len(releases[0].Schemas) < len(schemas.Records()) {
+	if len(releases) == 0 || len(releases[len(releases)-1].Schemas) < len(schemas.Records()) {
 		t.Fatalf("released schemas are missing: %d releases", len(releases))
 	}
 	if err := GateReleases(releases, schemas.AVSC); err != nil {

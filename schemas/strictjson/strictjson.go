@@ -1,4 +1,6 @@
-package paypal
+// Package strictjson reads and writes JSON as every component of Tillstream does: what two readers could understand
+// differently is refused, numbers keep their digits, and limits hold.
+package strictjson
 
 import (
 	"errors"
@@ -9,19 +11,19 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of one body, the same wherever a provider's JSON is read.
+// Limits of one text.
 const (
-	jsonDepthMax  = 64
-	jsonKeysMax   = 10_000
-	jsonValuesMax = 100_000
+	DepthMax  = 64
+	KeysMax   = 10_000
+	ValuesMax = 100_000
 )
 
-// number is a JSON number as its own digits: turning it into a float would change money.
-type number string
+// Number is a JSON number as its own digits: turning it into a float would change money.
+type Number string
 
-// parseStrict decodes JSON into nil, bool, number, string, []any and map[string]any. Unlike encoding/json it refuses
+// Parse decodes JSON into nil, bool, Number, string, []any and map[string]any. Unlike encoding/json it refuses
 // what two readers could understand differently: a repeated key, invalid UTF-8, a lone surrogate; and it holds the limits.
-func parseStrict(body []byte) (any, error) {
+func Parse(body []byte) (any, error) {
 	if !utf8.Valid(body) {
 		return nil, errors.New("json: invalid UTF-8")
 	}
@@ -65,13 +67,13 @@ func (s *scanner) peek() byte {
 }
 
 func (s *scanner) value(depth int) (any, error) {
-	if s.values++; s.values > jsonValuesMax {
-		return nil, fmt.Errorf("more than %d values", jsonValuesMax)
+	if s.values++; s.values > ValuesMax {
+		return nil, fmt.Errorf("more than %d values", ValuesMax)
 	}
 	switch c := s.peek(); {
 	case c == '{' || c == '[':
-		if depth == jsonDepthMax {
-			return nil, fmt.Errorf("nested deeper than %d", jsonDepthMax)
+		if depth == DepthMax {
+			return nil, fmt.Errorf("nested deeper than %d", DepthMax)
 		}
 		s.at++
 		if c == '{' {
@@ -119,8 +121,8 @@ func (s *scanner) object(depth int) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if s.keys++; s.keys > jsonKeysMax {
-			return nil, fmt.Errorf("more than %d keys", jsonKeysMax)
+		if s.keys++; s.keys > KeysMax {
+			return nil, fmt.Errorf("more than %d keys", KeysMax)
 		}
 		if _, twice := m[key]; twice {
 			return nil, fmt.Errorf("key %.60q repeated", key)
@@ -285,7 +287,7 @@ func (s *scanner) number() (any, error) {
 			return nil, errors.New("bad number")
 		}
 	}
-	return number(s.text[start:s.at]), nil
+	return Number(s.text[start:s.at]), nil
 }
 
 func (s *scanner) digits() int {
@@ -296,24 +298,24 @@ func (s *scanner) digits() int {
 	return s.at - start
 }
 
-// appendCanonical writes v with sorted keys, no white space and one way of escaping, so that equal content gives equal bytes.
-func appendCanonical(to []byte, v any) []byte {
+// AppendCanonical appends v, as Parse returns it, with sorted keys, no white space and one way of escaping, so that equal content gives equal bytes.
+func AppendCanonical(to []byte, v any) []byte {
 	switch v := v.(type) {
 	case nil:
 		return append(to, "null"...)
 	case bool:
 		return strconv.AppendBool(to, v)
-	case number:
+	case Number:
 		return append(to, v...)
 	case string:
-		return appendCanonicalString(to, v)
+		return appendString(to, v)
 	case []any:
 		to = append(to, '[')
 		for i, e := range v {
 			if i > 0 {
 				to = append(to, ',')
 			}
-			to = appendCanonical(to, e)
+			to = AppendCanonical(to, e)
 		}
 		return append(to, ']')
 	case map[string]any:
@@ -327,15 +329,15 @@ func appendCanonical(to []byte, v any) []byte {
 			if i > 0 {
 				to = append(to, ',')
 			}
-			to = append(appendCanonicalString(to, k), ':')
-			to = appendCanonical(to, v[k])
+			to = append(appendString(to, k), ':')
+			to = AppendCanonical(to, v[k])
 		}
 		return append(to, '}')
 	}
 	panic(fmt.Sprintf("canonical json of %T", v))
 }
 
-func appendCanonicalString(to []byte, s string) []byte {
+func appendString(to []byte, s string) []byte {
 	to = append(to, '"')
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {

@@ -1,0 +1,62 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/schemas"
+)
+
+// Keeper appends deliveries to their connector's topic, whichever way they came in.
+type Keeper struct {
+	Appender Appender
+	// Encode turns a record into the value to append.
+	Encode func(schemas.Record) ([]byte, error)
+}
+
+// Keep turns d into records and appends all of them; it returns them once every replica has them. Where one of several
+// fails, those before it come again with the repetition and are recognised. A delivery that is not understood is kept
+// as one record with a Problem: that is no error.
+func (k Keeper) Keep(ctx context.Context, c connectors.Connector, d connectors.Delivery) ([]schemas.OrderEvent, error) {
+	events, values, err := k.records(c, d)
+	if err != nil {
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	for i := range events {
+		if err := k.Appender.Append(ctx, c.Topic, events[i].Key(), values[i]); err != nil {
+			return nil, err
+		}
+	}
+	return events, nil
+}
+
+// records are the delivery's events and their encoded values. Where they cannot be encoded, the fault is theirs only if
+// the problem form can be, and they still cannot afterwards: otherwise it is the schema registry's, and passes.
+func (k Keeper) records(c connectors.Connector, d connectors.Delivery) ([]schemas.OrderEvent, [][]byte, error) {
+	events := Events(c, d, nil)
+	values, err := k.encode(events)
+	if err == nil {
+		return events, values, nil
+	}
+	kept := Events(c, d, err)
+	keptValues, err := k.encode(kept)
+	if err != nil {
+		return nil, nil, err
+	}
+	if values, err = k.encode(events); err == nil {
+		return events, values, nil
+	}
+	return kept, keptValues, nil
+}
+
+func (k Keeper) encode(events []schemas.OrderEvent) ([][]byte, error) {
+	values := make([][]byte, len(events))
+	for i := range events {
+		var err error
+		if values[i], err = k.Encode(&events[i]); err != nil {
+			return nil, err
+		}
+	}
+	return values, nil
+}
