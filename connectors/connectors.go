@@ -9,6 +9,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -177,16 +178,7 @@ var ErrNotThere = errors.New("not at the provider")
 // what it has seen, without a request.
 type Watcher interface {
 	Watch() []Finding
-	Budget() Budget
-}
-
-// Budget is what a connection used of the provider's API.
-type Budget struct {
-	Requests int64 // since the start
-	Refused  int64 // of these, answered 429 or the like
-	// Limit and Left are the provider's own numbers of the newest answer; Limit 0: it names none.
-	Limit, Left int64
-	HoldUntil   time.Time // until then nothing is asked, as the provider wants; zero: now
+	Budget() outbound.Budget
 }
 
 // Delivery is one genuine delivery, as stored.
@@ -197,10 +189,10 @@ type Delivery struct {
 	Body        []byte
 	// Headers are the few that Normalize needs besides the body, by canonical name; they are stored with the event. No
 	// signature and no secret is among them.
-	Headers map[string]string
-	ReceivedAt  time.Time
-	Origin      schemas.Origin
-	Test        bool // sent by the provider's simulator
+	Headers    map[string]string
+	ReceivedAt time.Time
+	Origin     schemas.Origin
+	Test       bool // sent by the provider's simulator
 	// OnceID: the signature does not bind the body, so that whoever saw one delivery could sign another with it. The
 	// caller keeps anything else under the same ID out.
 	OnceID bool

@@ -10,7 +10,7 @@ import (
 // Outcomes of a request, as the label of the counter.
 const (
 	outcomeAccepted     = "accepted"
-	outcomePing         = "ping"     // the provider tried the address
+	outcomePing         = "ping" // the provider tried the address
 	outcomeForged       = "forged"
 	outcomeUnverifiable = "unverifiable"
 	outcomeFailed       = "failed" // genuine, and not appended
