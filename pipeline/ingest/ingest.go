@@ -94,10 +94,10 @@ type Options struct {
 // Handler answers POST /webhooks/{connection}[/{token}].
 type Handler struct {
 	o         Options
-	endpoints map[string]Endpoint
-	readers   chan struct{} // requests whose body is coming in
-	slots     chan struct{} // requests in work
-	held      atomic.Int64  // bytes of bodies in memory
+	endpoints atomic.Pointer[map[string]Endpoint] // by connection
+	readers   chan struct{}                       // requests whose body is coming in
+	slots     chan struct{}                       // requests in work
+	held      atomic.Int64                        // bytes of bodies in memory
 	keeper    Keeper
 	metrics   *metrics
 	tracer    trace.Tracer
@@ -121,24 +121,35 @@ func New(o Options) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{
-		o: o, endpoints: map[string]Endpoint{}, keeper: Keeper{o.Appender, o.Encode}, metrics: m,
+		o: o, keeper: Keeper{o.Appender, o.Encode}, metrics: m,
 		slots: make(chan struct{}, o.ConcurrentMax), readers: make(chan struct{}, readersPerSlot*o.ConcurrentMax),
 		tracer: otel.Tracer("github.com/tillstream/tillstream/pipeline/ingest"), lines: rate.NewLimiter(logLinesPerSecond, logLinesBurst),
 	}
-	for _, e := range o.Endpoints {
-		switch _, twice := h.endpoints[e.Connection]; {
-		case e.Connection == "" || strings.ContainsRune(e.Connection, '/'):
-			return nil, fmt.Errorf("webhook endpoint %q: no usable connection name", e.Connection)
-		case twice:
-			return nil, fmt.Errorf("webhook endpoint %s: given twice", e.Connection)
-		case e.Webhook == nil || e.Connector.Normalize == nil || e.Connector.Topic == "":
-			return nil, fmt.Errorf("webhook endpoint %s: its connector takes no webhooks", e.Connection)
-		case strings.ContainsRune(e.Token, '/'):
-			return nil, fmt.Errorf("webhook endpoint %s: its token holds a slash", e.Connection)
-		}
-		h.endpoints[e.Connection] = e
+	if err := h.SetEndpoints(o.Endpoints); err != nil {
+		return nil, err
 	}
 	return h, nil
+}
+
+// SetEndpoints replaces the endpoints; requests in work end with the former ones. The error names the endpoint that is
+// wrong, and then nothing is changed.
+func (h *Handler) SetEndpoints(list []Endpoint) error {
+	endpoints := make(map[string]Endpoint, len(list))
+	for _, e := range list {
+		switch _, twice := endpoints[e.Connection]; {
+		case e.Connection == "" || strings.ContainsRune(e.Connection, '/'):
+			return fmt.Errorf("webhook endpoint %q: no usable connection name", e.Connection)
+		case twice:
+			return fmt.Errorf("webhook endpoint %s: given twice", e.Connection)
+		case e.Webhook == nil || e.Connector.Normalize == nil || e.Connector.Topic == "":
+			return fmt.Errorf("webhook endpoint %s: its connector takes no webhooks", e.Connection)
+		case strings.ContainsRune(e.Token, '/'):
+			return fmt.Errorf("webhook endpoint %s: its token holds a slash", e.Connection)
+		}
+		endpoints[e.Connection] = e
+	}
+	h.endpoints.Store(&endpoints)
+	return nil
 }
 
 func orDefault[T int | int64 | time.Duration](v, def T) T {
@@ -225,7 +236,7 @@ func (h *Handler) endpoint(path string) (Endpoint, bool) {
 		return Endpoint{}, false
 	}
 	name, token, _ := strings.Cut(rest, "/")
-	e, known := h.endpoints[name]
+	e, known := (*h.endpoints.Load())[name]
 	got, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(e.Token))
 	if subtle.ConstantTimeCompare(got[:], want[:]) != 1 || !known {
 		return Endpoint{}, false
