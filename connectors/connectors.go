@@ -30,8 +30,19 @@ type Connector struct {
 	// Normalize turns a stored delivery into records. Pure: the same delivery gives the same records on replay. An
 	// error means that the body is not understood; the caller keeps the bytes as an event with Problem set.
 	Normalize func(Delivery) ([]schemas.OrderEvent, error)
+	// Bind returns Normalize as one connection's configuration wants it, where users say what their own words and fields
+	// mean; as pure as Normalize. Nil: it is the same for all.
+	Bind func(cfg any) func(Delivery) ([]schemas.OrderEvent, error)
 	// Open connects one account. cfg is what Config returned, decoded and validated.
 	Open func(ctx context.Context, cfg any, env Env) (Source, error)
+}
+
+// For returns c with the Normalize of one connection. cfg is what Config returned, decoded and validated.
+func (c Connector) For(cfg any) Connector {
+	if c.Bind != nil {
+		c.Normalize = c.Bind(cfg)
+	}
+	return c
 }
 
 // Validator is implemented by a configuration that checks itself after decoding. A Finding's Field is the yaml path.

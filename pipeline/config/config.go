@@ -400,7 +400,7 @@ func (l *loader) connection(file, name string, doc *document) {
 		}
 	}
 	l.cfg.Connections = append(l.cfg.Connections, Connection{
-		Name: name, File: file, Connector: c,
+		Name: name, File: file, Connector: c.For(settings),
 		Environment: f.Environment, Resources: f.Resources, Token: f.Token,
 		AllowPrivate: f.AllowPrivate, TLSRoots: f.TLSRoots, Settings: settings,
 	})
