@@ -55,6 +55,8 @@ type OrderEvent struct {
 	Test        bool   `avro:"test"`
 	// Problem says why the body could not be normalised. Such an event is kept and ends in the dead letters.
 	Problem string `avro:"problem"`
+	// ProblemCause is the cause of that dead letter; empty: CauseUnparseable.
+	ProblemCause string `avro:"problem_cause"`
 	// Headers are those of the delivery that say what its body does not: Normalize needs them for a replay, too.
 	Headers map[string]string `avro:"headers"`
 	// Versioned: Sequence alone orders the events of this root, and ProviderTime is for people.

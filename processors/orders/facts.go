@@ -12,6 +12,9 @@ func (s *State) join(e *schemas.OrderEvent, at triple) (again bool) {
 	switch e.Kind {
 	case schemas.KindOrder:
 		s.Order.join(e, at)
+		if e.Deleted && (s.Removed == nil || at.newer(*s.Removed)) {
+			s.Removed = &at
+		}
 	case schemas.KindSubscription:
 		s.Sub.join(e, at)
 	case schemas.KindPayment:
@@ -35,6 +38,9 @@ func (d *document) join(e *schemas.OrderEvent, at triple) {
 		d.Claim = &claim{at, e.Status}
 	}
 	d.Amount = newerSum(d.Amount, e.Amount, at)
+	if wholly(e.Status) {
+		d.Paid = newerSum(d.Paid, e.Amount, at)
+	}
 	d.Total = newerSum(d.Total, e.RefundedTotal, at)
 }
 
@@ -137,6 +143,15 @@ func captured(status schemas.PaymentStatus) bool {
 	return false
 }
 
+// open reports whether an order of this status may still be paid, so that removing it cancels it.
+func open(status schemas.PaymentStatus) bool {
+	switch status {
+	case schemas.StatusDraft, schemas.StatusPending, schemas.StatusApproved, schemas.StatusFailed, schemas.StatusAuthorized:
+		return true
+	}
+	return false
+}
+
 func says(status schemas.PaymentStatus) bool { return status != "" && status != schemas.StatusUnknown }
 
 // Status is the canonical status that the facts add up to; "" while no event has said anything about it.
@@ -151,6 +166,9 @@ func (s *State) status(m *balance) schemas.PaymentStatus {
 		return s.Sub.Claim.Status // money never moves a subscription: a late sale revives nothing
 	}
 	base, known := s.base()
+	if s.Removed != nil && (!known || s.Removed.newer(base.At) && open(base.Status)) {
+		return schemas.StatusCancelled
+	}
 	refund := s.refunding()
 	standing := refund.live && (!known || refundable(base.Status) || refund.at.newer(base.At))
 	if m == nil && (standing || known && refundable(base.Status)) {

@@ -60,6 +60,10 @@ type image struct {
 	Fingerprint    string                `json:"fp,omitempty"`
 	Test           bool                  `json:"x,omitempty"`
 	Problem        string                `json:"pr,omitempty"`
+	ProblemCause   string                `json:"-"`
+	Headers        map[string]string     `json:"-"`
+	Versioned      bool                  `json:"-"`
+	Deleted        bool                  `json:"-"`
 }
 
 // imageOf shares no memory with e but its texts.
@@ -71,6 +75,7 @@ func imageOf(e *schemas.OrderEvent) image {
 		ReceivedAt: toMillis(e.ReceivedAt), DeliveryIDs: slices.Clone(e.DeliveryIDs), Origin: e.Origin, Amount: clonePtr(e.Amount),
 		RefundedTotal: clonePtr(e.RefundedTotal), Payer: clonePtr(e.Payer), CustomID: e.CustomID, InvoiceID: e.InvoiceID, Fields: maps.Clone(e.Fields),
 		Body: slices.Clone(e.Body), BodyHash: e.BodyHash, Fingerprint: e.Fingerprint, Test: e.Test, Problem: e.Problem,
+		ProblemCause: e.ProblemCause, Headers: maps.Clone(e.Headers), Versioned: e.Versioned, Deleted: e.Deleted,
 	}
 	for _, l := range e.Links {
 		im.Links = append(im.Links, [2]string{string(l.Relation), l.ID})
@@ -86,6 +91,7 @@ func (im image) event() schemas.OrderEvent {
 		ReceivedAt: timeOf(im.ReceivedAt), DeliveryIDs: im.DeliveryIDs, Origin: im.Origin, Amount: im.Amount,
 		RefundedTotal: im.RefundedTotal, Payer: im.Payer, CustomID: im.CustomID, InvoiceID: im.InvoiceID, Fields: im.Fields,
 		Body: im.Body, BodyHash: im.BodyHash, Fingerprint: im.Fingerprint, Test: im.Test, Problem: im.Problem,
+		ProblemCause: im.ProblemCause, Headers: im.Headers, Versioned: im.Versioned, Deleted: im.Deleted,
 	}
 	for _, l := range im.Links {
 		e.Links = append(e.Links, schemas.Link{Relation: schemas.LinkRelation(l[0]), ID: l[1]})
@@ -114,6 +120,7 @@ func cloneEvent(e *schemas.OrderEvent) schemas.OrderEvent {
 	c.Links = slices.Clone(e.Links)
 	c.DeliveryIDs = slices.Clone(e.DeliveryIDs)
 	c.Fields = maps.Clone(e.Fields)
+	c.Headers = maps.Clone(e.Headers)
 	c.Body = slices.Clone(e.Body)
 	c.Amount = clonePtr(e.Amount)
 	c.RefundedTotal = clonePtr(e.RefundedTotal)

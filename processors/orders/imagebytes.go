@@ -114,17 +114,34 @@ func (w *stateWriter) image(im *image) {
 	}
 	w.FieldText(21, im.CustomID)
 	w.FieldText(22, im.InvoiceID)
-	w.FieldList(23, len(im.Fields))
-	for _, key := range slices.Sorted(maps.Keys(im.Fields)) {
-		w.Text(key)
-		w.Text(im.Fields[key])
-	}
+	w.texts(23, im.Fields)
 	w.FieldBytes(24, im.Body)
 	w.FieldText(25, im.BodyHash)
 	w.FieldText(26, im.Fingerprint)
 	w.FieldFlag(27, im.Test)
 	w.FieldText(28, im.Problem)
+	w.texts(29, im.Headers)
+	w.FieldFlag(30, im.Versioned)
+	w.FieldFlag(31, im.Deleted)
+	w.FieldText(32, im.ProblemCause)
 	w.End()
+}
+
+func (w *stateWriter) texts(field byte, m map[string]string) {
+	w.FieldList(field, len(m))
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		w.Text(key)
+		w.Text(m[key])
+	}
+}
+
+func (r *stateReader) texts() map[string]string {
+	m := make(map[string]string)
+	for n, _ := r.Count(2); n > 0 && !r.Failed(); n-- {
+		key := r.Text()
+		m[key] = r.Text()
+	}
+	return m
 }
 
 func (r *stateReader) image(im *image) {
@@ -185,11 +202,7 @@ func (r *stateReader) imageRest(f byte, im *image) {
 	case 22:
 		im.InvoiceID = r.Text()
 	case 23:
-		im.Fields = make(map[string]string)
-		for n, _ := r.Count(2); n > 0 && !r.Failed(); n-- {
-			key := r.Text()
-			im.Fields[key] = r.Text()
-		}
+		im.Fields = r.texts()
 	case 24:
 		im.Body = r.Bytes()
 	case 25:
@@ -200,6 +213,14 @@ func (r *stateReader) imageRest(f byte, im *image) {
 		im.Test = true
 	case 28:
 		im.Problem = r.Text()
+	case 29:
+		im.Headers = r.texts()
+	case 30:
+		im.Versioned = true
+	case 31:
+		im.Deleted = true
+	case 32:
+		im.ProblemCause = r.Text()
 	default:
 		r.Unknown(f)
 	}

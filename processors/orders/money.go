@@ -51,9 +51,8 @@ func (s *State) money() balance {
 			b.paid = b.paid.add(parsed(value))
 		}
 	}
-	if o := &s.Order; !captures && o.Claim != nil && captured(o.Claim.Status) && o.Claim.Status != schemas.StatusPartiallyPaid &&
-		o.Amount != nil && o.Amount.Currency == b.currency {
-		b.paid = parsed(o.Amount.Value)
+	if own := s.Order.paid(); !captures && own != nil && own.Currency == b.currency {
+		b.paid = parsed(own.Value)
 	}
 	b.refunded = s.refunded(b.currency)
 	for _, st := range s.Settled {
@@ -62,6 +61,25 @@ func (s *State) money() balance {
 		}
 	}
 	return b
+}
+
+// paid is the amount that an order says was paid; nil: nothing, or it does not say how much. An order that was
+// cancelled after it was paid keeps the money until a refund is told.
+func (d *document) paid() *sum {
+	switch {
+	case d.Claim == nil:
+		return nil
+	case wholly(d.Claim.Status):
+		return d.Amount
+	case d.Claim.Status == schemas.StatusCancelled:
+		return d.Paid
+	}
+	return nil
+}
+
+// wholly reports a status in which the whole amount was received, whatever became of it later.
+func wholly(status schemas.PaymentStatus) bool {
+	return captured(status) && status != schemas.StatusPartiallyPaid
 }
 
 func (x *entity) everCaptured() bool {
@@ -104,8 +122,29 @@ func (s *State) payment(id string) *entity {
 
 func byID(x entity, id string) int { return strings.Compare(x.ID, id) }
 
-// refunded is what was refunded of all payments that may have refunds, and, under "", of the root as a whole.
+// refunded is the sum of what was refunded of each payment, or the order's own running total where that is more,
+// because a notice is missing.
 func (s *State) refunded(currency string) exact {
+	sum := s.refundedInAll(currency)
+	total := s.Order.Total
+	if total == nil || total.Currency != currency {
+		return sum
+	}
+	stated := parsed(total.Value)
+	for i := range s.Refunds {
+		r := &s.Refunds[i]
+		if value, in := r.amount(); in == currency && r.undone() && r.newest().At.newer(total.At) {
+			stated = stated.sub(parsed(value).abs())
+		}
+	}
+	if stated.compare(sum) > 0 {
+		return stated
+	}
+	return sum
+}
+
+// refundedInAll adds up the refunds of all payments that may have some, and, under "", of the root as a whole.
+func (s *State) refundedInAll(currency string) exact {
 	sum := s.refundedOf("", currency)
 	for i := range s.Payments {
 		if id := s.Payments[i].ID; id != "" {
@@ -162,9 +201,6 @@ func (s *State) totalOf(of, currency string) (best sum, known bool) {
 		if value != "" && in == currency && (!known || at.newer(best.At)) {
 			best, known = sum{*at, value, in}, true
 		}
-	}
-	if of == "" && s.Order.Total != nil {
-		offer(&s.Order.Total.At, s.Order.Total.Value, s.Order.Total.Currency)
 	}
 	if p := s.payment(of); p != nil {
 		for i := range p.Steps {

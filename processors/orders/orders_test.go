@@ -64,7 +64,19 @@ func payer(p *schemas.Payer) mod     { return func(e *schemas.OrderEvent) { e.Pa
 func id(v string) mod                { return func(e *schemas.OrderEvent) { e.EventID = v } }
 func fingerprint(v string) mod       { return func(e *schemas.OrderEvent) { e.Fingerprint = v } }
 func delivery(v string) mod          { return func(e *schemas.OrderEvent) { e.DeliveryIDs = []string{v} } }
-func received(t time.Time) mod       { return func(e *schemas.OrderEvent) { e.ReceivedAt = t } }
+func version(n int64) mod {
+	return func(e *schemas.OrderEvent) { e.Sequence, e.Versioned = n, true }
+}
+
+func refundedTotal(v string) mod {
+	return func(e *schemas.OrderEvent) { e.RefundedTotal = &schemas.Amount{Value: v, Currency: "EUR"} }
+}
+
+// removed says at minute that the order is gone at the provider.
+func removed(minute int) *schemas.OrderEvent {
+	return order(schemas.StatusUnknown, minute, payer(nil), func(e *schemas.OrderEvent) { e.Deleted = true })
+}
+func received(t time.Time) mod { return func(e *schemas.OrderEvent) { e.ReceivedAt = t } }
 func link(r schemas.LinkRelation, v string) mod {
 	return func(e *schemas.OrderEvent) { e.Links = append(e.Links, schemas.Link{Relation: r, ID: v}) }
 }
@@ -236,6 +248,40 @@ func TestSemantics(t *testing.T) {
 		"a parked event that comes twice": {
 			story: []any{refund("R1", "10", refunded, 4), refund("R1", "10", refunded, 4), capture(paid, 1)},
 			want:  []string{"C1 DUPLICATE >UNKNOWN 0/0", "O1 CHANGED >PAID 10/0", "O1 CHANGED PAID>REFUNDED 10/10"},
+		},
+		"an order removed before it was paid is cancelled": {
+			story: []any{order(schemas.StatusPending, 0), removed(3)},
+			want:  []string{"O1 CHANGED >PENDING 0/0", "O1 CHANGED PENDING>CANCELLED 0/0"},
+		},
+		"a paid order stays paid when it is removed": {
+			story: []any{order(paid, 1, amount("10")), removed(3)},
+			want:  []string{"O1 CHANGED >PAID 10/0", "O1 RECORDED PAID>PAID 10/0"},
+		},
+		"a removed order comes back": {
+			story: []any{order(schemas.StatusPending, 0), removed(3), order(paid, 5, amount("10"))},
+			want:  []string{"O1 CHANGED >PENDING 0/0", "O1 CHANGED PENDING>CANCELLED 0/0", "O1 CHANGED CANCELLED>PAID 10/0"},
+		},
+		"a removal that comes late changes nothing": {
+			story: []any{order(schemas.StatusPending, 5), removed(3)},
+			want:  []string{"O1 CHANGED >PENDING 0/0", "O1 LATE PENDING>PENDING 0/0"},
+		},
+		"a version orders events whatever their times say": {
+			story: []any{order(paid, 1, amount("10"), version(2)), order(schemas.StatusPending, 9, version(1)), order(schemas.StatusCancelled, 0, version(3))},
+			want:  []string{"O1 CHANGED >PAID 10/0", "O1 LATE PAID>PAID 10/0", "O1 CHANGED PAID>CANCELLED 10/0"},
+		},
+		"the order's own total and the refund's notice are one refund": {
+			story: []any{order(paid, 1, amount("10")), capture(paid, 2), order(schemas.StatusPartiallyRefunded, 5, amount("10"), refundedTotal("4")), refund("R1", "4", refunded, 5)},
+			want:  []string{"O1 CHANGED >PAID 10/0", "O1 RECORDED PAID>PAID 10/0", "O1 CHANGED PAID>PARTIALLY_REFUNDED 10/4", "O1 RECORDED PARTIALLY_REFUNDED>PARTIALLY_REFUNDED 10/4"},
+		},
+		"a refund without its notice is in the order's own total": {
+			story: []any{order(paid, 1, amount("10")), capture(paid, 2), refund("R1", "4", refunded, 5), order(schemas.StatusPartiallyRefunded, 6, amount("10"), refundedTotal("7"))},
+			want:  []string{"O1 CHANGED >PAID 10/0", "O1 RECORDED PAID>PAID 10/0", "O1 CHANGED PAID>PARTIALLY_REFUNDED 10/4", "O1 RECORDED PARTIALLY_REFUNDED>PARTIALLY_REFUNDED 10/7"},
+		},
+		"a quarantined delivery ends with its cause": {
+			story: []any{order(approved, 0, func(e *schemas.OrderEvent) {
+				e.Problem, e.ProblemCause = "its delivery id was seen with another body", schemas.CauseQuarantined
+			})},
+			want: []string{"dead QUARANTINED"},
 		},
 		"forgotten after 400 days": {
 			story: []any{order(approved, 0), later(401 * 24 * time.Hour), order(approved, 0)},

@@ -27,10 +27,12 @@ type State struct {
 	Parked   []parked          `json:"w,omitempty"`  // events that wait for Link
 	Waiting  []waiting         `json:"c,omitempty"`  // transitions that wait for a contact
 	Touched  int64             `json:"a,omitempty"`  // stream time of the last record, in ms
+	Removed  *triple           `json:"-"`            // newest deletion of the order at the provider
 	Gone     bool              `json:"-"`
 }
 
-// triple orders the events of a root: provider time in ms, sequence, rank of the status, event id.
+// triple orders the events of a root: provider time in ms (or the version, where that alone orders them), sequence, rank
+// of the status, event id.
 type triple struct {
 	T int64  `json:"t"`
 	S int64  `json:"s,omitempty"`
@@ -56,6 +58,7 @@ type document struct {
 	Claim  *claim `json:"c,omitempty"`
 	Amount *sum   `json:"m,omitempty"`
 	Total  *sum   `json:"r,omitempty"` // refunded
+	Paid   *sum   `json:"-"`           // amount of the newest statement that it was paid
 }
 
 // step is one business step of a payment or refund. Notices of the same step share it, and its moment is the earliest

@@ -145,6 +145,10 @@ func (w *stateWriter) state(s *State) {
 		w.waiting(&s.Waiting[i])
 	}
 	w.FieldTime(17, s.Touched)
+	if s.Removed != nil {
+		w.Field(18)
+		w.triple(*s.Removed)
+	}
 }
 
 func (r *stateReader) state(s *State) {
@@ -193,6 +197,9 @@ func (r *stateReader) state(s *State) {
 			s.Waiting = processors.ReadList(r.StateReader, r.waiting)
 		case 17:
 			s.Touched = r.Time()
+		case 18:
+			s.Removed = new(triple)
+			*s.Removed = r.triple()
 		default:
 			r.Unknown(f)
 		}
@@ -241,6 +248,7 @@ func (w *stateWriter) document(field byte, d *document) {
 	}
 	w.sum(2, d.Amount)
 	w.sum(3, d.Total)
+	w.sum(4, d.Paid)
 	w.End()
 }
 
@@ -253,6 +261,8 @@ func (r *stateReader) document(d *document) {
 			d.Amount = &sum{r.triple(), r.Text(), r.Text()}
 		case 3:
 			d.Total = &sum{r.triple(), r.Text(), r.Text()}
+		case 4:
+			d.Paid = &sum{r.triple(), r.Text(), r.Text()}
 		default:
 			r.Unknown(f)
 		}

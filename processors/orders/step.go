@@ -68,6 +68,9 @@ func check(e *schemas.OrderEvent) error {
 	if reason == "" {
 		return nil
 	}
+	if e.ProblemCause != "" && e.Problem != "" {
+		return &processors.Poison{Cause: e.ProblemCause, Reason: reason, Remedy: "compare its bytes, kept here, with what the provider shows; replay them only if they are right"}
+	}
 	return &processors.Poison{
 		Cause: schemas.CauseUnparseable, Reason: reason,
 		Remedy: "the bytes are kept here; replay them once the connector understands them",
@@ -77,6 +80,9 @@ func check(e *schemas.OrderEvent) error {
 // moment is where e stands in the order of its root's events. A provider's clock that runs ahead is clamped, since one
 // time in the far future would make every later event late.
 func moment(e *schemas.OrderEvent) triple {
+	if e.Versioned {
+		return triple{T: e.Sequence, R: e.Status.Rank(), E: e.EventID}
+	}
 	t := e.ProviderTime
 	if !e.ReceivedAt.IsZero() && (t.IsZero() || t.After(e.ReceivedAt.Add(skewMax))) {
 		t = e.ReceivedAt
@@ -197,6 +203,8 @@ func (w *work) recordedWhy(e *schemas.OrderEvent) string {
 	switch {
 	case w.s.Kind == schemas.KindSubscription && e.Kind != schemas.KindSubscription:
 		return "Recorded as a payment of the subscription, whose status only its own events change."
+	case e.Deleted:
+		return "The provider removed the order; its status stays."
 	case !says(e.Status):
 		return fmt.Sprintf("The provider's status %q says nothing about payment.", e.ProviderStatus)
 	}
