@@ -199,7 +199,7 @@ type Options struct {
 	Kinds      []Kind
 	// Getenv resolves ${env:NAME}; nil: nothing is set.
 	Getenv func(name string) (string, bool)
-	// ReadSecret reads ${file:PATH}; nil: os.ReadFile.
+	// ReadSecret reads ${file:PATH}; nil: os.ReadFile, and for LoadDir SecretReader of its folder.
 	ReadSecret func(path string) ([]byte, error)
 	Hostname   string // default of Settings.Instance
 }
@@ -208,6 +208,9 @@ type Options struct {
 func LoadDir(dir string, o Options) (*Config, error) {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return nil, fmt.Errorf("config folder %s: not a folder that can be read; give one with --config, it needs at least a %s", dir, SettingsFile)
+	}
+	if o.ReadSecret == nil {
+		o.ReadSecret = SecretReader(dir)
 	}
 	return Load(os.DirFS(dir), o)
 }
@@ -289,7 +292,7 @@ func (l *loader) each(folder string, take func(file, name string, node *document
 
 // strangers refuses folders that no kind owns: a misspelt folder would otherwise be silently without effect.
 func (l *loader) strangers() {
-	known := []string{"connections", "destinations"}
+	known := []string{"connections", "destinations", SecretsFolder}
 	for _, k := range l.o.Kinds {
 		known = append(known, k.Folder)
 	}

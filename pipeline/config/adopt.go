@@ -1,0 +1,48 @@
+package config
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// The folders that a running process follows, and where it keeps what must not stand in a file of a configuration.
+const (
+	ConnectionsFolder = "connections"
+	// SecretsFolder holds one secret a file, for ${file:secrets/NAME}. Nothing in it is configuration.
+	SecretsFolder = "secrets"
+)
+
+// SecretReader reads the files of ${file:PATH} for the folder dir: a path into its secrets folder is meant from there,
+// so that the folder can be moved or mounted elsewhere; any other as the process sees it.
+func SecretReader(dir string) func(path string) ([]byte, error) {
+	return func(path string) ([]byte, error) {
+		if clean := filepath.ToSlash(filepath.Clean(path)); strings.HasPrefix(clean, SecretsFolder+"/") {
+			b, err := os.ReadFile(filepath.Join(dir, clean))
+			if err == nil || !os.IsNotExist(err) {
+				return b, err
+			}
+		}
+		return os.ReadFile(path)
+	}
+}
+
+// WithConnections is c with the connections of next, and all else as it is in c, with the version of that mixture. rest
+// says whether next differs from c in anything but connections.
+func (c *Config) WithConnections(next *Config) (adopted *Config, rest bool) {
+	mixed := *c
+	mixed.Connections, mixed.Files = next.Connections, map[string]string{}
+	theirs := func(file, _ string) bool { return strings.HasPrefix(file, ConnectionsFolder+"/") }
+	ours, others := maps.Clone(c.Files), maps.Clone(next.Files)
+	maps.DeleteFunc(ours, theirs)
+	maps.DeleteFunc(others, theirs)
+	rest = !maps.Equal(ours, others)
+	for file, text := range next.Files {
+		if theirs(file, text) {
+			ours[file] = text
+		}
+	}
+	mixed.Files, mixed.Version = ours, versionOf(ours)
+	return &mixed, rest
+}
