@@ -3,7 +3,6 @@ package paypal
 import (
 	"fmt"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -78,33 +77,63 @@ func timeOf(o object, field, name string) (time.Time, error) {
 	return t, nil
 }
 
-// relationOf tells what a HATEOAS path names. An action's path has one more segment, so that the link to capture an
-// order is never taken for a capture.
-var relationOf = regexp.MustCompile(`^/v[12]/(checkout/orders|payments/orders|payments/authorizations?|payments/captures?|payments/sale|billing/subscriptions)/([^/]+)$`)
+// relationOf tells what a HATEOAS path names, and its id. An action's path has one more segment, so that the link to
+// capture an order is never taken for a capture.
+func relationOf(path string) (rel schemas.LinkRelation, id string, ok bool) {
+	rest, ok := strings.CutPrefix(path, "/v2/")
+	if !ok {
+		if rest, ok = strings.CutPrefix(path, "/v1/"); !ok {
+			return "", "", false
+		}
+	}
+	end := strings.LastIndexByte(rest, '/')
+	if end < 0 {
+		return "", "", false
+	}
+	rel, ok = relations[rest[:end]]
+	return rel, rest[end+1:], ok && checkID("", rest[end+1:]) == nil
+}
+
+// linkRefund is what the path of a refund says of itself; no event is linked to a refund.
+const linkRefund schemas.LinkRelation = "REFUND"
 
 var relations = map[string]schemas.LinkRelation{
 	"checkout/orders": schemas.LinkOrder, "payments/orders": schemas.LinkOrder,
 	"payments/authorization": schemas.LinkAuthorization, "payments/authorizations": schemas.LinkAuthorization,
 	"payments/capture": schemas.LinkCapture, "payments/captures": schemas.LinkCapture,
 	"payments/sale": schemas.LinkSale, "billing/subscriptions": schemas.LinkSubscription,
+	"payments/refund": linkRefund, "payments/refunds": linkRefund,
 }
 
-// parents are the entities that the links of a resource say it belongs to. Hosts are not looked at: PayPal prints
-// old and internal ones.
+// pathOf is the path of an address, unescaped. Hosts are not looked at: PayPal prints old and internal ones.
+func pathOf(href string) string {
+	if _, rest, ok := strings.Cut(href, "://"); ok && !strings.ContainsAny(href, "%\\?#") {
+		if at := strings.IndexByte(rest, '/'); at >= 0 {
+			return rest[at:]
+		}
+		return ""
+	}
+	u, err := url.Parse(href)
+	if err != nil {
+		return ""
+	}
+	return u.Path
+}
+
+// parentsOf are the entities that the links of a resource say it belongs to.
 func parentsOf(o object) []schemas.Link {
 	var out []schemas.Link
-	for _, l := range o.Objects("links") {
+	list, _ := o["links"].([]any)
+	for _, e := range list {
+		m, _ := e.(map[string]any)
+		l := object(m)
 		switch l.Text("rel") {
 		case "up", "order", "authorization", "capture", "sale":
 		default:
 			continue
 		}
-		u, err := url.Parse(l.Text("href"))
-		if err != nil {
-			continue
-		}
-		if m := relationOf.FindStringSubmatch(u.Path); m != nil && checkID("", m[2]) == nil {
-			out = append(out, schemas.Link{Relation: relations[m[1]], ID: m[2]})
+		if rel, id, ok := relationOf(pathOf(l.Text("href"))); ok && rel != linkRefund {
+			out = append(out, schemas.Link{Relation: rel, ID: id})
 		}
 	}
 	return out

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -57,12 +58,11 @@ func normalize(d connectors.Delivery) ([]schemas.OrderEvent, error) {
 
 // base fills what is the same for every shape.
 func base(d connectors.Delivery, event object) schemas.OrderEvent {
-	sum := sha256.Sum256(d.Body)
 	typ := event.Text("event_type")
 	rec := schemas.OrderEvent{
 		EventID: event.Text("id"), Kind: schemas.KindOther, Provider: Type, Environment: d.Environment, Connection: d.Connection,
 		Resource: resourceOf(typ), EventType: typ, Status: schemas.StatusUnknown, ReceivedAt: d.ReceivedAt, Origin: d.Origin,
-		Links: []schemas.Link{}, DeliveryIDs: []string{}, Body: d.Body, BodyHash: hex.EncodeToString(sum[:]),
+		Links: []schemas.Link{}, DeliveryIDs: []string{}, Body: d.Body, BodyHash: hexOf(d.Body),
 		Fingerprint: fingerprint(event), Test: d.Test,
 	}
 	if d.ID != "" {
@@ -77,17 +77,36 @@ func base(d connectors.Delivery, event object) schemas.OrderEvent {
 // fingerprint is the hash of the event's content. Reading the event through the events API adds status, transmissions
 // and link encodings; none of these is content.
 func fingerprint(event object) string {
-	content := make(map[string]any, len(event))
-	for name, v := range event {
+	names := make([]string, 0, 16)
+	for name := range event {
 		switch name {
 		case "status", "transmissions", "links":
-		case "resource":
-			content[name] = withoutEncodings(v)
 		default:
-			content[name] = v
+			names = append(names, name)
 		}
 	}
-	sum := sha256.Sum256(strictjson.AppendCanonical(nil, content))
+	slices.Sort(names)
+	text := make([]byte, 0, canonicalBytesUsual)
+	for i, name := range names {
+		sep := byte(',')
+		if i == 0 {
+			sep = '{'
+		}
+		text = append(strictjson.AppendCanonical(append(text, sep), name), ':')
+		v := event[name]
+		if name == "resource" {
+			v = withoutEncodings(v)
+		}
+		text = strictjson.AppendCanonical(text, v)
+	}
+	return hexOf(append(text, '}'))
+}
+
+// canonicalBytesUsual is room for what most events have.
+const canonicalBytesUsual = 4 << 10
+
+func hexOf(text []byte) string {
+	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }
 
@@ -98,28 +117,28 @@ func withoutEncodings(v any) any {
 		return v
 	}
 	links, ok := resource["links"].([]any)
-	if !ok {
+	if !ok || !slices.ContainsFunc(links, encoded) {
 		return v
 	}
-	plain := make([]any, len(links))
+	plain := slices.Clone(links)
 	for i, l := range links {
-		plain[i] = l
-		if m, ok := l.(map[string]any); ok {
-			kept := make(map[string]any, len(m))
-			for k, e := range m {
-				if k != "encType" {
-					kept[k] = e
-				}
-			}
+		if encoded(l) {
+			kept := maps.Clone(l.(map[string]any))
+			delete(kept, "encType")
 			plain[i] = kept
 		}
 	}
-	out := make(map[string]any, len(resource))
-	for k, e := range resource {
-		out[k] = e
-	}
+	out := maps.Clone(resource)
 	out["links"] = plain
 	return out
+}
+
+func encoded(link any) bool {
+	m, ok := link.(map[string]any)
+	if ok {
+		_, ok = m["encType"]
+	}
+	return ok
 }
 
 // shapeOf looks at what the resource is. The event's type decides only where the body does not say.

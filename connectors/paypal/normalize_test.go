@@ -68,21 +68,51 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// asJSON leaves the body out: it stands in the same file.
+// asJSON leaves the body out, which stands in the same file, and whatever is empty.
 func asJSON(t *testing.T, events []schemas.OrderEvent) []byte {
 	t.Helper()
-	for i := range events {
-		if len(events[i].Body) == 0 {
+	var list []map[string]any
+	for _, e := range events {
+		if len(e.Body) == 0 {
 			t.Error("record holds no body")
 		}
-		events[i].Body = nil
+		e.Body = nil
+		b, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m map[string]any
+		if err := json.Unmarshal(b, &m); err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, filled(m))
 	}
 	var b strings.Builder
 	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(events); err != nil {
+	if err := enc.Encode(list); err != nil {
 		t.Fatal(err)
 	}
 	return []byte(b.String())
+}
+
+func filled(m map[string]any) map[string]any {
+	for k, v := range m {
+		switch v := v.(type) {
+		case map[string]any:
+			if len(filled(v)) == 0 {
+				delete(m, k)
+			}
+		case []any:
+			if len(v) == 0 {
+				delete(m, k)
+			}
+		case nil, string, bool, float64:
+			if v == nil || v == "" || v == false || v == 0.0 {
+				delete(m, k)
+			}
+		}
+	}
+	return m
 }

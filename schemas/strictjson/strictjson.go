@@ -23,37 +23,52 @@ type Number string
 
 // Parse decodes JSON into nil, bool, Number, string, []any and map[string]any. Unlike encoding/json it refuses
 // what two readers could understand differently: a repeated key, invalid UTF-8, a lone surrogate; and it holds the limits.
+// The strings share one copy of the text: who keeps a few of them for long clones them.
 func Parse(body []byte) (any, error) {
 	if !utf8.Valid(body) {
 		return nil, errors.New("json: invalid UTF-8")
 	}
-	s := scanner{text: body}
+	s := scanner{text: string(body), members: make([]member, 0, openMembers), items: make([]any, 0, openItems)}
 	v, err := s.value(0)
 	if err != nil {
 		return nil, fmt.Errorf("json at byte %d: %w", s.at, err)
 	}
-	if s.space(); s.at != len(body) {
+	if s.space(); s.at != len(s.text) {
 		return nil, fmt.Errorf("json at byte %d: text after the value", s.at)
 	}
 	return v, nil
 }
 
+// Room for what a usual text holds open at a time, so that it is read without growing.
+const (
+	openMembers = 64
+	openItems   = 32
+)
+
 type scanner struct {
-	text         []byte
+	text         string
 	at           int
 	keys, values int
+	// What was read of the objects and arrays that are still open, the innermost last: their size is known when they
+	// are made.
+	members []member
+	items   []any
+}
+
+type member struct {
+	key   string
+	at    int // behind the key
+	value any
 }
 
 var errCut = errors.New("unexpected end")
 
 func (s *scanner) space() {
 	for s.at < len(s.text) {
-		switch s.text[s.at] {
-		case ' ', '\t', '\n', '\r':
-			s.at++
-		default:
+		if c := s.text[s.at]; c > ' ' || c != ' ' && c != '\n' && c != '\t' && c != '\r' {
 			return
 		}
+		s.at++
 	}
 }
 
@@ -99,7 +114,7 @@ func (s *scanner) value(depth int) (any, error) {
 }
 
 func (s *scanner) word(w string) error {
-	if len(s.text)-s.at < len(w) || string(s.text[s.at:s.at+len(w)]) != w {
+	if len(s.text)-s.at < len(w) || s.text[s.at:s.at+len(w)] != w {
 		return fmt.Errorf("expected %s", w)
 	}
 	s.at += len(w)
@@ -107,10 +122,10 @@ func (s *scanner) word(w string) error {
 }
 
 func (s *scanner) object(depth int) (any, error) {
-	m := map[string]any{}
+	first := len(s.members)
 	if s.peek() == '}' {
 		s.at++
-		return m, nil
+		return map[string]any{}, nil
 	}
 	for {
 		if s.peek() != '"' {
@@ -124,45 +139,61 @@ func (s *scanner) object(depth int) (any, error) {
 		if s.keys++; s.keys > KeysMax {
 			return nil, fmt.Errorf("more than %d keys", KeysMax)
 		}
-		if _, twice := m[key]; twice {
-			return nil, fmt.Errorf("key %.60q repeated", key)
-		}
+		behind := s.at
 		if s.peek() != ':' {
 			return nil, errors.New("expected a colon")
 		}
 		s.at++
-		if m[key], err = s.value(depth); err != nil {
+		v, err := s.value(depth)
+		if err != nil {
 			return nil, err
 		}
+		s.members = append(s.members, member{key, behind, v})
 		switch s.peek() {
 		case ',':
 			s.at++
 		case '}':
 			s.at++
-			return m, nil
+			return s.close(first)
 		default:
 			return nil, errors.New("expected , or }")
 		}
 	}
 }
 
+// close makes the object of the members from first on.
+func (s *scanner) close(first int) (any, error) {
+	read := s.members[first:]
+	m := make(map[string]any, len(read))
+	for i := range read {
+		if m[read[i].key] = read[i].value; len(m) != i+1 {
+			s.at = read[i].at
+			return nil, fmt.Errorf("key %.60q repeated", read[i].key)
+		}
+	}
+	s.members = s.members[:first]
+	return m, nil
+}
+
 func (s *scanner) array(depth int) (any, error) {
-	list := []any{}
+	first := len(s.items)
 	if s.peek() == ']' {
 		s.at++
-		return list, nil
+		return []any{}, nil
 	}
 	for {
 		v, err := s.value(depth)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, v)
+		s.items = append(s.items, v)
 		switch s.peek() {
 		case ',':
 			s.at++
 		case ']':
 			s.at++
+			list := append(make([]any, 0, len(s.items)-first), s.items[first:]...)
+			s.items = s.items[:first]
 			return list, nil
 		default:
 			return nil, errors.New("expected , or ]")
@@ -170,22 +201,31 @@ func (s *scanner) array(depth int) (any, error) {
 	}
 }
 
+// plainText are the bytes that stand for themselves in a string.
+var plainText = func() (t [256]bool) {
+	for c := ' '; c < 256; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
+
 // str reads the rest of a string whose opening quote was read.
 func (s *scanner) str() (string, error) {
-	start := s.at
-	for s.at < len(s.text) {
-		switch c := s.text[s.at]; {
-		case c == '"':
-			s.at++
-			return string(s.text[start : s.at-1]), nil
-		case c == '\\':
-			return s.escaped(append([]byte(nil), s.text[start:s.at]...))
-		case c < 0x20:
-			return "", errors.New("control character in a string")
-		}
-		s.at++
+	start, at := s.at, s.at
+	for at < len(s.text) && plainText[s.text[at]] {
+		at++
 	}
-	return "", errCut
+	if s.at = at; at == len(s.text) {
+		return "", errCut
+	}
+	switch s.text[at] {
+	case '"':
+		s.at++
+		return s.text[start:at], nil
+	case '\\':
+		return s.escaped(append(make([]byte, 0, 2*(at-start)+16), s.text[start:at]...))
+	}
+	return "", errors.New("control character in a string")
 }
 
 var simpleEscapes = map[byte]byte{'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}
@@ -300,54 +340,79 @@ func (s *scanner) digits() int {
 
 // AppendCanonical appends v, as Parse returns it, with sorted keys, no white space and one way of escaping, so that equal content gives equal bytes.
 func AppendCanonical(to []byte, v any) []byte {
-	switch v := v.(type) {
-	case nil:
-		return append(to, "null"...)
-	case bool:
-		return strconv.AppendBool(to, v)
-	case Number:
-		return append(to, v...)
-	case string:
-		return appendString(to, v)
-	case []any:
-		to = append(to, '[')
-		for i, e := range v {
-			if i > 0 {
-				to = append(to, ',')
-			}
-			to = AppendCanonical(to, e)
-		}
-		return append(to, ']')
-	case map[string]any:
-		keys := make([]string, 0, len(v))
-		for k := range v {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
-		to = append(to, '{')
-		for i, k := range keys {
-			if i > 0 {
-				to = append(to, ',')
-			}
-			to = append(appendString(to, k), ':')
-			to = AppendCanonical(to, v[k])
-		}
-		return append(to, '}')
-	}
-	panic(fmt.Sprintf("canonical json of %T", v))
+	w := canonical{out: to, keys: make([]string, 0, openMembers)}
+	w.value(v)
+	return w.out
 }
 
-func appendString(to []byte, s string) []byte {
-	to = append(to, '"')
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '"' || c == '\\':
-			to = append(to, '\\', c)
-		case c < 0x20:
-			to = fmt.Appendf(to, "\\u%04x", c)
-		default:
-			to = append(to, c)
+// canonical writes; keys are those of the objects that are still open, the innermost last.
+type canonical struct {
+	out  []byte
+	keys []string
+}
+
+func (w *canonical) value(v any) {
+	switch v := v.(type) {
+	case nil:
+		w.out = append(w.out, "null"...)
+	case bool:
+		w.out = strconv.AppendBool(w.out, v)
+	case Number:
+		w.out = append(w.out, v...)
+	case string:
+		w.text(v)
+	case []any:
+		w.out = append(w.out, '[')
+		for i, e := range v {
+			if i > 0 {
+				w.out = append(w.out, ',')
+			}
+			w.value(e)
+		}
+		w.out = append(w.out, ']')
+	case map[string]any:
+		w.object(v)
+	default:
+		panic(fmt.Sprintf("canonical json of %T", v))
+	}
+}
+
+func (w *canonical) object(m map[string]any) {
+	first := len(w.keys)
+	for k := range m {
+		w.keys = append(w.keys, k)
+	}
+	last := len(w.keys)
+	slices.Sort(w.keys[first:])
+	w.out = append(w.out, '{')
+	for i := first; i < last; i++ {
+		if i > first {
+			w.out = append(w.out, ',')
+		}
+		k := w.keys[i]
+		w.text(k)
+		w.out = append(w.out, ':')
+		w.value(m[k])
+	}
+	w.out = append(w.out, '}')
+	w.keys = w.keys[:first]
+}
+
+func (w *canonical) text(s string) {
+	w.out = append(w.out, '"')
+	from := 0
+	for i := range len(s) {
+		c := s[i]
+		if plainText[c] {
+			continue
+		}
+		w.out = append(w.out, s[from:i]...)
+		from = i + 1
+		if c == '"' || c == '\\' {
+			w.out = append(w.out, '\\', c)
+		} else {
+			w.out = fmt.Appendf(w.out, "\\u%04x", c)
 		}
 	}
-	return append(to, '"')
+	w.out = append(append(w.out, s[from:]...), '"')
 }
