@@ -7,6 +7,7 @@ package audit
 
 import (
 	"fmt"
+	"math/big"
 	"sort"
 	"strings"
 	"time"
@@ -34,9 +35,18 @@ type CRMContact struct {
 // Tracked is one event recorded on a contact at the CRM.
 type Tracked struct{ Email, Name, Data string }
 
+// ShopOrder is an order as its shop shows it in the end.
+type ShopOrder struct {
+	RootKey  string // environment/connection/order id
+	Status   string // canonical, by the shop's own documentation
+	Refunded string // decimal text; empty: nothing
+	Email    string // of the customer; empty: the shop does not say
+}
+
 // Outside is what the simulators know.
 type Outside struct {
 	Sent     []Sent
+	Orders   []ShopOrder
 	Contacts []CRMContact
 	Tracked  []Tracked
 }
@@ -85,7 +95,12 @@ func Compare(out Outside, in *Inside) Report {
 	var r Report
 	r.events(out.Sent, in)
 	roots, emails := fold(out.Sent, in.appliedBody)
-	r.statuses(roots, in)
+	r.statuses(roots, out.Orders, in)
+	for _, o := range out.Orders {
+		if o.Email != "" {
+			emails[strings.ToLower(o.Email)] = true
+		}
+	}
 	r.commands(in)
 	r.contacts(out, in, emails)
 	r.tracked(out.Tracked, in)
@@ -166,7 +181,7 @@ func (r *Report) events(sent []Sent, in *Inside) {
 }
 
 // statuses: each order ends in the status that its events add up to, whatever order they came in.
-func (r *Report) statuses(roots map[string]*root, in *Inside) {
+func (r *Report) statuses(roots map[string]*root, orders []ShopOrder, in *Inside) {
 	final := map[string]InsideTransition{}
 	for _, t := range in.Transitions {
 		if f, ok := final[t.RootKey]; !ok || t.Number > f.Number {
@@ -182,6 +197,26 @@ func (r *Report) statuses(roots map[string]*root, in *Inside) {
 			r.lost("order %s: status %q, want %q", key, got, want)
 		}
 	}
+	for _, o := range orders {
+		got := final[o.RootKey]
+		if got.To != o.Status {
+			r.lost("order %s: status %q, want %q", o.RootKey, got.To, o.Status)
+		}
+		if !sameSum(got.Refunded, o.Refunded) {
+			r.lost("order %s: refunded %q, want %q", o.RootKey, got.Refunded, o.Refunded)
+		}
+	}
+}
+
+// sameSum compares two decimal texts; an empty one is zero.
+func sameSum(a, b string) bool {
+	var x, y big.Rat
+	for text, n := range map[string]*big.Rat{a: &x, b: &y} {
+		if _, ok := n.SetString(text); !ok && text != "" {
+			return false
+		}
+	}
+	return a == b || x.Cmp(&y) == 0
 }
 
 // commands: each one came to exactly one end.

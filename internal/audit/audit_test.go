@@ -44,6 +44,9 @@ func agreed() (Outside, *Inside) {
 	end(2, "DUPLICATE", "APPROVED", "E1", approved)
 	end(3, "CHANGED", "PAID", "E2", captured)
 	end(4, "CHANGED", "REFUNDED", "E3", refunded)
+	out.Orders = []ShopOrder{{"sandbox/shop/7", "PARTIALLY_REFUNDED", "4.00", "Ann@example.com"}}
+	in.Transitions = append(in.Transitions, InsideTransition{RootKey: "sandbox/shop/7", Number: 1, Disposition: "CHANGED", To: "PARTIALLY_REFUNDED", EventID: "S1", Connection: "shop", DeliveryKey: "shop/x", Refunded: "4"})
+	in.Events = append(in.Events, InsideEvent{"shop", "S1", "x", "shop/x"})
 	in.DeadLetters = []InsideDeadLetter{{"orders", "UNPARSEABLE", "E4", "eu/" + hash(odd)}}
 	return out, in
 }
@@ -54,7 +57,7 @@ func TestAnHonestWorldAgrees(t *testing.T) {
 	if r.Lost+r.Doubled > 0 {
 		t.Fatalf("got %d lost, %d doubled:\n%s", r.Lost, r.Doubled, strings.Join(r.Findings, "\n"))
 	}
-	if ends := r.Applied + r.Duplicates + r.Ignored + r.DeadLetters; r.Received != 5 || r.Published != 5 || ends != 5 || r.Transitions != 3 || r.Contacts != 1 {
+	if ends := r.Applied + r.Duplicates + r.Ignored + r.DeadLetters; r.Received != 5 || r.Published != 6 || ends != 6 || r.Transitions != 4 || r.Contacts != 1 {
 		t.Errorf("counts: got %+v", r.Counts)
 	}
 }
@@ -70,6 +73,9 @@ func TestEveryLossAndRepetitionIsFound(t *testing.T) {
 		"an event applied twice":                   {func(_ *Outside, in *Inside) { in.Transitions[1].Disposition = "RECORDED" }, "doubled: event eu/E1 was applied 2 times"},
 		"a transition twice":                       {func(_ *Outside, in *Inside) { in.Transitions[3].Number = 3 }, "doubled: transition sandbox/eu/O1 #3"},
 		"an order in the wrong status":             {func(_ *Outside, in *Inside) { in.Transitions[3].To = "PAID" }, `lost: order sandbox/eu/O1: status "PAID", want "REFUNDED"`},
+		"a shop's order in the wrong status":       {func(_ *Outside, in *Inside) { in.Transitions[4].To = "PAID" }, `lost: order sandbox/shop/7: status "PAID"`},
+		"a shop's refund in part":                  {func(_ *Outside, in *Inside) { in.Transitions[4].Refunded = "3" }, `lost: order sandbox/shop/7: refunded "3", want "4.00"`},
+		"a shop's customer is not at the CRM":      {func(out *Outside, _ *Inside) { out.Orders[0].Email = "zoe@example.com" }, "lost: contact z***e@example.com"},
 		"a command without an end":                 {func(_ *Outside, in *Inside) { delete(in.FinalDeliveries, "1111111111111111") }, "lost: command 1111"},
 		"a command with two ends":                  {func(_ *Outside, in *Inside) { in.FinalDeliveries["1111111111111111"] = 2 }, "doubled: command 1111"},
 		"a contact that is not at the CRM":         {func(out *Outside, in *Inside) { out.Contacts = nil; in.Desired = nil }, "lost: contact a***n@example.com is not at the CRM"},

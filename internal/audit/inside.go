@@ -26,8 +26,8 @@ type InsideEvent struct{ Connection, EventID, BodyHash, DeliveryKey string }
 
 // InsideTransition is one end of an event.
 type InsideTransition struct {
-	RootKey, Disposition, To, EventID, Connection, BodyHash, DeliveryKey string
-	Number                                                               int64
+	RootKey, Disposition, To, EventID, Connection, BodyHash, DeliveryKey, Refunded string
+	Number                                                                         int64
 }
 
 // InsideDeadLetter is one refused record.
@@ -93,9 +93,9 @@ func (in *Inside) readEvents(ctx context.Context, db driver.Conn) error {
 }
 
 func (in *Inside) readTransitions(ctx context.Context, db driver.Conn) error {
-	return each(ctx, db, "SELECT root_key, number, disposition, to_status, event_id, connection, body_hash FROM transitions FINAL", func(rows driver.Rows) error {
+	return each(ctx, db, "SELECT root_key, number, disposition, to_status, event_id, connection, body_hash, ifNull(toString(refunded), '') FROM transitions FINAL", func(rows driver.Rows) error {
 		var t InsideTransition
-		err := rows.Scan(&t.RootKey, &t.Number, &t.Disposition, &t.To, &t.EventID, &t.Connection, &t.BodyHash)
+		err := rows.Scan(&t.RootKey, &t.Number, &t.Disposition, &t.To, &t.EventID, &t.Connection, &t.BodyHash, &t.Refunded)
 		t.DeliveryKey = t.Connection + "/" + t.BodyHash
 		in.Transitions = append(in.Transitions, t)
 		return err
