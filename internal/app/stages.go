@@ -104,7 +104,7 @@ func (p *process) startStages(ctx context.Context, rules rulesSet, groups *group
 	s := p.Config.Settings
 	topologies := []pipeline.Topology{
 		{
-			Stage:     pipeline.Bind(orders.New(orders.Options{OrphanAfter: s.Stages.OrphanAfter, ForgetAfter: s.Stages.ForgetAfter})),
+			Stage:     pipeline.Bind(orders.New(orders.Options{OrphanAfter: s.Stages.OrphanAfter, ForgetAfter: s.Stages.ForgetAfter, ClockSkew: s.Stages.ClockSkew})),
 			Inputs:    []string{schemas.TopicPayPalEvents, schemas.TopicStoreOrders, schemas.TopicOrdersInbox},
 			Inbox:     schemas.TopicOrdersInbox,
 			Changelog: schemas.TopicOrdersChangelog,

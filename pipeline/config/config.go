@@ -112,6 +112,7 @@ type Stages struct {
 	Lanes       int           `yaml:"lanes" jsonschema:"description=Consumers with a transaction of their own\\, per stage. Default: 1."`
 	OrphanAfter time.Duration `yaml:"orphan_after" jsonschema:"description=How long an event waits for its order or contact before it goes on\\, flagged. Default: 1h."`
 	ForgetAfter time.Duration `yaml:"forget_after" jsonschema:"description=How long an ended order is remembered. Default: 9600h (400 days)."`
+	ClockSkew   time.Duration `yaml:"clock_skew" jsonschema:"description=How far a provider's clock may run ahead before its time is clamped to the receipt. Default: 5m."`
 }
 
 // Connection is one file of connections/: an account or store that events come from. Its name is the file's.
@@ -335,6 +336,7 @@ func (l *loader) settings() {
 	def(&s.Telemetry.LogFormat, "json")
 	def(&s.Stages.Lanes, 1)
 	def(&s.Stages.OrphanAfter, time.Hour)
+	def(&s.Stages.ClockSkew, 5*time.Minute)
 	def(&s.Stages.ForgetAfter, 400*24*time.Hour)
 	def(&s.Kafka.Partitions, 8)
 	l.oneOf(doc, "telemetry.log_level", s.Telemetry.LogLevel, "debug", "info", "warn", "error")

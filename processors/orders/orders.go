@@ -18,12 +18,12 @@ const (
 	DefaultForgetAfter = 400 * 24 * time.Hour
 	DefaultParkedMax   = 100
 	DefaultSeenMax     = 64
+	DefaultClockSkew   = 5 * time.Minute
 )
 
 // Bounds of one state that are no matter of configuration.
 const (
 	seenKeep       = 35 * 24 * time.Hour // PayPal retries for 3 days; a resend by hand comes weeks later
-	skewMax        = 5 * time.Minute     // how far a provider's clock may run ahead before its time is clamped
 	parkedBytesMax = 512 << 10           // bodies parked under one key; keeps the after-image below Kafka's record limit
 	waitingMax     = 100                 // transitions that wait for one root's contact
 	paymentsMax    = 200                 // payments of one root kept apart; older ones are summed up
@@ -45,6 +45,9 @@ type Options struct {
 	ForgetAfter time.Duration
 	// ParkedMax bounds the events that wait for one link; the next one becomes a dead letter. Default 100.
 	ParkedMax int
+	// ClockSkew is how far a provider's clock may run ahead of ours before its time is clamped to the receipt: one time in
+	// the far future would make every later event late. Default 5 minutes.
+	ClockSkew time.Duration
 	// SeenMax is the number of remembered events above which those older than 35 days are dropped. Younger ones are
 	// always kept. Default 64.
 	SeenMax int
@@ -66,6 +69,9 @@ func New(o Options) *Stage {
 	}
 	if o.ParkedMax <= 0 {
 		o.ParkedMax = DefaultParkedMax
+	}
+	if o.ClockSkew <= 0 {
+		o.ClockSkew = DefaultClockSkew
 	}
 	if o.SeenMax <= 0 {
 		o.SeenMax = DefaultSeenMax

@@ -236,6 +236,11 @@ func TestSemantics(t *testing.T) {
 			story: []any{order(approved, 60*24*365, received(noon)), capture(paid, 1)},
 			want:  []string{"O1 CHANGED >APPROVED 0/0", "O1 CHANGED APPROVED>PAID 10/0"},
 		},
+		"a clock ahead by less than the operator allows is believed": {
+			opt:   orders.Options{ClockSkew: 366 * 24 * time.Hour},
+			story: []any{order(approved, 60*24*365, received(noon)), capture(paid, 1)},
+			want:  []string{"O1 CHANGED >APPROVED 0/0", "O1 LATE APPROVED>APPROVED 10/0"},
+		},
 		"money that is no decimal": {story: []any{order(approved, 0, amount("1e3"))}, want: []string{"dead UNPARSEABLE"}},
 		"a body that the connector could not read": {
 			story: []any{order(approved, 0, func(e *schemas.OrderEvent) { e.Problem = "no JSON" })},

@@ -77,14 +77,13 @@ func check(e *schemas.OrderEvent) error {
 	}
 }
 
-// moment is where e stands in the order of its root's events. A provider's clock that runs ahead is clamped, since one
-// time in the far future would make every later event late.
-func moment(e *schemas.OrderEvent) triple {
+// moment is where e stands in the order of its root's events.
+func (w *work) moment(e *schemas.OrderEvent) triple {
 	if e.Versioned {
 		return triple{T: e.Sequence, R: e.Status.Rank(), E: e.EventID}
 	}
 	t := e.ProviderTime
-	if !e.ReceivedAt.IsZero() && (t.IsZero() || t.After(e.ReceivedAt.Add(skewMax))) {
+	if !e.ReceivedAt.IsZero() && (t.IsZero() || t.After(e.ReceivedAt.Add(w.st.opt.ClockSkew))) {
 		t = e.ReceivedAt
 	}
 	return triple{T: toMillis(t), S: e.Sequence, R: e.Status.Rank(), E: e.EventID}
@@ -124,7 +123,7 @@ func (w *work) apply(e *schemas.OrderEvent, n seen, forwarded, orphan bool) {
 		s.Own = true
 	}
 	from, known := s.status(nil), s.contactKnown()
-	at := moment(e)
+	at := w.moment(e)
 	late := s.late(e, at)
 	again := s.join(e, at)
 	w.markSeen(n)
