@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -105,19 +106,16 @@ func (e *StatusError) Error() string {
 	return text
 }
 
-// Call sends in as JSON (nil: no body) and decodes the answer into out (nil: it is not looked at). path begins with a
+// Call sends in as JSON (url.Values: as a form; nil: no body) and decodes the answer into out (nil: it is not looked at). path begins with a
 // slash and may hold a query. Only calls that may be repeated belong here. The error of a refusal is a *StatusError.
 func (a *API) Call(ctx context.Context, method, path string, in, out any) (http.Header, error) {
-	var body []byte
-	if in != nil {
-		var err error
-		if body, err = json.Marshal(in); err != nil {
-			return nil, fmt.Errorf("%s %s: %w", a.o.Provider, path, err)
-		}
+	body, media, err := encoded(in)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", a.o.Provider, path, err)
 	}
 	pause := callPause
 	for try := 1; ; try++ {
-		header, err := a.once(ctx, method, path, body, out)
+		header, err := a.once(ctx, method, path, media, body, out)
 		e := (*StatusError)(nil)
 		if err == nil || !errors.As(err, &e) || try == CallTriesMax || e.Status != http.StatusTooManyRequests && e.Status < 500 {
 			return header, err
@@ -133,7 +131,19 @@ func (a *API) Call(ctx context.Context, method, path string, in, out any) (http.
 	}
 }
 
-func (a *API) once(ctx context.Context, method, path string, body []byte, out any) (http.Header, error) {
+// encoded is in as a request carries it, and its media type.
+func encoded(in any) (body []byte, media string, err error) {
+	switch v := in.(type) {
+	case nil:
+		return nil, "", nil
+	case url.Values:
+		return []byte(v.Encode()), "application/x-www-form-urlencoded", nil
+	}
+	body, err = json.Marshal(in)
+	return body, "application/json", err
+}
+
+func (a *API) once(ctx context.Context, method, path, media string, body []byte, out any) (http.Header, error) {
 	fail := func(err error) error {
 		return fmt.Errorf("%s %s %s: %w", a.o.Provider, method, a.masked(withoutQuery(path)), err)
 	}
@@ -147,7 +157,7 @@ func (a *API) once(ctx context.Context, method, path string, body []byte, out an
 	}
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", media)
 	}
 	a.o.Authorize(req)
 	res, err := a.o.HTTP.Do(req)

@@ -34,9 +34,10 @@ var isoExponents = map[Currency]int32{
 }
 
 // providerExponents holds, by connector type, where a provider differs from ISO 4217. PayPal refuses decimals in HUF
-// and TWD, which have two in ISO.
+// and TWD, which have two in ISO; Stripe counts ISK and UGX in hundredths, as before ISO dropped them, and MGA in whole ones.
 var providerExponents = map[string]map[Currency]int32{
 	"paypal": {"HUF": 0, "JPY": 0, "TWD": 0},
+	"stripe": {"ISK": 2, "MGA": 0, "UGX": 2},
 }
 
 // Exponent is the number of decimals that amounts in c have at the provider, a connector type such as "paypal". An
