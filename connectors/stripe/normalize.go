@@ -1,0 +1,232 @@
+package stripe
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/schemas/strictjson"
+)
+
+// object is a decoded JSON object.
+type object = strictjson.Object
+
+// normalizer reads events as one connection wants them read.
+type normalizer struct {
+	orderKeys []string // metadata keys of the shop's own order number
+}
+
+var defaultOrderKeys = []string{"order_id", "order_number", "orderId"}
+
+// thinPrefix is how the object of an event of API v2 begins: it names what changed and does not hold it.
+const thinPrefix = "v2."
+
+// normalize turns one event, sent or read from the list of events, into its record.
+func (n normalizer) normalize(d connectors.Delivery) ([]schemas.OrderEvent, error) {
+	v, err := strictjson.Parse(d.Body)
+	if err != nil {
+		return nil, err
+	}
+	m, ok := v.(map[string]any)
+	if !ok {
+		return nil, errors.New("body: not a JSON object")
+	}
+	event := object(m)
+	switch kind := event.Text("object"); {
+	case strings.HasPrefix(kind, thinPrefix):
+		return nil, fmt.Errorf("object: %.40q is a thin event, which does not hold what changed; let the endpoint send snapshot events", kind)
+	case kind != "event":
+		return nil, fmt.Errorf("object: %.40q is no event", kind)
+	}
+	for _, field := range []string{"id", "type"} {
+		if err := checkID(field, event.Text(field)); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkMode(event, d.Environment); err != nil {
+		return nil, err
+	}
+	created, err := unixOf(event, "created", "created")
+	if err != nil {
+		return nil, err
+	}
+	if created.IsZero() {
+		return nil, errors.New("created: missing")
+	}
+	o := event.Object("data", "object")
+	if o == nil {
+		return nil, errors.New("data.object: missing")
+	}
+	b := builder{n: n, event: event, o: o, fields: fieldSet{values: map[string]string{}}}
+	b.rec = base(d, event, o, created)
+	if err := b.build(); err != nil {
+		return nil, err
+	}
+	b.rec.Fields = b.fields.values
+	return []schemas.OrderEvent{b.rec}, nil
+}
+
+// checkMode keeps the two worlds apart: a live endpoint of a platform is sent the test events of its accounts, too.
+func checkMode(event object, env schemas.Environment) error {
+	live, ok := event["livemode"].(bool)
+	switch {
+	case !ok:
+		return errors.New("livemode: missing")
+	case live && env != schemas.Live:
+		return fmt.Errorf("livemode: a live event at a connection of the %s environment", env)
+	case !live && env == schemas.Live:
+		return errors.New("livemode: an event of test mode at a live connection")
+	}
+	return nil
+}
+
+// base fills what is the same for every object.
+func base(d connectors.Delivery, event, o object, created time.Time) schemas.OrderEvent {
+	sum := sha256.Sum256(d.Body)
+	typ := event.Text("type")
+	return schemas.OrderEvent{
+		EventID: event.Text("id"), Kind: schemas.KindOther, Provider: Type, Environment: d.Environment, Connection: d.Connection,
+		Resource: resourceOf(typ), EventType: typ, Status: schemas.StatusUnknown, ProviderTime: created, ReceivedAt: d.ReceivedAt,
+		Origin: d.Origin, Links: []schemas.Link{}, DeliveryIDs: []string{}, Body: d.Body, BodyHash: hex.EncodeToString(sum[:]),
+		Fingerprint: fingerprint(event, o), Test: d.Test, Headers: d.Headers,
+	}
+}
+
+// content are the members of an object that say what happened. An event is rendered in the API version of each endpoint,
+// and in another one in the list of events, which moves and renames the rest; pending_webhooks counts down meanwhile.
+var content = []string{
+	"id", "object", "status", "payment_status", "created", "currency", "amount", "amount_captured", "amount_received", "amount_refunded",
+	"amount_total", "amount_due", "amount_paid", "captured", "refunded", "cancellation_reason", "failure_code", "failure_reason", "reason",
+}
+
+// fingerprint is the hash of the event's identity and of what happened.
+func fingerprint(event, o object) string {
+	said := map[string]any{}
+	for _, name := range content {
+		if v, ok := o[name]; ok && v != nil {
+			said[name] = v
+		}
+	}
+	whole := map[string]any{"object": said}
+	for _, name := range []string{"id", "type", "created", "livemode"} {
+		whole[name] = event[name]
+	}
+	sum := sha256.Sum256(strictjson.AppendCanonical(nil, whole))
+	return hex.EncodeToString(sum[:])
+}
+
+// builder carries one event while it is read.
+type builder struct {
+	n        normalizer
+	event, o object
+	rec      schemas.OrderEvent
+	fields   fieldSet
+}
+
+func (b *builder) build() error {
+	switch b.o.Text("object") {
+	case "payment_intent":
+		return b.intent()
+	case "charge":
+		return b.charge()
+	case "refund":
+		return b.refund()
+	case "dispute":
+		return b.dispute()
+	case "checkout.session":
+		return b.session()
+	case "subscription":
+		return b.subscription()
+	}
+	return b.other()
+}
+
+// other keeps an event that moves no order: it stays visible and has no effect.
+func (b *builder) other() error {
+	b.rec.Kind, b.rec.RootID = schemas.KindOther, b.rec.EventID
+	b.rec.ProviderStatus = cut(b.o.Text("status"), statusBytesMax)
+	if id := b.o.Text("id"); checkID("", id) == nil {
+		b.rec.EntityID = id
+	}
+	if b.o.Text("object") == "invoice" {
+		return b.invoiceFields()
+	}
+	return nil
+}
+
+// identify sets what the event is about; root is what its whole story is kept under.
+func (b *builder) identify(kind schemas.EventKind) error {
+	id := b.o.Text("id")
+	if err := checkID("data.object.id", id); err != nil {
+		return err
+	}
+	b.rec.Kind, b.rec.EntityID, b.rec.RootID = kind, id, id
+	return nil
+}
+
+// reference is an id, or the object of that id where the endpoint's version expands it.
+func (b *builder) reference(name string) (string, error) {
+	id := b.o.Text(name)
+	if id == "" {
+		id = b.o.Object(name).Text("id")
+	}
+	if id == "" {
+		return "", nil
+	}
+	return id, checkID("data.object."+name, id)
+}
+
+// linksMax bounds the links of one event.
+const linksMax = 20
+
+func (b *builder) link(rel schemas.LinkRelation, id string) {
+	l := schemas.Link{Relation: rel, ID: id}
+	for _, has := range b.rec.Links {
+		if has == l {
+			return
+		}
+	}
+	if id != "" && len(b.rec.Links) < linksMax {
+		b.rec.Links = append(b.rec.Links, l)
+	}
+}
+
+// belong moves what a payment caused under its payment intent. A charge made without one is its own root, and a
+// refund or dispute of it is under the charge.
+func (b *builder) belong() error {
+	intent, err := b.reference("payment_intent")
+	if err != nil {
+		return err
+	}
+	charge := ""
+	if b.rec.Kind != schemas.KindPayment {
+		if charge, err = b.reference("charge"); err != nil {
+			return err
+		}
+	}
+	b.link(schemas.LinkOrder, intent)
+	b.link(schemas.LinkCapture, charge)
+	if root := firstOf(intent, charge); root != "" {
+		b.rec.RootID = root
+	}
+	return nil
+}
+
+func (b *builder) status(table map[string]schemas.PaymentStatus) {
+	b.rec.ProviderStatus = cut(b.o.Text("status"), statusBytesMax)
+	b.rec.Status = canonical(table, b.rec.ProviderStatus)
+}
+
+// customID is the shop's own order number: the reference of the session, else the metadata under the configured keys.
+func (b *builder) customID() {
+	id := b.o.Text("client_reference_id")
+	for _, key := range b.n.orderKeys {
+		id = firstOf(id, b.o.Text("metadata", key))
+	}
+	b.rec.CustomID = cut(id, textBytesMax)
+}
