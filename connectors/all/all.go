@@ -3,6 +3,7 @@ package all
 
 import (
 	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/connectors/generic"
 	"github.com/tillstream/tillstream/connectors/paypal"
 )
 
@@ -10,5 +11,6 @@ import (
 func Connectors() *connectors.Registry {
 	return connectors.NewRegistry(
 		paypal.Connector,
+		generic.Connector,
 	)
 }

@@ -1,0 +1,182 @@
+package generic
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tillstream/tillstream/schemas"
+)
+
+// Bounds of OrderEvent.Fields and Payer. What does not fit is left out; the body keeps it.
+const (
+	fieldsMax        = 100
+	fieldBytesMax    = 1024
+	fieldsBytesTotal = 8 << 10
+	fieldNameMax     = 100
+	fieldItemsMax    = 20
+	ownDepthMax      = 6 // of a shop's own field
+	ownEntriesMax    = 3 // of a list, each by its number
+	textBytesMax     = 1000
+	emailBytesMax    = 320 // a longer text is no address, and half of one would be somebody else's
+	phoneBytesMax    = 40
+)
+
+// OwnFields is in front of the names of a shop's fields that Tillstream does not know: data.loyalty.tier.
+const OwnFields = "data."
+
+// fieldSet collects values by catalogue name, in the order of the calls, until a bound is met.
+type fieldSet struct {
+	values map[string]string
+	bytes  int
+}
+
+func (f *fieldSet) set(name, value string) {
+	value = cut(strings.TrimSpace(value), fieldBytesMax)
+	if value == "" || len(f.values) == fieldsMax || len(name) > fieldNameMax || f.bytes+len(name)+len(value) > fieldsBytesTotal {
+		return
+	}
+	if _, taken := f.values[name]; taken {
+		return
+	}
+	f.values[name] = value
+	f.bytes += len(name) + len(value)
+}
+
+func (d *dialect) payer(e *envelope) *schemas.Payer {
+	whole := func(name string, max int) string {
+		if t := d.text(e, name); len(t) <= max {
+			return t
+		}
+		return ""
+	}
+	text := func(name string) string { return cut(d.text(e, name), textBytesMax) }
+	p := schemas.Payer{
+		Email: whole("customer.email", emailBytesMax), Phone: whole("customer.phone", phoneBytesMax), PayerID: whole("customer.external_id", idBytesMax),
+		GivenName: text("customer.first_name"), Surname: text("customer.last_name"), FullName: text("customer.full_name"),
+		Address: schemas.Address{
+			Line1: text("customer.address.line1"), Line2: text("customer.address.line2"), City: text("customer.address.city"),
+			State: text("customer.address.state"), PostalCode: text("customer.address.postal_code"), Country: text("customer.address.country"),
+		},
+	}
+	if p.FullName == "" {
+		p.FullName = strings.TrimSpace(p.GivenName + " " + p.Surname)
+	}
+	if p == (schemas.Payer{}) {
+		return nil // absence erases nothing
+	}
+	return &p
+}
+
+// named are the fields that go to the catalogue's names as they are.
+var named = []struct{ from, to string }{
+	{"order_number", "order.number"}, {"previous_status", "order.previous_status"}, {"payment_method", "payment.method"},
+	{"transaction_id", "payment.id"}, {"coupon", "order.coupon"}, {"note", "order.note"}, {"shipping_method", "shipping.method"},
+	{"subscription_id", "subscription.id"}, {"plan", "subscription.plan_name"},
+}
+
+func (d *dialect) fields(rec *schemas.OrderEvent, e *envelope) (map[string]string, error) {
+	f := &fieldSet{values: map[string]string{}}
+	for _, n := range named {
+		f.set(n.to, d.text(e, n.from))
+	}
+	if rec.Kind == schemas.KindSubscription {
+		f.set("subscription.id", rec.EntityID)
+	}
+	for _, n := range []struct{ from, to string }{
+		{"amount_paid", "order.amount_paid"}, {"shipping_total", "order.shipping"}, {"tax_total", "order.tax_total"}, {"discount_total", "order.discount"},
+	} {
+		a, err := d.amount(e, n.from)
+		if err != nil {
+			return nil, err
+		}
+		if a != nil {
+			f.set(n.to, a.Value)
+		}
+	}
+	for _, n := range []struct{ from, to string }{{"created_at", "order.create_time"}, {"next_billing_at", "subscription.next_billing_time"}} {
+		v, _ := d.at(e, n.from)
+		text := textOf(v)
+		// A text that is no date stays as it is: the event's effect does not hang on it.
+		if t, err := parseTime(v); err == nil {
+			text = t.Format(time.RFC3339)
+		}
+		f.set(n.to, text)
+	}
+	d.items(f, e)
+	d.own(f, e)
+	return f.values, nil
+}
+
+// items reads what was bought.
+func (d *dialect) items(f *fieldSet, e *envelope) {
+	v, _ := d.at(e, "items")
+	list, _ := v.([]any)
+	var names, skus []string
+	quantity := int64(0)
+	member := func(item any, name string) string {
+		for _, p := range d.paths[name] {
+			if t := textOf(lookup(item, p.steps)); t != "" {
+				return t
+			}
+		}
+		return ""
+	}
+	for i, item := range list {
+		if n, err := strconv.ParseInt(member(item, "items.quantity"), 10, 32); err == nil && n > 0 {
+			quantity += n
+		}
+		if i >= fieldItemsMax {
+			continue
+		}
+		name, sku := member(item, "items.name"), member(item, "items.sku")
+		if name != "" {
+			names = append(names, name)
+		}
+		if sku != "" {
+			skus = append(skus, sku)
+		}
+		if i < ownEntriesMax {
+			at := fmt.Sprintf("order.items.%d.", i+1)
+			f.set(at+"name", name)
+			f.set(at+"sku", sku)
+			f.set(at+"quantity", member(item, "items.quantity"))
+			f.set(at+"price", member(item, "items.price"))
+		}
+	}
+	f.set("order.item_names", strings.Join(names, ", "))
+	f.set("order.item_skus", strings.Join(skus, ", "))
+	if quantity > 0 {
+		f.set("order.item_quantity", strconv.FormatInt(quantity, 10))
+	}
+}
+
+// own adds the shop's further fields by their path. What has a name of ours already is not told twice.
+func (d *dialect) own(f *fieldSet, e *envelope) {
+	var walk func(at string, v any, depth int)
+	walk = func(at string, v any, depth int) {
+		if depth > ownDepthMax || len(f.values) == fieldsMax {
+			return
+		}
+		switch v := v.(type) {
+		case map[string]any:
+			for _, key := range slices.Sorted(maps.Keys(v)) {
+				if key != "" && !strings.Contains(key, ".") && !hasControl(key) {
+					walk(at+"."+key, v[key], depth+1)
+				}
+			}
+		case []any:
+			for i, item := range v[:min(len(v), ownEntriesMax)] {
+				walk(at+"."+strconv.Itoa(i+1), item, depth+1)
+			}
+		default:
+			if path := strings.TrimPrefix(at, strings.TrimSuffix(OwnFields, ".")+"."); !d.known[path] {
+				f.set(at, textOf(v))
+			}
+		}
+	}
+	walk(strings.TrimSuffix(OwnFields, "."), map[string]any(e.data), 0)
+}
