@@ -10,7 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -43,6 +44,12 @@ type api struct {
 	flight singleflight.Group
 	mu     sync.Mutex
 	cached token
+	budget outbound.Budget
+	// refused is what PayPal last answered instead of a token, and since when; nil: it gives tokens.
+	refused      error
+	refusedSince time.Time
+	// denied are the permissions that a call was refused for although the token names them; a new token clears it.
+	denied map[string]bool
 }
 
 type token struct {
@@ -109,16 +116,22 @@ func (e *apiError) is(name string) bool {
 	return false
 }
 
+// rawBody is sent as it is: encoding it again would change what somebody signed.
+type rawBody []byte
+
 // call sends in as JSON and decodes the answer into out; both may be nil. A 401 drops the token and tries once more;
 // 429 and 5xx are tried again as PayPal says when. The calls made here may be repeated: they read, replace or delete,
 // and creating a webhook twice is refused by its URL.
 func (a *api) call(ctx context.Context, method, path string, in, out any) error {
-	var body []byte
-	if in != nil {
+	body, given := in.(rawBody)
+	if in != nil && !given {
 		var err error
 		if body, err = json.Marshal(in); err != nil {
 			return fmt.Errorf("paypal %s: %w", path, err)
 		}
+	}
+	if err := a.hold(ctx); err != nil {
+		return fmt.Errorf("paypal %s: %w", path, err)
 	}
 	renewed := false
 	for try := 1; ; try++ {
@@ -143,6 +156,88 @@ func (a *api) call(ctx context.Context, method, path string, in, out any) error 
 			return fmt.Errorf("%w (gave up: %w)", err, waited)
 		}
 	}
+}
+
+// errHeld says that PayPal wants silence for longer than a caller can wait.
+var errHeld = errors.New("not asked: PayPal wants no request")
+
+// hold waits until PayPal takes requests again.
+func (a *api) hold(ctx context.Context) error {
+	until := a.spent().HoldUntil
+	d := until.Sub(a.now())
+	switch {
+	case until.IsZero() || d <= 0:
+		return nil
+	case d > retryAfterMax:
+		return fmt.Errorf("%w until %s", errHeld, until.UTC().Format(time.RFC3339))
+	}
+	return a.wait(ctx, d)
+}
+
+// spent is what was used of PayPal's API so far.
+func (a *api) spent() outbound.Budget {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.budget
+}
+
+// count adds one request to the budget. PayPal names no limit, only how long to be silent.
+func (a *api) count(res *http.Response) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.budget.Requests++
+	if res == nil || res.StatusCode != http.StatusTooManyRequests {
+		return
+	}
+	a.budget.Refused++
+	d, ok := outbound.RetryAfter(res.Header, a.now())
+	if !ok {
+		d = retryAfterDefault
+	}
+	a.budget.HoldUntil = a.now().Add(d)
+}
+
+// granted reports whether the token has a permission; known is false before there is one that says what it has.
+func (a *api) granted(scope string) (has, known bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.denied[scope] {
+		return false, true
+	}
+	return a.cached.has(scope), a.cached.scope != ""
+}
+
+func (t token) has(scope string) bool { return slices.Contains(strings.Fields(t.scope), scope) }
+
+// deny notes that PayPal refused a call for want of a permission.
+func (a *api) deny(scope string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.denied == nil {
+		a.denied = map[string]bool{}
+	}
+	a.denied[scope] = true
+}
+
+// trouble is why PayPal gives no token, and since when.
+func (a *api) trouble() (error, time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.refused, a.refusedSince
+}
+
+// keepToken notes how the request for a token ended.
+func (a *api) keepToken(t token, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err == nil {
+		a.cached, a.refused, a.denied = t, nil, nil
+		return
+	}
+	if a.refused == nil {
+		a.refusedSince = a.now()
+	}
+	a.refused = err
 }
 
 // pause waits as long as PayPal asks for; longer than retryAfterMax is the caller's to decide.
@@ -179,6 +274,7 @@ func (a *api) once(ctx context.Context, method, path string, tok token, body []b
 func (a *api) do(req *http.Request, path string, out any) error {
 	req.Header.Set("Accept", "application/json")
 	res, err := a.client.Do(req)
+	a.count(res)
 	if err != nil {
 		return fmt.Errorf("paypal %s: %w", path, err)
 	}
@@ -222,8 +318,8 @@ func (a *api) readError(res *http.Response, path string, data []byte) *apiError 
 		path: path, status: res.StatusCode, name: cut(firstOf(body.Name, body.Error), 100),
 		message: cut(a.masked(firstOf(body.Message, body.Description)), errorTextMax),
 		debugID: cut(firstOf(res.Header.Get("Paypal-Debug-Id"), body.DebugID), 100),
-		retry:   retryAfter(res.Header.Get("Retry-After"), a.now()),
 	}
+	e.retry, _ = outbound.RetryAfter(res.Header, a.now())
 	for _, d := range body.Details {
 		if len(e.issues) == 5 {
 			break
@@ -247,17 +343,6 @@ func (a *api) masked(text string) string {
 	return text
 }
 
-// retryAfter reads both forms of the header: seconds, and a date.
-func retryAfter(text string, now time.Time) time.Duration {
-	if n, err := strconv.ParseUint(text, 10, 31); err == nil {
-		return time.Duration(n) * time.Second
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(at.Sub(now), 0)
-	}
-	return 0
-}
-
 // token returns a token that is valid for some time; many callers cause one request.
 func (a *api) token(ctx context.Context) (token, error) {
 	if t, ok := a.current(); ok {
@@ -268,11 +353,7 @@ func (a *api) token(ctx context.Context) (token, error) {
 			return t, nil
 		}
 		t, err := a.fetchToken(context.WithoutCancel(ctx))
-		if err == nil {
-			a.mu.Lock()
-			a.cached = t
-			a.mu.Unlock()
-		}
+		a.keepToken(t, err)
 		return t, err
 	})
 	select {
@@ -294,7 +375,7 @@ func (a *api) drop(t token) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.cached == t {
-		a.cached = token{}
+		a.cached.value = schemas.Secret{} // what it may do stays known
 	}
 }
 

@@ -64,6 +64,7 @@ type certificates struct {
 	mu      sync.Mutex
 	good    map[string]cached
 	bad     map[string]cached
+	newest  *certificate // of those that signed a delivery, the one that is valid for longest
 }
 
 type cached struct {
@@ -124,6 +125,22 @@ func (c *certificates) get(ctx context.Context, url string) (*certificate, error
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for the certificate: %w", ctx.Err())
 	}
+}
+
+// trusted notes a certificate that signed a delivery to this connection.
+func (c *certificates) trusted(cert *certificate) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.newest == nil || cert.until.After(c.newest.until) {
+		c.newest = cert
+	}
+}
+
+// inUse is the newest certificate that signed a delivery; nil: none came yet.
+func (c *certificates) inUse() *certificate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.newest
 }
 
 func (c *certificates) lookup(url string) (*certificate, error, bool) {

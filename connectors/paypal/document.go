@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/schemas/money"
 	"github.com/tillstream/tillstream/schemas/strictjson"
 )
 
@@ -32,7 +33,7 @@ func amountOf(o object, field, currency string, path ...string) (*schemas.Amount
 		return nil, nil
 	}
 	a := schemas.Amount{Value: value, Currency: strings.ToUpper(firstOf(part.Text("currency_code"), part.Text("currency"), currency))}
-	if _, err := a.Money(); err != nil {
+	if err := money.Check(a.Value, a.Currency); err != nil {
 		return nil, fmt.Errorf("%s: %w", field, err)
 	}
 	return &a, nil
@@ -146,7 +147,7 @@ func checkID(field, id string) error {
 	if id == "" {
 		return fmt.Errorf("%s: missing", field)
 	}
-	if len(id) > idBytesMax || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+	if id == "." || id == ".." || len(id) > idBytesMax || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return fmt.Errorf("%s: %.40q is no id", field, id)
 	}
 	return nil

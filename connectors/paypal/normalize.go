@@ -15,22 +15,8 @@ import (
 	"github.com/tillstream/tillstream/schemas/strictjson"
 )
 
-// shape is the form of a resource. PayPal sends several forms under one event type, and one form under several.
-type shape int
-
-const (
-	shapeOther shape = iota
-	shapeOrder
-	shapeReversedApproval
-	shapeSubscription
-	shapeCapture
-	shapeAuthorization
-	shapeSale
-	shapeRefund
-	shapeDispute
-)
-
-// normalize turns one delivery, or one event read through the events API, into its record.
+// normalize turns one delivery into its record: a webhook's event, an event read through the events API, or an object
+// that was read or listed at PayPal.
 func normalize(d connectors.Delivery) ([]schemas.OrderEvent, error) {
 	v, err := strictjson.Parse(d.Body)
 	if err != nil {
@@ -40,36 +26,58 @@ func normalize(d connectors.Delivery) ([]schemas.OrderEvent, error) {
 	if !ok {
 		return nil, errors.New("body: not a JSON object")
 	}
-	event := object(m)
-	if err := checkID("id", event.Text("id")); err != nil {
-		return nil, err
+	if s := readShape(m, d.Origin); s != shapeOther {
+		return normalizeRead(d, m, s)
 	}
-	if err := checkID("event_type", event.Text("event_type")); err != nil {
-		return nil, err
+	event := object(m)
+	for _, name := range []string{"id", "event_type"} {
+		if err := checkID(name, event.Text(name)); err != nil {
+			return nil, err
+		}
 	}
 	b := builder{event: event, resource: event.Object("resource"), fields: fieldSet{values: map[string]string{}}}
-	b.rec = base(d, event)
-	if err := b.build(); err != nil {
+	b.rec = base(d, event.Text("id"), event.Text("event_type"))
+	b.rec.Fingerprint = fingerprint(event)
+	if d.Test {
+		b.rec.EventID += ":" + b.rec.EventType // PayPal's simulator gives one id to events of several types
+	}
+	if err := b.build(shapeOf(b.event, b.resource)); err != nil {
 		return nil, err
 	}
 	b.rec.Fields = b.fields.values
 	return []schemas.OrderEvent{b.rec}, nil
 }
 
+// normalizeRead serves an object that comes without an event around it. It is given the type that the event about it
+// has, so that a rule for an event holds for what was found without one, too; its id follows from its content, so that
+// what was read twice and did not change is one event.
+func normalizeRead(d connectors.Delivery, o object, s shape) ([]schemas.OrderEvent, error) {
+	b := builder{event: object{}, resource: o, fields: fieldSet{values: map[string]string{}}}
+	b.rec = base(d, "", typeOf(s, o))
+	b.rec.Fingerprint = hexOf(strictjson.AppendCanonical(make([]byte, 0, canonicalBytesUsual), map[string]any(o)))
+	if err := b.build(s); err != nil {
+		return nil, err
+	}
+	if b.rec.Resource == "" && b.rec.Kind == schemas.KindOrder {
+		b.rec.Resource = ResourceOrders // no event tells of an order before it is approved
+	}
+	b.rec.EventID = b.rec.EntityID + ":" + b.rec.Fingerprint[:readIDDigits]
+	b.rec.Fields = b.fields.values
+	return []schemas.OrderEvent{b.rec}, nil
+}
+
+// readIDDigits of the content's hash, in hex, make the id of an event that PayPal gave none.
+const readIDDigits = 32
+
 // base fills what is the same for every shape.
-func base(d connectors.Delivery, event object) schemas.OrderEvent {
-	typ := event.Text("event_type")
+func base(d connectors.Delivery, id, typ string) schemas.OrderEvent {
 	rec := schemas.OrderEvent{
-		EventID: event.Text("id"), Kind: schemas.KindOther, Provider: Type, Environment: d.Environment, Connection: d.Connection,
+		EventID: id, Kind: schemas.KindOther, Provider: Type, Environment: d.Environment, Connection: d.Connection,
 		Resource: resourceOf(typ), EventType: typ, Status: schemas.StatusUnknown, ReceivedAt: d.ReceivedAt, Origin: d.Origin,
-		Links: []schemas.Link{}, DeliveryIDs: []string{}, Body: d.Body, BodyHash: hexOf(d.Body),
-		Fingerprint: fingerprint(event), Test: d.Test,
+		Links: []schemas.Link{}, DeliveryIDs: []string{}, Body: d.Body, BodyHash: hexOf(d.Body), Test: d.Test,
 	}
 	if d.ID != "" {
 		rec.DeliveryIDs = []string{d.ID}
-	}
-	if d.Test {
-		rec.EventID += ":" + typ // PayPal's simulator gives one id to events of several types
 	}
 	return rec
 }
@@ -141,62 +149,6 @@ func encoded(link any) bool {
 	return ok
 }
 
-// shapeOf looks at what the resource is. The event's type decides only where the body does not say.
-func shapeOf(event, resource object) shape {
-	if resource == nil {
-		return shapeOther
-	}
-	typ := event.Text("event_type")
-	if resource.Has("sale_id") || resource.Has("capture_id") {
-		return shapeRefund // v1: announced as resource_type sale
-	}
-	kind := strings.ToLower(event.Text("resource_type"))
-	if kind == "" {
-		kind = kindByEvent(typ, resource)
-	}
-	switch kind {
-	case "checkout-order":
-		return shapeOrder
-	case "reversed-approval":
-		return shapeReversedApproval
-	case "subscription", "agreement":
-		return shapeSubscription
-	case "refund":
-		return shapeRefund
-	case "dispute":
-		return shapeDispute
-	case "capture", "authorization", "sale":
-		// A reversal is a movement of its own. Its body can read like a completed payment, which it is not.
-		if strings.HasSuffix(typ, ".REVERSED") || strings.HasSuffix(typ, ".REFUNDED") {
-			return shapeRefund
-		}
-		return map[string]shape{"capture": shapeCapture, "authorization": shapeAuthorization, "sale": shapeSale}[kind]
-	}
-	return shapeOther
-}
-
-func kindByEvent(typ string, resource object) string {
-	switch {
-	case typ == "CHECKOUT.PAYMENT-APPROVAL.REVERSED" && resource.Has("order_id"):
-		return "reversed-approval"
-	case strings.HasPrefix(typ, "CHECKOUT.ORDER."):
-		return "checkout-order"
-	case strings.HasPrefix(typ, "BILLING.SUBSCRIPTION."):
-		return "subscription"
-	case strings.HasPrefix(typ, "CUSTOMER.DISPUTE."):
-		return "dispute"
-	case strings.HasPrefix(typ, "PAYMENT.SALE."):
-		return "sale"
-	case strings.HasPrefix(typ, "PAYMENT.AUTHORIZATION."):
-		return "authorization"
-	case strings.HasPrefix(typ, "PAYMENT.CAPTURE."):
-		return "capture"
-	case strings.HasPrefix(typ, "PAYMENT.REFUND."):
-		return "refund"
-	}
-	return ""
-}
-
 // builder carries one event while it is read.
 type builder struct {
 	event, resource object
@@ -204,8 +156,7 @@ type builder struct {
 	fields          fieldSet
 }
 
-func (b *builder) build() error {
-	s := shapeOf(b.event, b.resource)
+func (b *builder) build(s shape) error {
 	b.commonFields()
 	switch s {
 	case shapeOrder:
@@ -220,6 +171,8 @@ func (b *builder) build() error {
 		return b.refund()
 	case shapeDispute:
 		return b.dispute()
+	case shapeTransaction:
+		return b.transaction()
 	}
 	return b.other()
 }
@@ -341,7 +294,7 @@ func (b *builder) providerTime(nested ...object) error {
 			return nil
 		}
 	}
-	return errors.New("create_time: missing")
+	return errNoTime
 }
 
 func (b *builder) status(table map[string]schemas.PaymentStatus) {
@@ -512,3 +465,5 @@ func (b *builder) customIDs(parts ...object) {
 		b.rec.InvoiceID = cut(firstOf(b.rec.InvoiceID, p.Text("invoice_id"), p.Text("invoice_number")), textBytesMax)
 	}
 }
+
+var errNoTime = errors.New("create_time: missing")

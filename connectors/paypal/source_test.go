@@ -37,7 +37,7 @@ type account struct {
 }
 
 func newAccount() *account {
-	return &account{secret: "secret", host: "api-m.sandbox.paypal.com", expires: 32400, scopes: strings.Join([]string{scopeWebhooks, scopePayments, scopeSubscriptions}, " ")}
+	return &account{secret: "secret", host: "api-m.sandbox.paypal.com", expires: 32400, scopes: strings.Join([]string{scopeWebhooks, scopeVerify, scopePayments, scopeSubscriptions, scopeReporting}, " ")}
 }
 
 func answerOf(status int, body string, header ...string) *http.Response {
@@ -210,11 +210,17 @@ func TestRegister(t *testing.T) {
 func TestRegisterRefused(t *testing.T) {
 	full := newAccount()
 	for i := range 10 {
-		full.hooks = append(full.hooks, webhook{ID: fmt.Sprint("H", i), URL: fmt.Sprint("https://", i)})
+		full.hooks = append(full.hooks, webhook{ID: fmt.Sprint("H", i), URL: fmt.Sprintf("https://shop%d.example.com/secret-path", i)})
 	}
 	s, _, _ := connected(t, full, &Config{})
-	if _, err := s.Register(t.Context()); err == nil || !strings.Contains(err.Error(), "10 webhooks") || !strings.Contains(err.Error(), "f00dbabe") {
-		t.Errorf("the eleventh: got %v", err)
+	_, err := s.Register(t.Context())
+	for _, want := range []string{"10 webhooks", "f00dbabe", "taken by shop0.example.com, shop1.example.com"} {
+		if !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("the eleventh: got %v, want %q in it", err, want)
+		}
+	}
+	if strings.Contains(fmt.Sprint(err), "secret-path") {
+		t.Errorf("the eleventh: got %v, want no path in it", err)
 	}
 	s, _, _ = connected(t, newAccount(), &Config{})
 	s.env.PublicURL = "http://plain.example.com"
@@ -234,23 +240,23 @@ func TestToken(t *testing.T) {
 	var group sync.WaitGroup
 	for range 10 {
 		group.Go(func() {
-			if _, err := s.find(context.Background()); err != nil {
+			if _, err := s.webhooks(context.Background()); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	group.Wait()
 	at.add(32400*time.Second - tokenEarly - time.Second)
-	_, _ = s.find(t.Context())
+	_, _ = s.webhooks(t.Context())
 	if a.tokens != 1 {
 		t.Errorf("got %d tokens, want 1", a.tokens)
 	}
 	at.add(time.Second)
-	if _, err := s.find(t.Context()); err != nil || a.tokens != 2 {
+	if _, err := s.webhooks(t.Context()); err != nil || a.tokens != 2 {
 		t.Errorf("a minute before its end: got %d tokens %v, want 2", a.tokens, err)
 	}
 	a.tokens = 7 // PayPal forgot the one we hold
-	if _, err := s.find(t.Context()); err != nil || a.tokens != 8 {
+	if _, err := s.webhooks(t.Context()); err != nil || a.tokens != 8 {
 		t.Errorf("refused: got token %d %v, want a new one", a.tokens, err)
 	}
 	a.override = func(r *http.Request, _ string) *http.Response {
@@ -260,7 +266,7 @@ func TestToken(t *testing.T) {
 		return answerOf(401, `{"name":"AUTHENTICATION_FAILURE"}`)
 	}
 	before := len(a.log)
-	if _, err := s.find(t.Context()); err == nil || len(a.log)-before != 3 {
+	if _, err := s.webhooks(t.Context()); err == nil || len(a.log)-before != 3 {
 		t.Errorf("refused for ever: got %v after %d requests, want an error after one retry", err, len(a.log)-before)
 	}
 }
@@ -294,7 +300,7 @@ func TestTooManyRequests(t *testing.T) {
 				return p
 			}
 			s, _, waits := connected(t, a, &Config{})
-			_, err := s.find(t.Context())
+			_, err := s.webhooks(t.Context())
 			if (err != nil) != c.fails || !slices.Equal(*waits, c.waits) {
 				t.Errorf("got %v after waits of %v, want failure %t after %v", err, *waits, c.fails, c.waits)
 			}
@@ -318,11 +324,25 @@ func TestCheck(t *testing.T) {
 		{"ready", func(*account) {}, Config{}, connectors.OK, "client_secret", "accepts the credentials"},
 		{"wrong secret", func(a *account) { a.secret = "another" }, Config{}, connectors.Bad, "client_secret", "Client Authentication failed"},
 		{"credentials of live", func(a *account) { a.host = "api-m.paypal.com" }, Config{}, connectors.Bad, "client_secret", "they work in the other one"},
+		{"slots", func(a *account) { a.hooks = []webhook{{ID: "H", URL: "https://else.example.com"}} }, Config{}, connectors.OK, "", "1 of the app's 10 webhooks are taken"},
+		{"no slot left", func(a *account) {
+			for i := range 10 {
+				a.hooks = append(a.hooks, webhook{ID: fmt.Sprint("H", i), URL: fmt.Sprintf("https://shop%d.example.com/secret-path", i)})
+			}
+		}, Config{}, connectors.Bad, "", "all 10 webhooks of the app are taken, by shop0.example.com, shop1"},
+		{"no verify scope", func(a *account) { a.scopes = scopeWebhooks }, Config{Verification: verifyByPayPal}, connectors.Bad, "client_id", scopeVerify},
+		{"no verify scope as second way", func(a *account) { a.scopes = scopeWebhooks }, Config{Verification: verifyEither}, connectors.Warn, "client_id", scopeVerify},
+		{"no payment scope", func(a *account) { a.scopes = scopeWebhooks }, Config{}, connectors.Warn, "client_id", scopePayments},
+		{"no reporting scope", func(a *account) { a.scopes = scopeWebhooks }, Config{}, connectors.Warn, "client_id", "(Transaction search), needed to load payments of the past"},
+		{"no webhook scope for a webhook of one's own", func(a *account) { a.scopes = scopePayments }, Config{WebhookID: "MINE"}, connectors.Warn, "client_id", scopeWebhooks},
+		{"type switched off", func(a *account) {
+			a.hooks = []webhook{{ID: "MINE", URL: "https://hooks.example.com/webhooks/shop", EventTypes: []eventType{{"*", "ENABLED"}, {"PAYMENT.SALE.COMPLETED", "DISABLED"}}}}
+		}, Config{WebhookID: "MINE"}, connectors.Warn, "webhook_id", "does not send these event types of the webhook: PAYMENT.SALE.COMPLETED"},
 		{"no webhook scope", func(a *account) { a.scopes = scopePayments + " " + scopeSubscriptions }, Config{}, connectors.Bad, "client_id", scopeWebhooks},
 		{"no subscription scope", func(a *account) { a.scopes = scopePayments + " " + scopeWebhooks }, Config{}, connectors.Warn, "client_id", scopeSubscriptions},
 		{"webhook of another app", func(*account) {}, Config{WebhookID: "ELSE"}, connectors.Bad, "webhook_id", "not one of this app"},
 		{"webhook elsewhere", func(a *account) {
-			a.hooks = []webhook{{ID: "MINE", URL: "https://else", EventTypes: []eventType{{"*"}}}}
+			a.hooks = []webhook{{ID: "MINE", URL: "https://else", EventTypes: []eventType{{Name: "*"}}}}
 		}, Config{WebhookID: "MINE"}, connectors.Warn, "webhook_id", "another address"},
 		{"types missing", func(a *account) {
 			a.hooks = []webhook{{ID: "MINE", URL: "https://hooks.example.com/webhooks/shop", EventTypes: typeList(subscribed[ResourceOrders])}}
@@ -342,8 +362,8 @@ func TestCheck(t *testing.T) {
 			if !hit {
 				t.Errorf("got %+v, want %s on %s: %s", found, c.level, c.field, c.message)
 			}
-			if c.level == connectors.OK && len(found) != 1 {
-				t.Errorf("got %+v, want nothing else", found)
+			if c.level == connectors.OK && len(found) != 2 {
+				t.Errorf("got %+v, want that and the slots", found)
 			}
 		})
 	}

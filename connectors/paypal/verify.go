@@ -39,32 +39,48 @@ const (
 // envelope is what the headers say, verbatim: the signature covers the text, not its meaning.
 type envelope struct{ id, time, certificate string }
 
-// Verify implements connectors.Webhooker. The body is not parsed.
+// Verify implements connectors.Webhooker. The body is not parsed before its signature holds.
 func (s *source) Verify(ctx context.Context, r *http.Request, body []byte) (connectors.Delivery, connectors.Verdict) {
 	e, sig, reason := s.readHeaders(r.Header, body)
 	if reason != "" {
-		return connectors.Delivery{}, connectors.Verdict{Kind: connectors.Forged, Reason: reason}
+		return connectors.Delivery{}, forged(reason)
 	}
-	cert, err := s.certificates.get(ctx, e.certificate)
-	if err != nil {
-		kind := connectors.Unverifiable
-		if refused := (*refusal)(nil); errors.As(err, &refused) {
-			kind = connectors.Forged
+	var test bool
+	var verdict connectors.Verdict
+	if s.cfg.Verification == verifyByPayPal {
+		verdict = s.askPayPal(ctx, r.Header, body)
+	} else {
+		cert, err := s.certificates.get(ctx, e.certificate)
+		switch refused := (*refusal)(nil); {
+		case errors.As(err, &refused):
+			verdict = forged(err.Error())
+		case err != nil && s.cfg.Verification == verifyEither:
+			verdict = s.askPayPal(ctx, r.Header, body)
+		case err != nil:
+			verdict = unverifiable(err.Error())
+		default:
+			test, verdict = s.judge(cert, e, sig, body)
 		}
-		return connectors.Delivery{}, connectors.Verdict{Kind: kind, Reason: err.Error()}
 	}
-	now := s.env.Now()
-	if now.Before(cert.from) || now.After(cert.until) {
-		return connectors.Delivery{}, connectors.Verdict{Kind: connectors.Forged, Reason: "certificate is out of its time"}
-	}
-	test, verdict := s.judge(cert, e, sig, body)
 	if verdict.Kind != connectors.Genuine {
 		return connectors.Delivery{}, verdict
 	}
-	return connectors.Delivery{
-		Connection: s.env.Connection, Environment: s.env.Environment, ID: e.id, Body: body, ReceivedAt: now,
-		Origin: schemas.OriginWebhook, Test: test,
-	}, verdict
+	d := connectors.Delivery{
+		Connection: s.env.Connection, Environment: s.env.Environment, ID: e.id, Body: body, ReceivedAt: s.env.Now(),
+		Origin: schemas.OriginWebhook, Test: test, OnceID: true,
+	}
+	if verdict = s.confirm(ctx, d); verdict.Kind != connectors.Genuine {
+		return connectors.Delivery{}, verdict
+	}
+	return d, verdict
+}
+
+func forged(reason string) connectors.Verdict {
+	return connectors.Verdict{Kind: connectors.Forged, Reason: reason}
+}
+
+func unverifiable(reason string) connectors.Verdict {
+	return connectors.Verdict{Kind: connectors.Unverifiable, Reason: reason}
 }
 
 // readHeaders checks everything that costs nothing, before anything is fetched.
@@ -117,8 +133,12 @@ func (s *source) readHeaders(h http.Header, body []byte) (e envelope, sig []byte
 
 // judge tries this connection's webhook id, then the simulator's. Neither comes from the request.
 func (s *source) judge(cert *certificate, e envelope, sig, body []byte) (test bool, v connectors.Verdict) {
+	if now := s.env.Now(); now.Before(cert.from) || now.After(cert.until) {
+		return false, forged("certificate is out of its time")
+	}
 	own := s.webhook()
 	if own != "" && cert.environment == s.env.Environment && e.signed(cert, own, sig, body) {
+		s.certificates.trusted(cert)
 		return false, connectors.Verdict{Kind: connectors.Genuine}
 	}
 	// The simulator signs with the live certificate for sandbox apps too.
@@ -126,17 +146,19 @@ func (s *source) judge(cert *certificate, e envelope, sig, body []byte) (test bo
 		if s.acceptTests {
 			return true, connectors.Verdict{Kind: connectors.Genuine}
 		}
-		return false, connectors.Verdict{Kind: connectors.Forged, Reason: "event of PayPal's webhook simulator; accept_test_events is off"}
+		return false, forged("event of PayPal's webhook simulator; accept_test_events is off")
 	}
 	switch {
 	case cert.environment != s.env.Environment:
-		return false, connectors.Verdict{Kind: connectors.Forged, Reason: "certificate is of PayPal's other environment, " + string(cert.environment)}
+		return false, forged("certificate is of PayPal's other environment, " + string(cert.environment))
 	case own == "":
 		// Between start and registration nothing can be told: a genuine delivery is sent again.
-		return false, connectors.Verdict{Kind: connectors.Unverifiable, Reason: "the webhook's id is not known yet: it is neither configured nor registered"}
+		return false, unverifiable(reasonNoWebhook)
 	}
-	return false, connectors.Verdict{Kind: connectors.Forged, Reason: "signature does not match"}
+	return false, forged("signature does not match")
 }
+
+const reasonNoWebhook = "the webhook's id is not known yet: it is neither configured nor registered"
 
 func (e envelope) signed(cert *certificate, webhookID string, sig, body []byte) bool {
 	crc := strconv.FormatUint(uint64(crc32.ChecksumIEEE(body)), 10)

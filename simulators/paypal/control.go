@@ -110,6 +110,16 @@ func (s *Server) control(mux *http.ServeMux) {
 		s.Fail(f)
 		return nil
 	}))
+	mux.HandleFunc("POST /_simulator/withhold", s.controlled(func(_ *http.Request, d *json.Decoder) error {
+		var in struct {
+			Count int `json:"count"`
+		}
+		if err := d.Decode(&in); err != nil {
+			return err
+		}
+		s.Withhold(in.Count)
+		return nil
+	}))
 	mux.HandleFunc("POST /_simulator/emit", s.controlled(func(r *http.Request, d *json.Decoder) error {
 		var in struct {
 			Account string `json:"account"`

@@ -118,8 +118,9 @@ func (s *Server) Emit(ctx context.Context, accountName string, ev Event) error {
 	s.sent = append(s.sent, e)
 	a.events = append(a.events, e)
 	var list []*delivery
+	kept := s.withheld()
 	for _, h := range a.webhooks {
-		if h.wants(e.typ) {
+		if !kept && h.wants(e.typ) {
 			list = append(list, s.plan(e, h)...)
 		}
 	}
@@ -130,6 +131,22 @@ func (s *Server) Emit(ctx context.Context, accountName string, ev Event) error {
 		}
 	}
 	return nil
+}
+
+// withheld reports whether an event is sent to nobody: the events API shows it without a transmission. s.mu is held.
+func (s *Server) withheld() bool {
+	if s.withhold > 0 {
+		s.withhold--
+		return true
+	}
+	return s.o.Faults.WithholdRate > 0 && s.random.Float64() < s.o.Faults.WithholdRate
+}
+
+// Withhold keeps the next n events from every webhook. What PayPal's APIs show of them stays as it is.
+func (s *Server) Withhold(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.withhold = n
 }
 
 // plan returns the deliveries of e to h, as the faults will have it. s.mu is held.
@@ -455,6 +472,9 @@ func (h *deliveryHeap) Pop() any {
 
 // wants reports whether h subscribes to that type.
 func (h *webhook) wants(typ string) bool {
+	if h.disabled[typ] {
+		return false
+	}
 	for _, t := range h.types {
 		if t == "*" || strings.EqualFold(t, typ) {
 			return true

@@ -160,6 +160,11 @@ func (s *Server) authorized(h handler) http.HandlerFunc {
 			s.answer(w, status, body)
 			return
 		}
+		if !a.allowed(r.URL.Path) {
+			s.fail(w, 403, "NOT_AUTHORIZED", "Authorization failed due to insufficient permissions.",
+				object{"issue": "PERMISSION_DENIED", "description": "You do not have permission to access or perform operations on this resource."})
+			return
+		}
 		raw, err := io.ReadAll(r.Body)
 		if err != nil {
 			var large *http.MaxBytesError

@@ -3,6 +3,7 @@ package paypal
 import (
 	"crypto/subtle"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -15,10 +16,38 @@ type token struct {
 // tokensMax bounds the tokens kept; the expired ones go first.
 const tokensMax = 10_000
 
-// scopes are what the twin grants.
-const scopes = "https://uri.paypal.com/services/applications/webhooks https://uri.paypal.com/services/applications/verify-webhook-signature " +
-	"https://uri.paypal.com/services/payments/payment https://uri.paypal.com/services/subscriptions " +
-	"https://uri.paypal.com/services/reporting/search/read openid"
+const (
+	scopeWebhooks      = "https://uri.paypal.com/services/applications/webhooks"
+	scopeVerify        = "https://uri.paypal.com/services/applications/verify-webhook-signature"
+	scopePayments      = "https://uri.paypal.com/services/payments/payment"
+	scopeSubscriptions = "https://uri.paypal.com/services/subscriptions"
+	scopeReporting     = "https://uri.paypal.com/services/reporting/search/read"
+)
+
+// AllScopes are the permissions of an app with every feature switched on.
+func AllScopes() []string {
+	return []string{scopeWebhooks, scopeVerify, scopePayments, scopeSubscriptions, scopeReporting, "openid"}
+}
+
+// needs says by the beginning of the path which permission a call needs, the longest match first.
+var needs = []struct{ path, scope string }{
+	{"/v1/notifications/verify-webhook-signature", scopeVerify},
+	{"/v1/notifications/", scopeWebhooks},
+	{"/v1/billing/", scopeSubscriptions},
+	{"/v1/reporting/", scopeReporting},
+	{"/v1/payments/", scopePayments},
+	{"/v2/", scopePayments},
+}
+
+// allowed reports whether the app may call that path.
+func (a *account) allowed(path string) bool {
+	for _, n := range needs {
+		if strings.HasPrefix(path, n.path) {
+			return a.Scopes == nil || slices.Contains(a.Scopes, n.scope)
+		}
+	}
+	return true
+}
 
 // serveToken grants a token for client credentials. Its errors have OAuth's shape, not REST's.
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
@@ -52,10 +81,14 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	}
 	text := "A21AA" + s.id(48)
 	s.tokens[text] = token{a, now.Add(TokenSeconds * time.Second)}
+	granted := a.Scopes
+	if granted == nil {
+		granted = AllScopes()
+	}
 	nonce := now.UTC().Format(time.RFC3339) + s.id(43)
 	s.mu.Unlock()
 	s.answer(w, 200, object{
-		"scope": scopes, "access_token": text, "token_type": "Bearer",
+		"scope": strings.Join(granted, " "), "access_token": text, "token_type": "Bearer",
 		"app_id": "APP-80W284485P519543T", "expires_in": TokenSeconds, "nonce": nonce,
 	})
 }

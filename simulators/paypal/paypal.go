@@ -34,9 +34,10 @@ const (
 	// RetriesMax is how often PayPal repeats a delivery within three days.
 	RetriesMax = 25
 
-	parallelDefault = 16
-	deliveryTimeout = 30 * time.Second
-	drainTimeout    = 5 * time.Second
+	parallelDefault    = 16
+	reportItemsDefault = 10_000
+	deliveryTimeout    = 30 * time.Second
+	drainTimeout       = 5 * time.Second
 )
 
 // Account is one REST app of one PayPal account.
@@ -46,6 +47,9 @@ type Account struct {
 	ClientSecret string
 	MerchantID   string
 	Environment  schemas.Environment // empty: sandbox
+	// Scopes are the permissions that the app has, as a token names them; nil: all of AllScopes. A call without its own is
+	// answered 403.
+	Scopes []string
 }
 
 // Faults are the bad habits, as rates from 0 to 1 and delays at most.
@@ -55,8 +59,12 @@ type Faults struct {
 	LateRate      float64 // held back by up to LateDelay
 	DisorderDelay time.Duration
 	LateDelay     time.Duration
+	// WithholdRate: events that are sent to nobody, although they can be read through the events API; see also Withhold.
+	WithholdRate float64
 	// EventLag is how long an event is delivered already but not yet readable through the events API.
 	EventLag time.Duration
+	// ReportLag is how long a transaction takes to appear in the transaction search (PayPal: up to three hours).
+	ReportLag time.Duration
 }
 
 // Options of a server. Accounts are required.
@@ -70,7 +78,9 @@ type Options struct {
 	// RetrySchedule are the waits before each repetition; nil: 25 of them within two minutes in place of three days.
 	RetrySchedule []time.Duration
 	Parallel      int // deliveries at a time; zero: 16
-	Faults        Faults
+	// ReportItemsMax is how many transactions one search may find, else RESULTSET_TOO_LARGE; zero: 10,000.
+	ReportItemsMax int
+	Faults         Faults
 	// LocalWebhooks permits webhook URLs with http or another port on loopback hosts and on names without a dot.
 	LocalWebhooks bool
 	// Client delivers; nil: a client that follows no redirect and gives up after 30 s.
@@ -91,6 +101,7 @@ type Server struct {
 	accounts  map[string]*account // by name
 	tokens    map[string]token
 	failures  []*Failure
+	withhold  int // so many of the next events are sent to nobody
 	sent      []*event
 	lastUUID  int64 // time of the latest transmission id, so that none repeats
 }
@@ -105,6 +116,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Parallel <= 0 {
 		o.Parallel = parallelDefault
+	}
+	if o.ReportItemsMax <= 0 {
+		o.ReportItemsMax = reportItemsDefault
 	}
 	if o.RetrySchedule == nil {
 		o.RetrySchedule = scaledSchedule()

@@ -51,7 +51,7 @@ func (a *account) learn(typ string, body []byte) {
 			}
 		}
 		a.book(entry{
-			id: id, reference: capture, referenceType: "TXN", code: "T1107", amount: "-" + text(r, "amount", "value"),
+			id: id, reference: capture, referenceType: "TXN", code: backCode(typ), amount: "-" + text(r, "amount", "value"),
 			currency: text(r, "amount", "currency_code"), at: parseTime(text(r, "update_time")),
 		})
 	case kind == "sale" && text(r, "sale_id") == "":
@@ -71,7 +71,7 @@ func (a *account) learn(typ string, body []byte) {
 			sale["state"] = "refunded"
 		}
 		a.book(entry{
-			id: id, reference: text(r, "sale_id"), referenceType: "TXN", code: "T1107", amount: "-" + text(r, "amount", "total"),
+			id: id, reference: text(r, "sale_id"), referenceType: "TXN", code: backCode(typ), amount: "-" + text(r, "amount", "total"),
 			currency: text(r, "amount", "currency"), at: parseTime(text(r, "update_time")),
 		})
 	case kind == "subscription":
@@ -85,6 +85,14 @@ func (a *account) learn(typ string, body []byte) {
 	case kind == "plan" && strings.HasPrefix(typ, "BILLING.PLAN."):
 		a.plans[id] = r
 	}
+}
+
+// backCode tells money that the merchant gave back from money that PayPal took back.
+func backCode(typ string) string {
+	if strings.HasSuffix(typ, ".REVERSED") {
+		return "T1106"
+	}
+	return "T1107"
 }
 
 // learnCapture books a capture and completes its order.
@@ -157,7 +165,7 @@ func (s *Server) reportTransactions(a *account, r *http.Request, _ []byte) (int,
 		return 0, nil, invalidRequest("end_date", "INVALID_DATE_RANGE", "Date range is greater than 31 days")
 	case start.Before(now.AddDate(-3, 0, 0)):
 		return 0, nil, invalidRequest("start_date", "INVALID_DATE_RANGE", "Data is available for the last three years only.")
-	case start.After(now):
+	case start.After(now.Add(-s.o.Faults.ReportLag)):
 		return 0, nil, invalidRequest("start_date", "INVALID_DATE_RANGE", "Data for the given start date is not available.")
 	}
 	size, page := 100, 1
@@ -174,11 +182,15 @@ func (s *Server) reportTransactions(a *account, r *http.Request, _ []byte) (int,
 	defer s.mu.Unlock()
 	var found []entry
 	for _, e := range a.ledger {
-		if e.at.Before(start) || e.at.After(end) || !matches(e.id, q.Get("transaction_id")) || !matches(e.code, q.Get("transaction_type")) ||
+		if e.at.Before(start) || e.at.After(end) || e.at.After(now.Add(-s.o.Faults.ReportLag)) || !matches(e.id, q.Get("transaction_id")) || !matches(e.code, q.Get("transaction_type")) ||
 			!matches(e.status, q.Get("transaction_status")) || !matches(e.currency, q.Get("transaction_currency")) {
 			continue
 		}
 		found = append(found, e)
+	}
+	if len(found) > s.o.ReportItemsMax {
+		return 0, nil, refuse(400, "RESULTSET_TOO_LARGE", "Result set size is greater than the maximum limit. Change the filter criteria and try again.",
+			object{"issue": "RESULTSET_TOO_LARGE", "total_items": len(found), "maximum_items": s.o.ReportItemsMax})
 	}
 	from, to := min((page-1)*size, len(found)), min(page*size, len(found))
 	details := []object{}
@@ -195,7 +207,7 @@ func (s *Server) reportTransactions(a *account, r *http.Request, _ []byte) (int,
 	}
 	return 200, rawJSON(encode(object{
 		"transaction_details": details, "account_number": a.MerchantID, "start_date": start.Format(reportTime),
-		"end_date": end.Format(reportTime), "last_refreshed_datetime": now.UTC().Format(reportTime), "page": page,
+		"end_date": end.Format(reportTime), "last_refreshed_datetime": now.Add(-s.o.Faults.ReportLag).UTC().Format(reportTime), "page": page,
 		"total_items": len(found), "total_pages": (len(found) + size - 1) / size, "links": links,
 	})), nil
 }

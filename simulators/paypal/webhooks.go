@@ -10,8 +10,26 @@ import (
 
 // webhook is one registration of an app.
 type webhook struct {
-	id, url string
-	types   []string
+	id, url  string
+	types    []string
+	disabled map[string]bool // types that PayPal switched off; subscribing anew switches them on
+}
+
+// DisableTypes switches event types of all webhooks of an account off, as PayPal may: they stay listed, with another
+// status, and are not sent.
+func (s *Server) DisableTypes(accountName string, types ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.accounts[accountName]
+	if a == nil {
+		return
+	}
+	for _, h := range a.webhooks {
+		h.disabled = map[string]bool{}
+		for _, t := range types {
+			h.disabled[t] = true
+		}
+	}
 }
 
 // urlBytesMax and typesMax are PayPal's bounds of a registration.
@@ -152,6 +170,9 @@ func (s *Server) show(h *webhook, status bool) object {
 		types[i] = object{"name": name, "description": d}
 		if status {
 			types[i]["status"] = "ENABLED"
+			if h.disabled[name] {
+				types[i]["status"] = "DISABLED"
+			}
 		}
 	}
 	self := s.publicURL + "/v1/notifications/webhooks/" + h.id
@@ -225,6 +246,7 @@ func (s *Server) patchWebhook(a *account, r *http.Request, body []byte) (int, an
 			if next.types, err = parseTypes(o["value"]); err != nil {
 				return 0, nil, err
 			}
+			next.disabled = nil
 		default:
 			return 0, nil, invalidData("path", "Not a valid patch path")
 		}
