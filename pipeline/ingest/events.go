@@ -45,6 +45,18 @@ func normalize(c connectors.Connector, d connectors.Delivery) (events []schemas.
 	return c.Normalize(d)
 }
 
+// QuarantinePrefix begins the Problem of a delivery that is genuine as far as can be told and must not have an effect.
+const QuarantinePrefix = "quarantined: "
+
+// quarantined is an event of its own, the same for each sending of the same bytes, so that it stands beside what else
+// came under its delivery's id.
+func quarantined(c connectors.Connector, d connectors.Delivery, why string) schemas.OrderEvent {
+	e := problem(c, d, errors.New(QuarantinePrefix+why))
+	e.EventID = "quarantined-" + e.BodyHash
+	e.RootID = e.EventID
+	return e
+}
+
 // problem is the same for each sending of one delivery, so that repetitions are recognised.
 func problem(c connectors.Connector, d connectors.Delivery, err error) schemas.OrderEvent {
 	sum := sha256.Sum256(d.Body)

@@ -1,6 +1,28 @@
 // Package ingest receives webhooks over HTTP: it lets the connection's source judge each request, appends what is
 // genuine to Kafka, and answers 2xx only once every replica has it. It never answers 2xx to what it did not append,
 // and never refuses for good what is genuine.
+//
+// The answers, which docs/bad-input.md explains to operators:
+//
+//	200 accepted      genuine, and on every in-sync replica; also what could not be understood, as an event with a Problem
+//	200 quarantined   genuine as far as can be told, kept the same way, and never applied: a delivery id seen before with
+//	                  another body where the signature does not bind it, or a payment card number, which is masked
+//	200 ping          the provider tries the address; nothing is kept
+//	200 handshake     OPTIONS, from a provider that asks first; nothing is kept
+//	400 unread        the body was cut off
+//	401 forged        the signature does not hold
+//	404 unknown       no such connection, or not its token
+//	405 method        not POST
+//	408 unread        the body came too slowly
+//	413 oversize      the body is too large
+//	415 encoded       the body is compressed
+//	429 limited       too many failures from this address, or at this connection from unknown addresses; unread
+//	503 unverifiable  it cannot be told now whether it is genuine
+//	503 failed        genuine, and Kafka did not confirm it
+//	503 busy          too many requests at once
+//	503 panic         a fault of ours
+//
+// Every provider sends again after 408, 429 and 503.
 package ingest
 
 import (
@@ -12,6 +34,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -58,11 +81,14 @@ const (
 	timeoutDefault       = 10 * time.Second
 	readTimeoutDefault   = 10 * time.Second
 	headerTimeoutMax     = 5 * time.Second
+	announcedBytesMax    = 64 << 10
 	// readersPerSlot: this many times ConcurrentMax requests may be sending their bodies; together they may hold the
 	// bytes of ConcurrentMax full ones.
 	readersPerSlot = 16
 	idleTimeout    = 60 * time.Second
 	headerBytesMax = 16 << 10
+	// discardBytesMax: a body up to here is thrown away rather than its connection.
+	discardBytesMax = 16 << 10
 	// Back-off that we ask for; the providers keep to their own times anyway.
 	retryAfterBusySeconds = 1
 	retryAfterSeconds     = 5
@@ -86,9 +112,17 @@ type Options struct {
 	Timeout time.Duration
 	// ReadTimeout bounds the arrival of a whole request; zero: 10 s. A slower sender is cut.
 	ReadTimeout time.Duration
-	Clock       clock.Clock // default clock.System
-	Log         zerolog.Logger
-	Registerer  prometheus.Registerer // nil: not registered
+	// Limits bound the work of requests that fail.
+	Limits Limits
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed. None: who connects is who sends.
+	TrustedProxies []netip.Prefix
+	// Once remembers delivery ids for all processes. Nil: each remembers its own.
+	Once Once
+	// AllowCardNumbers lets bodies pass that hold a payment card number; see Keeper.
+	AllowCardNumbers bool
+	Clock            clock.Clock // default clock.System
+	Log              zerolog.Logger
+	Registerer       prometheus.Registerer // nil: not registered
 }
 
 // Handler answers POST /webhooks/{connection}[/{token}].
@@ -102,6 +136,8 @@ type Handler struct {
 	metrics   *metrics
 	tracer    trace.Tracer
 	lines     *rate.Limiter
+	guard     *guard
+	claims    *claims
 }
 
 // New checks the options. The error names the endpoint that is wrong.
@@ -121,7 +157,8 @@ func New(o Options) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{
-		o: o, keeper: Keeper{o.Appender, o.Encode}, metrics: m,
+		o: o, keeper: Keeper{o.Appender, o.Encode, o.AllowCardNumbers}, metrics: m,
+		guard: newGuard(o.Limits), claims: newClaims(o.Once, o.Clock, m.alone.Inc),
 		slots: make(chan struct{}, o.ConcurrentMax), readers: make(chan struct{}, readersPerSlot*o.ConcurrentMax),
 		tracer: otel.Tracer("github.com/tillstream/tillstream/pipeline/ingest"), lines: rate.NewLimiter(logLinesPerSecond, logLinesBurst),
 	}
@@ -174,18 +211,28 @@ type answer struct {
 	outcome    string
 	reason     string // for the log; never sent
 	retryAfter int    // seconds; 0: none
+	header     http.Header
 }
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := h.o.Clock.Now()
-	ctx, span := h.tracer.Start(r.Context(), "webhook", trace.WithSpanKind(trace.SpanKindServer), trace.WithNewRoot())
-	defer span.End()
 	e, found := h.endpoint(r.URL.Path)
-	a := answer{status: http.StatusNotFound, outcome: outcomeUnknown, reason: "no such endpoint"}
+	from := sender{e.Connection, clientAddress(r, h.o.TrustedProxies)}
 	if found {
 		h.metrics.received.WithLabelValues(e.Connection).Inc()
+		if !h.guard.admits(from, start) { // before anything that costs: a flood must not
+			h.metrics.answered.WithLabelValues(e.Connection, outcomeLimited).Inc()
+			respond(w, r, limited)
+			return
+		}
+	}
+	ctx, span := h.tracer.Start(r.Context(), "webhook", trace.WithSpanKind(trace.SpanKindServer), trace.WithNewRoot())
+	defer span.End()
+	a := answer{status: http.StatusNotFound, outcome: outcomeUnknown, reason: "no such endpoint"}
+	if found {
 		a = h.serve(ctx, w, r, e)
+		h.judge(from, a)
 	}
 	h.metrics.answered.WithLabelValues(e.Connection, a.outcome).Inc()
 	h.metrics.seconds.WithLabelValues(e.Connection).Observe(h.o.Clock.Now().Sub(start).Seconds())
@@ -195,11 +242,35 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		span.SetStatus(codes.Error, a.outcome)
 		h.log(e, a)
 	}
-	respond(w, a)
+	respond(w, r, a)
 }
 
+// judge remembers what came of a request for those that follow it.
+func (h *Handler) judge(from sender, a answer) {
+	cost := 0.
+	switch a.outcome {
+	case outcomeAccepted, outcomeQuarantined, outcomeFailed:
+		h.guard.delivered(from, h.o.Clock.Now())
+		return
+	case outcomeForged, outcomeOversize, outcomeUnread, outcomeEncoded:
+		cost = costForged
+	case outcomeUnverifiable:
+		cost = costUnverifiable
+	default:
+		return
+	}
+	if h.guard.failed(from, cost, h.o.Clock.Now()) && h.lines.AllowN(h.o.Clock.Now(), 1) {
+		h.o.Log.Warn().Str("connection", from.connection).Str("network", network(from.address)).Msg("too many failed webhooks: refused unread for now")
+	}
+}
+
+var limited = answer{status: http.StatusTooManyRequests, outcome: outcomeLimited, retryAfter: retryAfterSeconds}
+
 // respond says no more than the status: a forger learns nothing from it.
-func respond(w http.ResponseWriter, a answer) {
+func respond(w http.ResponseWriter, r *http.Request, a answer) {
+	for name, values := range a.header {
+		w.Header()[name] = values
+	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if a.retryAfter > 0 {
@@ -209,10 +280,13 @@ func respond(w http.ResponseWriter, a answer) {
 		w.Header().Set("Allow", http.MethodPost)
 	}
 	switch a.outcome {
-	case outcomeAccepted, outcomePing, outcomeForged, outcomeUnverifiable, outcomeFailed, outcomePanic:
+	case outcomeAccepted, outcomeQuarantined, outcomePing, outcomeHandshake, outcomeForged, outcomeUnverifiable, outcomeFailed, outcomePanic:
 	default:
-		// The body was not read. Without this the server would wait for it before it lets the answer out.
-		w.Header().Set("Connection", "close")
+		// The body was not read. Without this the server would wait for it before it lets the answer out. One that is here
+		// already costs less than the connection that would replace this one.
+		if a.outcome != outcomeLimited || r.ContentLength < 0 || r.ContentLength > discardBytesMax {
+			w.Header().Set("Connection", "close")
+		}
 	}
 	w.WriteHeader(a.status)
 	_, _ = io.WriteString(w, http.StatusText(a.status)+"\n") // whoever does not read it sends again
@@ -252,9 +326,14 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	defer func() {
 		if p := recover(); p != nil {
 			// Without the value: it could hold parts of the request.
-			a = answer{http.StatusServiceUnavailable, outcomePanic, fmt.Sprintf("a panic of type %T", p), retryAfterSeconds}
+			a = unavailable(outcomePanic, fmt.Sprintf("a panic of type %T", p), retryAfterSeconds)
 		}
 	}()
+	if asked, ok := e.Webhook.(connectors.Handshaker); ok && r.Method == http.MethodOptions {
+		if header, ok := asked.Handshake(r); ok {
+			return answer{status: http.StatusOK, outcome: outcomeHandshake, header: header}
+		}
+	}
 	if r.Method != http.MethodPost {
 		return answer{status: http.StatusMethodNotAllowed, outcome: outcomeMethod, reason: "method is not POST"}
 	}
@@ -289,10 +368,14 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	case connectors.Ping:
 		return answer{status: http.StatusOK, outcome: outcomePing, reason: v.Reason}
 	}
-	return answer{http.StatusServiceUnavailable, outcomeUnverifiable, v.Reason, retryAfterSeconds}
+	return unavailable(outcomeUnverifiable, v.Reason, retryAfterSeconds)
 }
 
-var busy = answer{http.StatusServiceUnavailable, outcomeBusy, "too many requests at once", retryAfterBusySeconds}
+var busy = unavailable(outcomeBusy, "too many requests at once", retryAfterBusySeconds)
+
+func unavailable(outcome, reason string, retryAfter int) answer {
+	return answer{status: http.StatusServiceUnavailable, outcome: outcome, reason: reason, retryAfter: retryAfter}
+}
 
 // heldBytes counts what one request's body takes of the memory that all may take together. Senders are bounded by what
 // they have sent, not by being there: many slow ones leave room for the others.
@@ -325,7 +408,7 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, held *heldBytes) 
 		return nil, busy
 	}
 	held.from = http.MaxBytesReader(w, r.Body, h.o.BodyBytesMax)
-	body, err := io.ReadAll(held)
+	body, err := readAll(held, r.ContentLength)
 	if err == nil {
 		return body, answer{}
 	}
@@ -341,17 +424,64 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, held *heldBytes) 
 	return body, answer{status: http.StatusBadRequest, outcome: outcomeUnread, reason: "body was cut off"}
 }
 
-// append keeps a delivery, and answers 2xx only then.
-func (h *Handler) append(ctx context.Context, e Endpoint, d connectors.Delivery) answer {
-	events, err := h.keeper.Keep(ctx, e.Connector, d)
-	if err != nil {
-		return answer{http.StatusServiceUnavailable, outcomeFailed, err.Error(), retryAfterSeconds}
-	}
-	for i := range events {
-		if events[i].Problem != "" {
-			h.metrics.problems.WithLabelValues(e.Connection).Inc()
-			h.o.Log.Warn().Str("connection", e.Connection).Str("body_sha256", events[i].BodyHash).Msg("webhook kept, but its body is not understood")
+// readAll reads to the end. It makes room for what was announced, within reason: to announce costs nothing.
+func readAll(from io.Reader, announced int64) ([]byte, error) {
+	buf := make([]byte, 0, min(max(announced, 0), announcedBytesMax)+1) // one more, to see the end without growing
+	for {
+		n, err := from.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return buf, err
+		}
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
 		}
 	}
-	return answer{status: http.StatusOK, outcome: outcomeAccepted}
+}
+
+// append keeps a delivery, and answers 2xx only then.
+func (h *Handler) append(ctx context.Context, e Endpoint, d connectors.Delivery) answer {
+	outcome := outcomeAccepted
+	keep := h.keeper.Keep
+	if d.OnceID && !h.first(ctx, d) {
+		keep = h.keepApart
+	}
+	events, err := keep(ctx, e.Connector, d)
+	if err != nil {
+		return unavailable(outcomeFailed, err.Error(), retryAfterSeconds)
+	}
+	for i := range events {
+		if events[i].Problem == "" {
+			continue
+		}
+		line := h.o.Log.Warn().Str("connection", e.Connection).Str("body_sha256", events[i].BodyHash)
+		if why, yes := strings.CutPrefix(events[i].Problem, QuarantinePrefix); yes {
+			outcome = outcomeQuarantined
+			line.Str("reason", why).Msg("webhook quarantined: it is kept, and will not be applied")
+			continue
+		}
+		h.metrics.problems.WithLabelValues(e.Connection).Inc()
+		line.Msg("webhook kept, but its body is not understood")
+	}
+	return answer{status: http.StatusOK, outcome: outcome}
+}
+
+// first reports whether d's body is the one that its id stands for. A body is remembered as it is kept: the hash of an
+// unmasked card number would give it away.
+func (h *Handler) first(ctx context.Context, d connectors.Delivery) bool {
+	if !h.o.AllowCardNumbers {
+		d.Body, _ = maskCardNumbers(d.Body)
+	}
+	return h.claims.same(ctx, d)
+}
+
+// keepApart keeps a delivery whose id came with another body before.
+func (h *Handler) keepApart(ctx context.Context, c connectors.Connector, d connectors.Delivery) ([]schemas.OrderEvent, error) {
+	if !h.o.AllowCardNumbers {
+		d.Body, _ = maskCardNumbers(d.Body)
+	}
+	return h.keeper.quarantine(ctx, c, d, "its delivery id came with another body before, and the signature holds for both")
 }

@@ -25,7 +25,16 @@ import (
 const topic = "test.events"
 
 // till is a provider whose whole signature is a header that says "good" or "doubt"; its bodies are ids, one a line.
-type till struct{ entered, release chan struct{} }
+type till struct {
+	entered, release chan struct{}
+	once             bool
+}
+
+// Handshake lets those in who say where they come from.
+func (w till) Handshake(r *http.Request) (http.Header, bool) {
+	origin := r.Header.Get("Webhook-Request-Origin")
+	return http.Header{"Webhook-Allowed-Origin": {origin}}, origin != ""
+}
 
 func (w till) Verify(ctx context.Context, r *http.Request, body []byte) (connectors.Delivery, connectors.Verdict) {
 	if w.entered != nil {
@@ -36,8 +45,10 @@ func (w till) Verify(ctx context.Context, r *http.Request, body []byte) (connect
 	case "good":
 		return connectors.Delivery{
 			Connection: "shop", Environment: schemas.Live, ID: "d1", Body: body,
-			ReceivedAt: time.UnixMilli(5), Origin: schemas.OriginWebhook,
+			ReceivedAt: time.UnixMilli(5), Origin: schemas.OriginWebhook, OnceID: w.once,
 		}, connectors.Verdict{Kind: connectors.Genuine}
+	case "ping":
+		return connectors.Delivery{}, connectors.Verdict{Kind: connectors.Ping}
 	case "doubt":
 		return connectors.Delivery{}, connectors.Verdict{Kind: connectors.Unverifiable, Reason: "no certificate"}
 	case "panic":
@@ -131,6 +142,8 @@ func TestAnswers(t *testing.T) {
 		retry                 bool
 	}{
 		{"genuine", path, "good", "A", nil, 200, 1, false},
+		{"ping", path, "ping", "A", nil, 200, 0, false},
+		{"a card number", path, "good", cardNote, nil, 200, 1, false},
 		{"two records", path, "good", "A B", nil, 200, 2, false},
 		{"forged", path, "none", "A", nil, 401, 0, false},
 		{"cannot tell now", path, "doubt", "A", nil, 503, 0, true},
@@ -164,6 +177,19 @@ func TestAnswers(t *testing.T) {
 		handler(t, options(&shelf{})).ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		if w.Code != 405 || w.Header().Get("Allow") != "POST" {
 			t.Errorf("got %d Allow %q, want 405 POST", w.Code, w.Header().Get("Allow"))
+		}
+	})
+	t.Run("handshake", func(t *testing.T) {
+		s := &shelf{}
+		h := handler(t, options(s))
+		for origin, want := range map[string]int{"shop.example": 200, "": 405} {
+			r := httptest.NewRequest(http.MethodOptions, path, nil)
+			r.Header.Set("Webhook-Request-Origin", origin)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code != want || w.Header().Get("Webhook-Allowed-Origin") != origin || s.count() != 0 {
+				t.Errorf("asked from %q: got %d, allowed %q, want %d", origin, w.Code, w.Header().Get("Webhook-Allowed-Origin"), want)
+			}
 		}
 	})
 	t.Run("an endpoint without a token takes no longer path", func(t *testing.T) {
@@ -275,7 +301,7 @@ func TestEvents(t *testing.T) {
 func TestBusy(t *testing.T) {
 	s := &shelf{}
 	o := options(s)
-	w := till{make(chan struct{}), make(chan struct{})}
+	w := till{entered: make(chan struct{}), release: make(chan struct{})}
 	o.Endpoints[0].Webhook, o.ConcurrentMax = w, 2
 	h := handler(t, o)
 	codes := make(chan int, 2)
@@ -348,7 +374,7 @@ func TestOneLineNoSecrets(t *testing.T) {
 		o.Log, o.Clock = zerolog.New(&log), frozen{Clock: clock.System()}
 		h := handler(t, o)
 		for range 1000 {
-			post(h, path, "none", "A")
+			post(h, path, "doubt", "A")
 		}
 		if n := strings.Count(log.String(), "\n"); n != logLinesBurst {
 			t.Errorf("got %d lines, want %d", n, logLinesBurst)

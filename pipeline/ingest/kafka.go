@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // An Appender writes one record. Nil means that every in-sync replica has it. An error means that it may or may not
@@ -31,7 +32,7 @@ type KafkaAppender struct {
 // ErrUnknownResult says that the brokers did not answer in time: the record may be on the topic.
 var ErrUnknownResult = errors.New("no answer from kafka in time")
 
-// Append implements Appender.
+// Append implements Appender. Where the client's buffer is full it does not wait.
 func (a KafkaAppender) Append(ctx context.Context, topic, key string, value []byte) error {
 	limit := a.Wait
 	if limit <= 0 {
@@ -39,16 +40,11 @@ func (a KafkaAppender) Append(ctx context.Context, topic, key string, value []by
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	rec := &kgo.Record{Topic: topic, Key: []byte(key), Value: value}
-	trace := propagation.MapCarrier{}
-	otel.GetTextMapPropagator().Inject(ctx, trace)
-	for _, name := range trace.Keys() {
-		rec.Headers = append(rec.Headers, kgo.RecordHeader{Key: name, Value: []byte(trace[name])})
-	}
+	rec := &kgo.Record{Topic: topic, Key: []byte(key), Value: value, Headers: traceHeaders(ctx)}
 	done := make(chan error, 1)
-	// A client whose buffer is full blocks in Produce, so that this runs beside the wait. The client drops the record
-	// at the end of ctx where that is still safe; where it is not, the promise is kept and nobody listens.
-	go a.Client.Produce(ctx, rec, func(_ *kgo.Record, err error) { done <- err })
+	// The client drops the record at the end of ctx where that is still safe; where it is not, the promise is kept and
+	// nobody listens.
+	a.Client.TryProduce(ctx, rec, func(_ *kgo.Record, err error) { done <- err })
 	select {
 	case err := <-done:
 		if err != nil {
@@ -58,4 +54,18 @@ func (a KafkaAppender) Append(ctx context.Context, topic, key string, value []by
 	case <-ctx.Done():
 		return fmt.Errorf("append to %s: %w (%w)", topic, ErrUnknownResult, ctx.Err())
 	}
+}
+
+// traceHeaders say which trace ctx is in; none where it is in no trace.
+func traceHeaders(ctx context.Context) []kgo.RecordHeader {
+	if !trace.SpanContextFromContext(ctx).IsValid() {
+		return nil
+	}
+	carrier := propagation.MapCarrier{}
+	otel.GetTextMapPropagator().Inject(ctx, carrier)
+	headers := make([]kgo.RecordHeader, 0, len(carrier))
+	for _, name := range carrier.Keys() {
+		headers = append(headers, kgo.RecordHeader{Key: name, Value: []byte(carrier[name])})
+	}
+	return headers
 }

@@ -13,16 +13,39 @@ type Keeper struct {
 	Appender Appender
 	// Encode turns a record into the value to append.
 	Encode func(schemas.Record) ([]byte, error)
+	// AllowCardNumbers lets deliveries pass in which a payment card number stands. Otherwise they are quarantined, and
+	// kept with all but its last four digits masked: such numbers must not be stored.
+	AllowCardNumbers bool
 }
 
 // Keep turns d into records and appends all of them; it returns them once every replica has them. Where one of several
 // fails, those before it come again with the repetition and are recognised. A delivery that is not understood is kept
 // as one record with a Problem: that is no error.
 func (k Keeper) Keep(ctx context.Context, c connectors.Connector, d connectors.Delivery) ([]schemas.OrderEvent, error) {
+	if !k.AllowCardNumbers {
+		if masked, found := maskCardNumbers(d.Body); found > 0 {
+			d.Body = masked
+			return k.quarantine(ctx, c, d, "a payment card number stands in it, which is masked here and must not be sent")
+		}
+	}
 	events, values, err := k.records(c, d)
 	if err != nil {
 		return nil, fmt.Errorf("encode: %w", err)
 	}
+	return k.append(ctx, c, events, values)
+}
+
+// quarantine keeps d's bytes where they have no effect. d holds no card number any more.
+func (k Keeper) quarantine(ctx context.Context, c connectors.Connector, d connectors.Delivery, why string) ([]schemas.OrderEvent, error) {
+	events := []schemas.OrderEvent{quarantined(c, d, why)}
+	values, err := k.encode(events)
+	if err != nil {
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	return k.append(ctx, c, events, values)
+}
+
+func (k Keeper) append(ctx context.Context, c connectors.Connector, events []schemas.OrderEvent, values [][]byte) ([]schemas.OrderEvent, error) {
 	for i := range events {
 		if err := k.Appender.Append(ctx, c.Topic, events[i].Key(), values[i]); err != nil {
 			return nil, err

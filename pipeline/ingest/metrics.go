@@ -10,7 +10,10 @@ import (
 // Outcomes of a request, as the label of the counter.
 const (
 	outcomeAccepted     = "accepted"
-	outcomePing         = "ping" // the provider tried the address
+	outcomePing         = "ping"        // the provider tried the address
+	outcomeHandshake    = "handshake"   // the provider asked whether it may send
+	outcomeQuarantined  = "quarantined" // appended, and never applied
+	outcomeLimited      = "limited"     // its address or connection failed too often
 	outcomeForged       = "forged"
 	outcomeUnverifiable = "unverifiable"
 	outcomeFailed       = "failed" // genuine, and not appended
@@ -27,6 +30,7 @@ type metrics struct {
 	received *prometheus.CounterVec
 	answered *prometheus.CounterVec
 	problems *prometheus.CounterVec
+	alone    prometheus.Counter
 	bytes    *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 }
@@ -39,7 +43,11 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		received: counter("received_total", "Webhook requests that arrived.", "connection"),
 		answered: counter("answered_total", "Webhook requests by what became of them; accepted means appended to Kafka.", "connection", "outcome"),
 		problems: counter("problems_total", "Genuine deliveries whose body was not understood; they are kept.", "connection"),
-		bytes:    counter("bytes_total", "Bytes of the bodies read.", "connection"),
+		alone: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "tillstream", Subsystem: "ingest", Name: "delivery_ids_unshared_total",
+			Help: "Delivery ids that this process alone remembers, since Redis did not answer.",
+		}),
+		bytes: counter("bytes_total", "Bytes of the bodies read.", "connection"),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "tillstream", Subsystem: "ingest", Name: "seconds", Help: "Seconds from a request's headers to its answer.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
@@ -49,7 +57,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.received, m.answered, m.problems, m.bytes, m.seconds} {
+	for _, c := range []prometheus.Collector{m.received, m.answered, m.problems, m.alone, m.bytes, m.seconds} {
 		errs = append(errs, reg.Register(c))
 	}
 	if err := errors.Join(errs...); err != nil {
