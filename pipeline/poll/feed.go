@@ -144,7 +144,7 @@ func (w *worker) judge(f *feed, err error) {
 		onLog := logError{}
 		switch {
 		case errors.As(err, &onLog):
-			outcome = outcomeKafka
+			outcome, next = outcomeKafka, now // the worker pauses as long as the log is away
 		case errors.As(err, &limited):
 			outcome, next = outcomeLimited, later(next, limited.until)
 			w.holdUntil = later(w.holdUntil, limited.until)

@@ -73,16 +73,15 @@ const hoursOfWeek = 7 * 24
 type usual struct {
 	span   time.Duration
 	events [hoursOfWeek]float64 // received, by hour of the week
-	seen   [hoursOfWeek]float64 // how often the history has that hour
+	seen   [hoursOfWeek]float64 // how often the history has that hour; the last in part
 	all    float64
 }
 
 func usualOf(hours []schemas.HourCount, last time.Time) usual {
 	var u usual
-	end := last.Truncate(time.Hour).Add(time.Hour)
 	var begin time.Time
 	for _, h := range hours {
-		if h.Events <= 0 || end.Sub(h.From) > historySpan || !h.From.Before(end) {
+		if h.Events <= 0 || last.Sub(h.From) > historySpan || h.From.After(last) {
 			continue
 		}
 		if begin.IsZero() || h.From.Before(begin) {
@@ -94,9 +93,9 @@ func usualOf(hours []schemas.HourCount, last time.Time) usual {
 	if begin.IsZero() {
 		return u
 	}
-	u.span = end.Sub(begin)
-	for at := begin; at.Before(end); at = at.Add(time.Hour) {
-		u.seen[hourOfWeek(at)]++
+	u.span = last.Sub(begin)
+	for at := begin; at.Before(last); at = at.Add(time.Hour) {
+		u.seen[hourOfWeek(at)] += min(last.Sub(at).Hours(), 1)
 	}
 	return u
 }

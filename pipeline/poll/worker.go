@@ -54,7 +54,8 @@ type worker struct {
 	complete  time.Time
 	holdUntil time.Time // the provider wants no questions before
 	countedAt time.Time
-	saved     int // book's changes when progress was written
+	saved     int  // book's changes when progress was written
+	unsaved   bool // progress could not be written
 
 	mu     sync.Mutex // guards what Status shows: feeds' fields, and these
 	feeds  []*feed
@@ -217,6 +218,11 @@ func (w *worker) turn(ctx context.Context) error {
 	}
 	w.countedAt = w.clock.Now()
 	w.watch()
+	if w.unsaved {
+		if err := w.save(ctx); err != nil {
+			return err
+		}
+	}
 	for _, f := range w.feeds {
 		now := w.clock.Now()
 		if now.Before(f.nextAt) || now.Before(w.holdUntil) {
@@ -300,11 +306,11 @@ func (w *worker) save(ctx context.Context) error {
 		p.Feeds = append(p.Feeds, schemas.FeedProgress{Feed: f.Name, Through: f.through, Repairs: f.repairs})
 	}
 	w.book.fill(&p)
-	if err := writeProgress(ctx, w.o.Keeper, &p); err != nil {
-		return err
+	err := writeProgress(ctx, w.o.Keeper, &p)
+	if w.unsaved = err != nil; !w.unsaved {
+		w.saved = changes
 	}
-	w.saved = changes
-	return nil
+	return err
 }
 
 // status is a copy for others.
