@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/tillstream/tillstream/pipeline/connections"
 )
 
 const (
@@ -77,6 +79,7 @@ type Board struct {
 	mu     sync.Mutex
 	probes []*probe
 	info   map[string]string
+	desk   *connections.Desk // nil: this process has none
 
 	now       func() time.Time
 	answerMax time.Duration

@@ -23,6 +23,8 @@ const ActionHeader = "X-Tillstream-Action"
 //	GET  /readyz   200 when every part is ready, else 503 with all reasons; ?part=NAME asks for some parts only
 //	GET  /status   all parts in full
 //	POST /stages/{stage}/partitions/{partition}/resume   lets a stalled partition try again; needs ActionHeader
+//
+// and what connections.go lists.
 func (b *Board) Handler(g prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{}))
@@ -33,6 +35,7 @@ func (b *Board) Handler(g prometheus.Gatherer) http.Handler {
 		answer(w, http.StatusOK, map[string]any{"ready": ready, "at": b.now().UTC(), "parts": states, "process": b.info})
 	})
 	mux.HandleFunc("POST /stages/{stage}/partitions/{partition}/resume", b.resume)
+	b.connectionRoutes(mux)
 	return harden(mux)
 }
 
@@ -100,12 +103,16 @@ func (b *Board) resume(w http.ResponseWriter, r *http.Request) {
 	answer(w, code, got)
 }
 
-// asked refuses what a page in somebody's browser could have sent: without the header, or, on a loopback address, under a
-// name that was made to point there.
+// asked refuses what a page in somebody's browser could have sent: without the header, or under a foreign name.
 func asked(r *http.Request) error {
 	if r.Header.Get(ActionHeader) == "" {
 		return fmt.Errorf("the header %s is missing: it shows that no web page sent this", ActionHeader)
 	}
+	return ownHost(r)
+}
+
+// ownHost refuses, on a loopback address, a name that was made to point there.
+func ownHost(r *http.Request) error {
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	if !ok || !local.IP.IsLoopback() {
 		return nil

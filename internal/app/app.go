@@ -22,7 +22,9 @@ import (
 
 	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/pipeline/config"
+	"github.com/tillstream/tillstream/pipeline/connections"
 	"github.com/tillstream/tillstream/pipeline/kafka"
+	"github.com/tillstream/tillstream/pipeline/poll"
 	"github.com/tillstream/tillstream/schemas/codec"
 	"github.com/tillstream/tillstream/schemas/registry"
 )
@@ -67,6 +69,9 @@ type Options struct {
 	// Healthy, where it is given, says why parts inside this process take nothing new. Webhooks are then answered 503 at
 	// once, so that their senders come again, and readiness says why.
 	Healthy func() error
+	// Desk is the folder that Config was loaded from: the process follows its connections, and the API changes them. Nil:
+	// neither.
+	Desk *connections.Desk
 	// Started is called once every role runs, with the addresses that were opened.
 	Started func(Addresses)
 }
@@ -85,6 +90,8 @@ type process struct {
 	group    *errgroup.Group
 	gate     gate
 	stopping atomic.Bool
+	sources  sourcesState
+	polling  atomic.Pointer[poll.Runner]
 
 	mu      sync.Mutex
 	waiting string // what the start waits for
@@ -105,6 +112,9 @@ func Run(ctx context.Context, o Options) error {
 	})
 	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), p.board)
 	p.board.Add(api.Part{Name: "start", Ready: p.started})
+	if o.Desk != nil && !o.Roles.Connectors { // from the files: another process runs them
+		p.board.SetConnections(o.Desk)
+	}
 	if o.Healthy != nil {
 		p.board.Add(api.Part{Name: "embedded parts", Ready: o.Healthy})
 	}
@@ -183,7 +193,7 @@ func (p *process) start(ctx context.Context, rules rulesSet, hooks net.Listener,
 	if err := p.await(ctx, "kafka", func(ctx context.Context) error { return kafka.EnsureTopics(ctx, s.Kafka, kafka.Topics(s.Kafka)) }); err != nil {
 		return err
 	}
-	if err := p.await(ctx, "kafka", p.publishConfig); err != nil {
+	if err := p.await(ctx, "kafka", func(ctx context.Context) error { return p.publishConfig(ctx, p.Config) }); err != nil {
 		return err
 	}
 	p.redis = redis.NewClient(redisOptions(s.Redis))
@@ -209,6 +219,9 @@ func (p *process) start(ctx context.Context, rules rulesSet, hooks net.Listener,
 	if p.Roles.Connectors {
 		addresses.Ingest = hooks.Addr().String()
 		if err := p.openGate(); err != nil {
+			return err
+		}
+		if err := p.startPolling(ctx); err != nil {
 			return err
 		}
 	}

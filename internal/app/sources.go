@@ -6,18 +6,16 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/connectors"
-	"github.com/tillstream/tillstream/outbound"
-	"github.com/tillstream/tillstream/pipeline/config"
+	"github.com/tillstream/tillstream/pipeline/connections"
 	"github.com/tillstream/tillstream/pipeline/ingest"
+	"github.com/tillstream/tillstream/pipeline/poll"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -70,30 +68,23 @@ func (g *gate) encode(rec schemas.Record) ([]byte, error) {
 	return k.encode(rec)
 }
 
-// openReceiver opens every connection and answers their webhooks on l until ctx ends.
+// openReceiver opens the connections in the background and answers their webhooks on l until ctx ends. A connection that
+// is not open yet is answered 503, so that its senders come again.
 func (p *process) openReceiver(ctx context.Context, l net.Listener) error {
 	s := p.Config.Settings.Ingest
-	var endpoints []ingest.Endpoint
-	for _, c := range p.Config.Connections {
-		e := ingest.Endpoint{Connection: c.Name, Token: c.Token, Connector: c.Connector, Environment: c.Environment}
-		source, err := p.openConnection(ctx, c, e.Path(), l.Addr().String())
-		if err != nil {
-			return err
-		}
-		p.atEnd(func() { _ = source.Close() })
-		if hook, ok := source.(connectors.Webhooker); ok {
-			e.Webhook = hook
-			endpoints = append(endpoints, e)
-		}
-		if reg, ok := source.(connectors.Registrar); ok {
-			p.keepRegistered(ctx, c, reg)
-		}
-	}
 	h, err := ingest.New(ingest.Options{
-		Endpoints: endpoints, Appender: &p.gate, Encode: p.gate.encode, BodyBytesMax: s.BodyBytesMax, ConcurrentMax: s.ConcurrentMax,
+		Appender: &p.gate, Encode: p.gate.encode, BodyBytesMax: s.BodyBytesMax, ConcurrentMax: s.ConcurrentMax,
 		Log: p.Log.With().Str("role", "ingest").Logger(), Registerer: p.metrics,
 	})
 	if err != nil {
+		return err
+	}
+	p.onServed(func(list []connections.Served) {
+		if err := h.SetEndpoints(endpoints(list)); err != nil { // the configuration's names and tokens were checked
+			p.Log.Error().Err(err).Msg("the receiver keeps its former endpoints")
+		}
+	})
+	if err := p.startConnections(ctx, l.Addr().String()); err != nil {
 		return err
 	}
 	p.board.Add(api.Part{Name: "ingest", Ready: func() error {
@@ -118,6 +109,52 @@ func (p *process) openReceiver(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
+// endpoints are the addresses of those that take webhooks.
+func endpoints(list []connections.Served) (out []ingest.Endpoint) {
+	for _, s := range list {
+		if s.Webhook != nil && s.Connector.Normalize != nil && s.Connector.Topic != "" {
+			out = append(out, ingest.Endpoint{Connection: s.Name, Token: s.Token, Connector: s.Connector, Webhook: s.Webhook, Environment: s.Environment})
+		}
+	}
+	return out
+}
+
+// startPolling reads the connections' lists at intervals, for what no webhook brought.
+func (p *process) startPolling(ctx context.Context) error {
+	r, err := poll.New(poll.Options{
+		Kafka: p.Config.Settings.Kafka, Codec: p.codec, Keeper: ingest.Keeper{Appender: &p.gate, Encode: p.gate.encode},
+		Group: pollGroup, Instance: p.Config.Settings.Instance, Log: p.Log.With().Str("role", "poll").Logger(), Registerer: p.metrics,
+	})
+	if err != nil {
+		return fmt.Errorf("polling: %w", err)
+	}
+	p.polling.Store(r)
+	p.onServed(func(list []connections.Served) { r.Set(polled(list)) })
+	p.board.Add(api.Part{Name: "poll", Ready: r.Ready, Status: func() any { return r.Status() }})
+	p.group.Go(func() error {
+		if err := r.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("polling: %w", err)
+		}
+		return nil
+	})
+	return nil
+}
+
+// pollGroup is the consumer group of all processes that poll.
+const pollGroup = "tillstream-sources"
+
+func polled(list []connections.Served) (out []poll.Connection) {
+	for _, s := range list {
+		if s.Source == nil {
+			continue
+		}
+		c := poll.Connection{Name: s.Name, Environment: s.Environment, Connector: s.Connector}
+		c.Poller, _ = s.Source.(connectors.Poller)
+		out = append(out, c)
+	}
+	return out
+}
+
 // openGate lets the receiver keep what it gets.
 func (p *process) openGate() error {
 	// No linger: a webhook waits for its own record only, and batches form by themselves under load.
@@ -128,61 +165,4 @@ func (p *process) openGate() error {
 	p.atEnd(producer.Close)
 	p.gate.open.Store(&keeper{renewing{ingest.KafkaAppender{Client: producer}}, p.codec.Encode})
 	return nil
-}
-
-func (p *process) openConnection(ctx context.Context, c config.Connection, path, address string) (connectors.Source, error) {
-	client, err := outbound.NewClient(outbound.Options{AllowPrivate: c.AllowPrivate, RootCAs: c.TLSRoots})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.File, err)
-	}
-	base := strings.TrimSuffix(p.Config.Settings.Ingest.PublicURL, "/")
-	if base == "" && c.AllowPrivate { // a simulator on this machine reaches the port itself
-		base = "http://" + address
-	}
-	url := ""
-	if base != "" {
-		url = base + path
-	}
-	source, err := c.Connector.Open(ctx, c.Settings, connectors.Env{
-		Connection: c.Name, Environment: c.Environment, Resources: c.Resources, Now: p.Now,
-		Log: p.Log.With().Str("connection", c.Name).Logger(), HTTP: client, PublicURL: url,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.File, err)
-	}
-	return source, nil
-}
-
-// keepRegistered registers the webhook in the background: a provider that is down must not keep the others' events
-// out. Until it worked, this connection is not ready and its deliveries are answered 503, so that they come again.
-func (p *process) keepRegistered(ctx context.Context, c config.Connection, reg connectors.Registrar) {
-	var trouble atomic.Pointer[error]
-	pending := errors.New("its webhook is not registered yet")
-	trouble.Store(&pending)
-	p.board.Add(api.Part{Name: "connection " + c.Name, Ready: func() error {
-		if err := trouble.Load(); err != nil {
-			return *err
-		}
-		return nil
-	}})
-	p.group.Go(func() error {
-		for wait := time.Second; ; wait = min(2*wait, time.Minute) {
-			got, err := reg.Register(ctx)
-			if err == nil {
-				p.Log.Info().Str("connection", c.Name).Str("webhook", got.ID).Msg("webhook registered")
-				trouble.Store(nil)
-				return nil
-			}
-			if ctx.Err() != nil {
-				return nil
-			}
-			trouble.Store(&err)
-			p.Log.Warn().Err(err).Str("connection", c.Name).Dur("again_in", wait).Msg("webhook not registered")
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-time.After(wait):
-			}
-		}
-	})
 }

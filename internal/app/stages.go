@@ -43,17 +43,15 @@ func compileRules(c *config.Config) (rulesSet, error) {
 		lines[d.Name] = d
 	}
 	known := automation.Known{}
-	seen := map[string]bool{}
 	for _, conn := range c.Connections {
 		known.Connections = append(known.Connections, conn.Name)
-		if seen[conn.Connector.Type] {
-			continue
-		}
-		seen[conn.Connector.Type] = true
-		for _, r := range conn.Connector.Resources {
+	}
+	// Of every connector, not of the connected ones alone: a mapping stays good while its account is disconnected.
+	for _, connector := range c.Connectors {
+		for _, r := range connector.Resources {
 			known.Resources = append(known.Resources, r.ID)
 		}
-		for _, f := range conn.Connector.Fields {
+		for _, f := range connector.Fields {
 			known.FieldCatalogue = append(known.FieldCatalogue, f.Name)
 		}
 	}
@@ -140,14 +138,14 @@ func (p *process) startStages(ctx context.Context, rules rulesSet, groups *group
 	return nil
 }
 
-// publishConfig appends the configuration to the config topic, unless it is the newest there already.
-func (p *process) publishConfig(ctx context.Context) error {
-	value, err := p.codec.Encode(&schemas.ConfigVersion{Version: p.Config.Version, Files: p.Config.Files, At: p.Now()})
+// publishConfig appends a configuration to the config topic, unless it is the newest there already.
+func (p *process) publishConfig(ctx context.Context, c *config.Config) error {
+	value, err := p.codec.Encode(&schemas.ConfigVersion{Version: c.Version, Files: c.Files, At: p.Now()})
 	if err != nil {
 		return err
 	}
 	last, err := p.lastConfig(ctx)
-	if err != nil || last == p.Config.Version {
+	if err != nil || last == c.Version {
 		return err
 	}
 	cl, err := p.Config.Settings.Kafka.Client()

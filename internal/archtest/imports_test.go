@@ -29,7 +29,7 @@ var allowed = map[string]string{
 	"sinks/all":                 "sinks/...",
 	"outbound":                  "schemas",
 	"pipeline":                  "pipeline/... connectors processors sinks schemas/... outbound", // interfaces, never a leaf
-	"api":                       "api pipeline/... schemas/... connectors sinks",
+	"api":                       "api pipeline/... schemas/... connectors sinks outbound",
 	"embedded":                  "embedded/... pipeline/... schemas/...",
 	"simulators":                "simulators schemas schemas/money schemas/strictjson outbound",
 	"simulators/activecampaign": "simulators schemas schemas/money",

@@ -106,7 +106,7 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 configuration refused, 4 the demo's cou
 		return &codedError{ExitUsage, fmt.Errorf("%w; see '%s --help'", err, c.CommandPath())}
 	})
 	root.AddCommand(p.runCommand(), p.devCommand(), p.demoCommand(), p.simulatorCommand(), p.simulateCommand(), p.traceCommand(),
-		p.queryCommand(), p.statusCommand(), p.resumeCommand(), p.configCommand(), p.versionCommand())
+		p.queryCommand(), p.statusCommand(), p.resumeCommand(), p.connectCommand(), p.connectionsCommand(), p.disconnectCommand(), p.configCommand(), p.versionCommand())
 	return group(root)
 }
 
@@ -146,15 +146,19 @@ func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
 
 // loadConfig loads a folder with the registries of this binary.
 func (p Process) loadConfig(dir string, getenv func(string) (string, bool)) (*config.Config, error) {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "tillstream"
-	}
-	c, err := config.LoadDir(dir, config.Options{Connectors: p.Connectors, Sinks: p.Sinks, Kinds: app.Kinds(), Getenv: getenv, Hostname: host})
+	c, err := config.LoadDir(dir, p.configOptions(getenv))
 	if err != nil {
 		return nil, err
 	}
 	return c, app.Check(c)
+}
+
+func (p Process) configOptions(getenv func(string) (string, bool)) config.Options {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "tillstream"
+	}
+	return config.Options{Connectors: p.Connectors, Sinks: p.Sinks, Kinds: app.Kinds(), Getenv: getenv, Hostname: host}
 }
 
 func (p Process) logger(t config.Telemetry) zerolog.Logger { return app.NewLogger(p.Stderr, t) }

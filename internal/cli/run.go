@@ -25,7 +25,9 @@ SIGTERM stops in order within 10 s; a kill loses nothing.`,
 			if err != nil {
 				return err
 			}
-			return app.Run(c.Context(), app.Options{Config: cfg, Roles: chosen, Version: version, Now: p.Now, Log: p.logger(cfg.Settings.Telemetry)})
+			return app.Run(c.Context(), app.Options{
+				Config: cfg, Roles: chosen, Version: version, Now: p.Now, Log: p.logger(cfg.Settings.Telemetry), Desk: p.desk(dir, p.Getenv),
+			})
 		},
 	}
 	c.Flags().StringVar(&dir, "config", "config", "folder of the configuration")

@@ -34,6 +34,7 @@ const fileBytesMax = 1 << 20
 // Config is a validated configuration.
 type Config struct {
 	Settings     Settings
+	Connectors   []connectors.Connector // all that there are
 	Connections  []Connection
 	Destinations []Destination
 	// Documents are the decoded files of the caller's kinds, by folder, in the order of their names.
@@ -218,7 +219,7 @@ func LoadDir(dir string, o Options) (*Config, error) {
 
 // Load loads a configuration from the root of a file system.
 func Load(root fs.FS, o Options) (*Config, error) {
-	l := &loader{o: o, root: root, cfg: &Config{Documents: map[string][]Document{}, Files: map[string]string{}}}
+	l := &loader{o: o, root: root, cfg: &Config{Connectors: o.Connectors.All(), Documents: map[string][]Document{}, Files: map[string]string{}}}
 	l.settings()
 	l.each("connections", l.connection)
 	l.each("destinations", l.destination)
@@ -383,6 +384,10 @@ func (l *loader) connection(file, name string, doc *document) {
 	}
 	l.oneOf(doc, "environment", string(f.Environment), string(schemas.Sandbox), string(schemas.Live))
 	l.validName(file, name)
+	if slices.ContainsFunc(l.cfg.Connections, func(c Connection) bool { return c.Name == name }) {
+		l.add(Problem{File: file, Message: fmt.Sprintf("there are two connections %q", name), Hint: "remove one of the files"})
+		return
+	}
 	var ids []string
 	for _, r := range c.Resources {
 		ids = append(ids, r.ID)

@@ -1,0 +1,87 @@
+// Package connections keeps the accounts and stores that events come from: it opens them, keeps their webhooks
+// registered, tries their credentials, says what is wrong with each, and takes over a changed list while requests come in.
+//
+// A Manager does this in a running process; a Desk connects, changes and disconnects accounts in the folder of the
+// configuration, for the command line and the API alike. One connection's failure touches no other.
+package connections
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/outbound"
+	"github.com/tillstream/tillstream/pipeline/config"
+	"github.com/tillstream/tillstream/pipeline/ingest"
+)
+
+// Opener opens connections with what a process knows of the outside.
+type Opener struct {
+	// PublicURL is the address under which providers reach the receiver; empty: none is set.
+	PublicURL string
+	// Address is where the receiver listens, host:port. A provider's twin on this machine reaches it there.
+	Address string
+	Now     func() time.Time
+	Log     zerolog.Logger
+}
+
+// URL is the address of c's webhook endpoint; empty: no provider can reach it.
+func (o Opener) URL(c config.Connection) string {
+	base := strings.TrimSuffix(o.PublicURL, "/")
+	if host, port, err := net.SplitHostPort(o.Address); base == "" && c.AllowPrivate && err == nil && host != "" && port != "0" {
+		base = "http://" + o.Address
+	}
+	if base == "" {
+		return ""
+	}
+	return base + ingest.Endpoint{Connection: c.Name, Token: c.Token}.Path()
+}
+
+// Open opens c. The error names the file.
+func (o Opener) Open(ctx context.Context, c config.Connection) (connectors.Source, error) {
+	client, err := outbound.NewClient(outbound.Options{AllowPrivate: c.AllowPrivate, RootCAs: c.TLSRoots})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.File, err)
+	}
+	source, err := c.Connector.Open(ctx, c.Settings, connectors.Env{
+		Connection: c.Name, Environment: c.Environment, Resources: c.Resources, Now: o.Now,
+		Log: o.Log.With().Str("connection", c.Name).Logger(), HTTP: client, PublicURL: o.URL(c),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.File, err)
+	}
+	return source, nil
+}
+
+// same reports whether a source of a serves b as well. Settings are compared with their secrets, so that a secret that
+// was changed in its file counts.
+func same(a, b config.Connection) bool {
+	return sameAccount(a, b) && a.Name == b.Name && slices.Equal(a.Resources, b.Resources) &&
+		a.Token == b.Token && a.AllowPrivate == b.AllowPrivate && a.TLSRoots == b.TLSRoots
+}
+
+// sameAccount reports whether a and b say the same of one account, in one environment.
+func sameAccount(a, b config.Connection) bool {
+	return a.Environment == b.Environment && sameSettings(a, b)
+}
+
+func sameSettings(a, b config.Connection) bool {
+	return a.Connector.Type == b.Connector.Type && reflect.DeepEqual(a.Settings, b.Settings)
+}
+
+// safely turns a panic of a connector into an error, without its value, which could hold anything.
+func safely(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the connector failed with a panic of type %T: please report it", p)
+		}
+	}()
+	return f()
+}
