@@ -26,7 +26,7 @@ func normalize(d connectors.Delivery) ([]schemas.OrderEvent, error) {
 	if !ok {
 		return nil, errors.New("body: not a JSON object")
 	}
-	if s := readShape(m, d.Origin); s != shapeOther {
+	if s := readShape(m, d); s != shapeOther {
 		return normalizeRead(d, m, s)
 	}
 	event := object(m)
@@ -55,6 +55,7 @@ func normalizeRead(d connectors.Delivery, o object, s shape) ([]schemas.OrderEve
 	b := builder{event: object{}, resource: o, fields: fieldSet{values: map[string]string{}}}
 	b.rec = base(d, "", typeOf(s, o))
 	b.rec.Fingerprint = hexOf(strictjson.AppendCanonical(make([]byte, 0, canonicalBytesUsual), map[string]any(o)))
+	b.rec.Headers = d.Headers
 	if err := b.build(s); err != nil {
 		return nil, err
 	}
@@ -173,6 +174,8 @@ func (b *builder) build(s shape) error {
 		return b.dispute()
 	case shapeTransaction:
 		return b.transaction()
+	case shapeCharge:
+		return b.charge()
 	}
 	return b.other()
 }

@@ -329,34 +329,72 @@ func (s *source) pollSubscriptions(ctx context.Context, q connectors.Query) (con
 			next = spot{at.from, at.width, at.page + 1}
 		}
 		page := connectors.Page{Next: next.cursor(q)}
-		page.Found, err = s.foundSubscriptions(ctx, list.Subscriptions, q.Full)
+		page.Found, err = s.foundSubscriptions(ctx, list.Subscriptions, q)
 		return page, err
 	}
 	return connectors.Page{}, err
 }
 
-// foundSubscriptions are the listed ones, read one by one where everything is wanted: the list leaves the plan and the last
-// failure out.
-func (s *source) foundSubscriptions(ctx context.Context, list []json.RawMessage, full bool) ([]connectors.Found, error) {
+// foundSubscriptions are the listed ones. Where everything is wanted each is read, since the list leaves the plan and the
+// last failure out, and so are its payments where the transaction search, which has them all, is not allowed.
+func (s *source) foundSubscriptions(ctx context.Context, list []json.RawMessage, q connectors.Query) ([]connectors.Found, error) {
 	var out []connectors.Found
+	has, known := s.api.granted(scopeReporting)
 	for _, raw := range list {
-		if full {
-			var head struct {
-				ID string `json:"id"`
-			}
-			_ = json.Unmarshal(raw, &head) // without an id it is kept as it was listed
-			whole, err := s.read(ctx, subscriptionsPath, head.ID, subscriptionFields)
-			switch {
-			case err == nil:
-				raw = whole
-			case !errors.Is(err, connectors.ErrNotThere):
-				return nil, err
-			}
-		}
 		out = append(out, connectors.Found{Delivery: s.delivered(raw)})
+		var head struct {
+			ID string `json:"id"`
+		}
+		if err := json.Unmarshal(raw, &head); err != nil || checkID("id", head.ID) != nil || !q.Full {
+			continue // kept as it was listed
+		}
+		whole, err := s.read(ctx, subscriptionsPath, head.ID, subscriptionFields)
+		if errors.Is(err, connectors.ErrNotThere) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		out[len(out)-1].Body = whole
+		if has || !known {
+			continue
+		}
+		charges, err := s.charges(ctx, head.ID, q.From)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, charges...)
 	}
 	return out, nil
 }
+
+// charges are the payments of one subscription since a moment.
+func (s *source) charges(ctx context.Context, subscription string, from time.Time) ([]connectors.Found, error) {
+	var out []connectors.Found
+	for page, pages := 1, 1; page <= min(pages, chargePagesMax); page++ {
+		var list struct {
+			Transactions []json.RawMessage `json:"transactions"`
+			Pages        int               `json:"total_pages"`
+		}
+		query := url.Values{"start_time": {from.UTC().Format(time.RFC3339)}, "end_time": {ceil(s.env.Now()).Format(time.RFC3339)}}
+		if page > 1 {
+			query.Set("page", strconv.Itoa(page))
+		}
+		path := subscriptionsPath + "/" + url.PathEscape(subscription) + "/transactions?" + query.Encode()
+		if err := s.api.call(ctx, http.MethodGet, path, nil, &list); err != nil {
+			return nil, err
+		}
+		pages = list.Pages
+		for _, raw := range list.Transactions {
+			d := s.delivered(raw)
+			d.Headers = map[string]string{headerSubscription: subscription}
+			out = append(out, connectors.Found{Delivery: d})
+		}
+	}
+	return out, nil
+}
+
+// chargePagesMax bounds the pages of one subscription's payments.
+const chargePagesMax = 100
 
 const (
 	transactionsPath = "/v1/reporting/transactions"

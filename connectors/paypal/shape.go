@@ -3,6 +3,7 @@ package paypal
 import (
 	"strings"
 
+	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -20,6 +21,7 @@ const (
 	shapeRefund
 	shapeDispute
 	shapeTransaction // a line of the transaction search
+	shapeCharge      // a line of a subscription's payments
 )
 
 // shapeOf looks at what the resource is. The event's type decides only where the body does not say.
@@ -81,12 +83,14 @@ func kindByEvent(typ string, resource object) string {
 // readShape tells what an object is that was read at PayPal; shapeOther: nothing known, or an event. What a webhook brings
 // is an event and nothing else: an object's id follows from its content, so that whoever could forge a body could make
 // as many as he likes.
-func readShape(o object, origin schemas.Origin) shape {
+func readShape(o object, d connectors.Delivery) shape {
 	switch {
-	case origin == schemas.OriginWebhook || o.Has("event_type") || o.Has("resource"):
+	case d.Origin == schemas.OriginWebhook || o.Has("event_type") || o.Has("resource"):
 		return shapeOther
 	case o.Object("transaction_info") != nil:
 		return shapeTransaction
+	case o.Has("amount_with_breakdown") && d.Headers[headerSubscription] != "":
+		return shapeCharge
 	case o.Has("purchase_units"):
 		return shapeOrder
 	case o.Has("disputed_transactions"):
@@ -124,6 +128,7 @@ var lastStep = map[shape]map[string]string{
 	// What was refunded was paid before; of the refund tells an event of its own.
 	shapeCapture:       {"PARTIALLY_REFUNDED": "COMPLETED", "REFUNDED": "COMPLETED", "FAILED": "DENIED"},
 	shapeSale:          {"PARTIALLY_REFUNDED": "COMPLETED", "REFUNDED": "COMPLETED", "REVERSED": "COMPLETED"},
+	shapeCharge:        {"PARTIALLY_REFUNDED": "COMPLETED", "REFUNDED": "COMPLETED", "DECLINED": "DENIED"},
 	shapeAuthorization: {"AUTHORIZED": "CREATED", "PENDING": "CREATED", "PARTIALLY_CAPTURED": "CREATED", "CAPTURED": "CREATED"},
 }
 
@@ -143,7 +148,7 @@ func typeOf(s shape, o object) string {
 		return "BILLING.SUBSCRIPTION." + status
 	case shapeCapture:
 		return "PAYMENT.CAPTURE." + status
-	case shapeSale:
+	case shapeSale, shapeCharge:
 		return "PAYMENT.SALE." + status
 	case shapeAuthorization:
 		return "PAYMENT.AUTHORIZATION." + status

@@ -101,6 +101,48 @@ func (b *builder) transaction() error {
 	return b.transactionTime(info)
 }
 
+// headerSubscription is kept with a payment of a subscription's list, which does not name the subscription itself.
+const headerSubscription = "Subscription-Id"
+
+// charge reads a line of a subscription's payments: the sale under its own id, with the customer.
+func (b *builder) charge() error {
+	if err := b.identify(schemas.KindPayment, "id", b.resource.Text("id")); err != nil {
+		return err
+	}
+	subscription := b.rec.Headers[headerSubscription]
+	if err := b.link(schemas.LinkSubscription, subscription); err != nil {
+		return err
+	}
+	b.rec.RootID = subscription
+	b.status(saleStatuses)
+	if b.rec.ProviderStatus == "DECLINED" {
+		b.rec.Status = schemas.StatusFailed
+	}
+	const field = "amount_with_breakdown."
+	var err error
+	if b.rec.Amount, err = amountOf(b.resource, field+"gross_amount", "", "amount_with_breakdown", "gross_amount"); err != nil {
+		return err
+	}
+	for part, name := range map[string]string{"fee_amount": "payment.fee", "net_amount": "payment.net"} {
+		a, err := amountOf(b.resource, field+part, "", "amount_with_breakdown", part)
+		if err != nil {
+			return err
+		}
+		b.fields.money(a, name, "")
+	}
+	var p person
+	p.email(b.resource.Text("payer_email"))
+	name := b.resource.Object("payer_name")
+	p.name(name.Text("given_name"), name.Text("surname"), name.Text("full_name"))
+	b.rec.Payer = p.done()
+	b.fields.set("payment.id", b.rec.EntityID)
+	b.fields.set("subscription.id", subscription)
+	if b.rec.ProviderTime, err = timeOf(b.resource, "time", "time"); err == nil && b.rec.ProviderTime.IsZero() {
+		err = errNoTime
+	}
+	return err
+}
+
 // reference links what the transaction belongs to, by the kind of id that PayPal says it is.
 func (b *builder) reference(id, typ string) error {
 	var rel schemas.LinkRelation
