@@ -56,6 +56,7 @@ type ledger struct {
 
 	mu      sync.Mutex
 	seen    map[digest]int32 // to the hour of the append
+	since   int32            // the hour before which all was forgotten
 	dropped bool             // some fell out for want of room
 }
 
@@ -120,6 +121,10 @@ func (l *ledger) forget(t time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	before := hourNumber(t)
+	if before <= l.since {
+		return
+	}
+	l.since = before
 	for d, h := range l.seen {
 		if h < before {
 			delete(l.seen, d)

@@ -43,7 +43,7 @@ func TestMissingIsAppendedOnce(t *testing.T) {
 			if i%3 > 0 {
 				want = schemas.OriginWebhook
 			}
-			if o := w.log.origins(shop.Topic, id); !slices.Equal(o, []schemas.Origin{want}) {
+			if o := w.log.origins(shop.Topic)[id]; !slices.Equal(o, []schemas.Origin{want}) {
 				t.Errorf("%s: got origins %q, want one %s", id, o, want)
 			}
 		}

@@ -150,14 +150,16 @@ func (l *memoryLog) events(topic string) map[string]int {
 	return out
 }
 
-// origins are the origins of one event's copies.
-func (l *memoryLog) origins(topic, id string) (out []schemas.Origin) {
+// origins are the origins of each event's copies, in the order of their partition.
+func (l *memoryLog) origins(topic string) map[string][]schemas.Origin {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	out := map[string][]schemas.Origin{}
 	for _, part := range l.of(topic) {
 		for _, rec := range part {
-			if r, _ := l.Decode(rec.Value); r.(*schemas.OrderEvent).EventID == id {
-				out = append(out, r.(*schemas.OrderEvent).Origin)
+			r, err := l.Decode(rec.Value)
+			if e, ok := r.(*schemas.OrderEvent); ok && err == nil {
+				out[e.EventID] = append(out[e.EventID], e.Origin)
 			}
 		}
 	}
