@@ -5,12 +5,14 @@ import (
 	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/connectors/generic"
 	"github.com/tillstream/tillstream/connectors/paypal"
+	"github.com/tillstream/tillstream/connectors/woocommerce"
 )
 
 // Connectors returns them in the order in which they are shown.
 func Connectors() *connectors.Registry {
 	return connectors.NewRegistry(
 		paypal.Connector,
+		woocommerce.Connector,
 		generic.Connector,
 	)
 }

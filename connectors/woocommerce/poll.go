@@ -1,0 +1,234 @@
+package woocommerce
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/outbound"
+	"github.com/tillstream/tillstream/schemas/strictjson"
+)
+
+// The feeds. Orders in the trash are in no other list.
+const (
+	feedOrders = "orders"
+	feedTrash  = "trash"
+)
+
+const (
+	pollEvery = 5 * time.Minute
+	// pollLate covers commits that take their time: a change becomes visible after the second it is dated with.
+	pollLate = 2 * time.Minute
+	// excludedMax bounds the ids in one question, for the length of its address.
+	excludedMax = 400
+	gmtForm     = "2006-01-02T15:04:05"
+)
+
+// pageSizes are how many orders are asked for at once; fewer where the answer would be too large.
+var pageSizes = []int{100, 20, 4}
+
+// Feeds implements connectors.Poller. A removed order matches by its status whenever: a webhook dates its removal by
+// its reception, the list by its last change.
+func (s *source) Feeds() []connectors.Feed {
+	return []connectors.Feed{
+		{Name: feedOrders, Every: pollEvery, Late: pollLate, History: true, Match: connectors.MatchVersion},
+		{Name: feedTrash, Every: pollEvery, Late: pollLate, Match: connectors.MatchStatus},
+	}
+}
+
+// cursor is how far a window was read: every order that changed before Second is known, and of those that changed in
+// it the ones in Seen. Pages by number would skip an order whenever one before it changes and moves to the end.
+type cursor struct {
+	Second int64   `json:"s"`
+	Seen   []int64 `json:"x,omitempty"`
+	// Crowd: more orders changed in Second than a question can exclude. They are read by id; Offset is where the next
+	// page begins, and Last is the id before it.
+	Crowd  bool  `json:"c,omitempty"`
+	Last   int64 `json:"l,omitempty"`
+	Offset int   `json:"o,omitempty"`
+}
+
+// Poll implements connectors.Poller.
+func (s *source) Poll(ctx context.Context, q connectors.Query) (connectors.Page, error) {
+	if q.Feed != feedOrders && q.Feed != feedTrash {
+		return connectors.Page{}, fmt.Errorf("poll: there is no feed %q", q.Feed)
+	}
+	at := cursor{Second: q.From.Unix()}
+	if q.Cursor != "" {
+		if err := json.Unmarshal([]byte(q.Cursor), &at); err != nil || len(at.Seen) > excludedMax || at.Offset < 0 {
+			return connectors.Page{}, fmt.Errorf("poll %s: cursor %.60q is none", q.Feed, q.Cursor)
+		}
+	}
+	ask := s.byTime
+	if at.Crowd {
+		ask = s.crowd
+	}
+	page, err := ask(ctx, q, at)
+	if err != nil {
+		return connectors.Page{}, fmt.Errorf("poll %s: %w", q.Feed, err)
+	}
+	return page, nil
+}
+
+// row is one listed order.
+type row struct {
+	body     json.RawMessage
+	id       int64
+	modified int64 // second
+}
+
+// readRow reads what paging hangs on. A row without is passed on all the same: its bytes are kept and looked at.
+func readRow(body json.RawMessage) row {
+	r := row{body: body}
+	v, err := strictjson.Parse(body)
+	if err != nil {
+		return r
+	}
+	m, _ := v.(map[string]any)
+	o := object(m)
+	t, err := versionTime(o)
+	if id, bad := orderID(o); bad == nil && err == nil {
+		r.id, _ = strconv.ParseInt(id, 10, 64)
+		r.modified = t.Unix()
+	}
+	return r
+}
+
+// ask reads one page; size is how many orders it could have held.
+func (s *source) ask(ctx context.Context, feed string, query url.Values) (rows []row, size int, err error) {
+	query.Set("dates_are_gmt", "true") // and no zone in the times: with both, WordPress compares in the wrong zone
+	if feed == feedTrash {
+		query.Set("status", statusTrash)
+	}
+	var list []json.RawMessage
+	for _, size = range pageSizes {
+		list = nil
+		query.Set("per_page", strconv.Itoa(size))
+		var header http.Header
+		header, err = s.call(ctx, http.MethodGet, "/orders?"+query.Encode(), nil, &list)
+		if err == nil {
+			if total, bad := strconv.Atoi(header.Get("X-WP-Total")); bad == nil && total > len(list) && len(list) > 0 {
+				size = min(size, len(list)) // some rows were hidden from the page, and more follow
+			}
+			break
+		}
+		if !errors.Is(err, outbound.ErrTooLarge) {
+			return nil, 0, explained(err)
+		}
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, body := range list {
+		rows = append(rows, readRow(body))
+	}
+	return rows, size, nil
+}
+
+func gmt(second int64) string { return time.Unix(second, 0).UTC().Format(gmtForm) }
+
+// end is the first second that is not asked for.
+func end(to time.Time) int64 {
+	second := to.Unix()
+	if to.Nanosecond() > 0 {
+		second++
+	}
+	return second
+}
+
+// byTime reads the next page in the order of changes: always the first page of what is after the watermark.
+func (s *source) byTime(ctx context.Context, q connectors.Query, at cursor) (connectors.Page, error) {
+	query := url.Values{
+		"orderby": {"modified"}, "order": {"asc"}, "page": {"1"},
+		"modified_after":  {gmt(at.Second - 1)}, // strictly after
+		"modified_before": {gmt(end(q.To))},     // strictly before
+	}
+	if len(at.Seen) > 0 {
+		ids := make([]string, len(at.Seen))
+		for i, id := range at.Seen {
+			ids[i] = strconv.FormatInt(id, 10)
+		}
+		query.Set("exclude", strings.Join(ids, ","))
+	}
+	rows, size, err := s.ask(ctx, q.Feed, query)
+	if err != nil {
+		return connectors.Page{}, err
+	}
+	page, next, progress := s.found(q.Feed, rows), at, false
+	for _, r := range rows {
+		if r.id == 0 || r.modified < next.Second || r.modified == next.Second && slices.Contains(next.Seen, r.id) {
+			continue
+		}
+		if r.modified > next.Second {
+			next = cursor{Second: r.modified}
+		}
+		next.Seen, progress = append(next.Seen[:len(next.Seen):len(next.Seen)], r.id), true
+	}
+	switch {
+	case len(rows) < size:
+		return page, nil
+	case !progress:
+		return connectors.Page{}, fmt.Errorf("a page of %d orders after %s names no id or time that leads on", len(rows), gmt(at.Second))
+	case len(next.Seen) > excludedMax:
+		next = cursor{Second: next.Second, Crowd: true}
+	}
+	return turned(page, next)
+}
+
+// crowd reads the orders of one second by id. An order that changes leaves the second, so that the list only shrinks:
+// where the page no longer begins at or before the last known id, an earlier one is read.
+func (s *source) crowd(ctx context.Context, q connectors.Query, at cursor) (connectors.Page, error) {
+	query := url.Values{
+		"orderby": {"id"}, "order": {"asc"}, "offset": {strconv.Itoa(at.Offset)},
+		"modified_after": {gmt(at.Second - 1)}, "modified_before": {gmt(at.Second + 1)},
+	}
+	rows, size, err := s.ask(ctx, q.Feed, query)
+	if err != nil {
+		return connectors.Page{}, err
+	}
+	shifted := at.Offset > 0 && (len(rows) == 0 || rows[0].id > at.Last)
+	if shifted {
+		at.Offset = max(0, at.Offset-pageSizes[0])
+		return turned(connectors.Page{}, at)
+	}
+	page := s.found(q.Feed, rows)
+	if len(rows) < size {
+		if at.Second+1 >= end(q.To) {
+			return page, nil
+		}
+		return turned(page, cursor{Second: at.Second + 1})
+	}
+	// The next page begins with the last row of this one, to see that nothing moved.
+	last := max(at.Last, rows[len(rows)-1].id)
+	return turned(page, cursor{Second: at.Second, Crowd: true, Last: last, Offset: at.Offset + max(1, len(rows)-1)})
+}
+
+func turned(p connectors.Page, next cursor) (connectors.Page, error) {
+	text, err := json.Marshal(next)
+	if err != nil {
+		return connectors.Page{}, fmt.Errorf("write cursor: %w", err)
+	}
+	p.Next = string(text)
+	return p, nil
+}
+
+// found are the rows as deliveries, with the topic that a webhook would have had.
+func (s *source) found(feed string, rows []row) connectors.Page {
+	topic := topicUpdated
+	if feed == feedTrash {
+		topic = topicDeleted
+	}
+	p := connectors.Page{Found: make([]connectors.Found, len(rows))}
+	for i, r := range rows {
+		p.Found[i].Delivery = s.read(r.body, topic)
+	}
+	return p
+}
