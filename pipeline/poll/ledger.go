@@ -153,6 +153,18 @@ func (l *ledger) has(e *schemas.OrderEvent, m connectors.Match) bool {
 	return false
 }
 
+// holdsAll reports whether all of these are on the log.
+func (l *ledger) holdsAll(list []digest) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, d := range list {
+		if _, ok := l.seen[d]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
 // full reports whether something fell out for want of room.
 func (l *ledger) full() bool {
 	l.mu.Lock()

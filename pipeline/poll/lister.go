@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -71,6 +72,11 @@ type listed struct {
 	delivery connectors.Delivery
 	cause    string
 	events   []schemas.OrderEvent
+}
+
+// same reports whether l and m are one record of one page.
+func (l listed) same(m listed) bool {
+	return l.delivery.ID == m.delivery.ID && slices.EqualFunc(l.events, m.events, func(x, y schemas.OrderEvent) bool { return x.EventID == y.EventID })
 }
 
 // windows cuts a span into questions of at most width, oldest first.

@@ -293,7 +293,9 @@ func TestEndlessList(t *testing.T) {
 
 type looping struct{}
 
-func (looping) Feeds() []connectors.Feed { return []connectors.Feed{{Name: "events", Every: time.Minute}} }
+func (looping) Feeds() []connectors.Feed {
+	return []connectors.Feed{{Name: "events", Every: time.Minute}}
+}
 func (looping) Poll(context.Context, connectors.Query) (connectors.Page, error) {
 	return connectors.Page{Next: "same"}, nil
 }

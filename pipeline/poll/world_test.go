@@ -34,6 +34,7 @@ type memoryLog struct {
 	fail   func(topic, key string) error
 	lose   func(topic string) error // after the append: its answer is lost
 	unread func(topic string) error
+	starts map[string]int64 // what retention removed of each partition, by topic
 }
 
 const partitions = 3
@@ -56,7 +57,7 @@ func (l *memoryLog) Describe(context.Context, string) (kafka.TopicInfo, error) {
 func (l *memoryLog) Bounds(_ context.Context, topic string, n int32) (start, end int64, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return 0, int64(len(l.of(topic)[n])), nil
+	return l.starts[topic], int64(len(l.of(topic)[n])), nil
 }
 
 func (l *memoryLog) OffsetAt(_ context.Context, topic string, n int32, at time.Time) (int64, error) {
@@ -64,7 +65,7 @@ func (l *memoryLog) OffsetAt(_ context.Context, topic string, n int32, at time.T
 	defer l.mu.Unlock()
 	part := l.of(topic)[n]
 	for i, r := range part {
-		if !r.Timestamp.Before(at) {
+		if !r.Timestamp.Before(at) && int64(i) >= l.starts[topic] {
 			return int64(i), nil
 		}
 	}
