@@ -5,6 +5,7 @@ import (
 	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/connectors/generic"
 	"github.com/tillstream/tillstream/connectors/paypal"
+	"github.com/tillstream/tillstream/connectors/stripe"
 	"github.com/tillstream/tillstream/connectors/woocommerce"
 )
 
@@ -13,6 +14,7 @@ func Connectors() *connectors.Registry {
 	return connectors.NewRegistry(
 		paypal.Connector,
 		woocommerce.Connector,
+		stripe.Connector,
 		generic.Connector,
 	)
 }

@@ -63,7 +63,7 @@ func (n normalizer) normalize(d connectors.Delivery) ([]schemas.OrderEvent, erro
 		return nil, errors.New("data.object: missing")
 	}
 	b := builder{n: n, event: event, o: o, fields: fieldSet{values: map[string]string{}}}
-	b.rec = base(d, event, o, created)
+	b.rec = base(d, event, created)
 	if err := b.build(); err != nil {
 		return nil, err
 	}
@@ -86,37 +86,29 @@ func checkMode(event object, env schemas.Environment) error {
 }
 
 // base fills what is the same for every object.
-func base(d connectors.Delivery, event, o object, created time.Time) schemas.OrderEvent {
+func base(d connectors.Delivery, event object, created time.Time) schemas.OrderEvent {
 	sum := sha256.Sum256(d.Body)
 	typ := event.Text("type")
 	return schemas.OrderEvent{
 		EventID: event.Text("id"), Kind: schemas.KindOther, Provider: Type, Environment: d.Environment, Connection: d.Connection,
 		Resource: resourceOf(typ), EventType: typ, Status: schemas.StatusUnknown, ProviderTime: created, ReceivedAt: d.ReceivedAt,
 		Origin: d.Origin, Links: []schemas.Link{}, DeliveryIDs: []string{}, Body: d.Body, BodyHash: hex.EncodeToString(sum[:]),
-		Fingerprint: fingerprint(event, o), Test: d.Test, Headers: d.Headers,
+		Fingerprint: fingerprint(event), Test: d.Test, Headers: d.Headers,
 	}
 }
 
-// content are the members of an object that say what happened. An event is rendered in the API version of each endpoint,
-// and in another one in the list of events, which moves and renames the rest; pending_webhooks counts down meanwhile.
-var content = []string{
-	"id", "object", "status", "payment_status", "created", "currency", "amount", "amount_captured", "amount_received", "amount_refunded",
-	"amount_total", "amount_due", "amount_paid", "captured", "refunded", "cancellation_reason", "failure_code", "failure_reason", "reason",
-}
-
-// fingerprint is the hash of the event's identity and of what happened.
-func fingerprint(event, o object) string {
-	said := map[string]any{}
-	for _, name := range content {
-		if v, ok := o[name]; ok && v != nil {
-			said[name] = v
+// fingerprint is the hash of the event's content. How many endpoints still wait for it, and the version that it is
+// rendered in, are none.
+func fingerprint(event object) string {
+	content := make(map[string]any, len(event))
+	for name, v := range event {
+		switch name {
+		case "pending_webhooks", "api_version", "request":
+		default:
+			content[name] = v
 		}
 	}
-	whole := map[string]any{"object": said}
-	for _, name := range []string{"id", "type", "created", "livemode"} {
-		whole[name] = event[name]
-	}
-	sum := sha256.Sum256(strictjson.AppendCanonical(nil, whole))
+	sum := sha256.Sum256(strictjson.AppendCanonical(nil, content))
 	return hex.EncodeToString(sum[:])
 }
 

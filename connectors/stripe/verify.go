@@ -17,6 +17,9 @@ const (
 	headerSignature = "Stripe-Signature"
 	// signatureAgeMax is Stripe's own tolerance. Every try is signed anew, so that a repetition is fresh, too.
 	signatureAgeMax = 300 * time.Second
+	// signatureSkewMax: Stripe's libraries take any time ahead, so that a slow clock here loses nothing; a signature that
+	// is good for longer than a day could be replayed for as long.
+	signatureSkewMax = 24 * time.Hour
 	// signatureBytesMax and macsMax bound a header; Stripe sends one v1 for each secret that is active.
 	signatureBytesMax = 4096
 	macsMax           = 16
@@ -55,8 +58,11 @@ func (s *source) Verify(_ context.Context, r *http.Request, body []byte) (connec
 	}
 	now := s.env.Now()
 	seconds, err := strconv.ParseInt(signed, 10, 64)
-	if err != nil || now.Sub(time.Unix(seconds, 0)) > signatureAgeMax {
+	switch age := now.Sub(time.Unix(seconds, 0)); {
+	case err != nil || age > signatureAgeMax:
 		return forged("signature is older than " + signatureAgeMax.String() + ": a replay, or this machine's clock is wrong")
+	case age < -signatureSkewMax:
+		return forged("signature is of a time ahead: this machine's clock is wrong")
 	}
 	sum := sha256.Sum256(body)
 	return connectors.Delivery{
