@@ -94,7 +94,7 @@ func TestAPIGolden(t *testing.T) {
 		"POST_v2_checkout_orders_ID_capture":       read,
 		"GET_v1_billing_subscriptions_ID_transactions": func(t *testing.T, body string) []schemas.OrderEvent {
 			a := answers(map[string]string{
-				subscriptionsPath: `{"subscriptions":[{"id":"I-BW452GLLEP1G","plan_id":"P","status":"ACTIVE","update_time":"2019-04-09T10:27:27Z"}]}`,
+				subscriptionsPath:                                  `{"subscriptions":[{"id":"I-BW452GLLEP1G","plan_id":"P","status":"ACTIVE","update_time":"2019-04-09T10:27:27Z"}]}`,
 				subscriptionsPath + "/I-BW452GLLEP1G":              string(file(t, "testdata/api/GET_v1_billing_subscriptions_ID.json")),
 				subscriptionsPath + "/I-BW452GLLEP1G/transactions": body,
 			})

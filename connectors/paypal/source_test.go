@@ -34,6 +34,8 @@ type account struct {
 	tokens   int
 	log      []string // "METHOD path"
 	override func(r *http.Request, body string) *http.Response
+	// certificates says whether the certificate can be had; nil: it can.
+	certificates func(*http.Request) bool
 }
 
 func newAccount() *account {
