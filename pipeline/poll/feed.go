@@ -32,11 +32,11 @@ type feed struct {
 }
 
 // span is what to ask for now: from where it was read before, with what may have come late since, to what can be told
-// missing. Nothing before complete is asked for again, so that a new connection does not reach back before its begin. gap is
-// what the provider no longer lists.
+// missing. Nothing before complete is asked for again, so that a new connection does not reach back before its begin; only
+// a feed that was not offered for a while, and so lies behind complete, is. gap is what the provider no longer lists.
 func (f *feed) span(now, complete time.Time, grace time.Duration) (s Span, gap *Span) {
 	s = Span{f.through.Add(-f.Late - overlap), now.Add(-grace)}
-	if !complete.IsZero() {
+	if !complete.After(f.through) {
 		s.From = later(s.From, complete.Add(-overlap))
 	}
 	if h := horizon(f.Feed, now); h.After(s.From) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"slices"
 	"time"
 
@@ -24,7 +25,7 @@ const (
 	// pagesMax bounds the pages of one window: a list that is longer most likely never ends.
 	pagesMax = 20_000
 	// pagesPerSecond and pagesBurst are our own politeness, beside what the provider says.
-	pagesPerSecond = 2
+	pagesPerSecond = 4
 	pagesBurst     = 20
 	// budgetShare: below this share of the provider's own budget, polling goes slowly and leaves the rest to others.
 	budgetShare = 10
@@ -160,11 +161,25 @@ func (l *lister) page(ctx context.Context, q connectors.Query) (page connectors.
 		}
 	}()
 	page, err = l.c.Poller.Poll(ask, q)
-	refused := (*outbound.StatusError)(nil)
-	if errors.As(err, &refused) && (refused.Status == 429 || refused.RetryAfter > 0) {
-		return page, &limitedError{l.clock.Now().Add(refused.RetryAfter), err}
+	return page, l.limited(err)
+}
+
+// limited marks an error with which the provider asks to be left alone.
+func (l *lister) limited(err error) error {
+	if err == nil {
+		return nil
 	}
-	return page, err
+	now := l.clock.Now()
+	refused := (*outbound.StatusError)(nil)
+	if errors.As(err, &refused) && (refused.Status == http.StatusTooManyRequests || refused.RetryAfter > 0) {
+		return &limitedError{now.Add(refused.RetryAfter), err}
+	}
+	if w, ok := l.c.Poller.(connectors.Watcher); ok {
+		if hold := w.Budget().HoldUntil; hold.After(now) {
+			return &limitedError{hold, err}
+		}
+	}
+	return err
 }
 
 // pace waits until the provider may be asked again.

@@ -279,6 +279,48 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// TestFeedsComeAndGo: a feed that the connection no longer offers, for want of a permission, holds nothing back; once it
+// is offered again it goes on where it was, also after a restart.
+func TestFeedsComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		feeds := []connectors.Feed{{Name: "a", Every: 5 * time.Minute, Match: connectors.MatchEvent}, {Name: "b", Every: 5 * time.Minute, Match: connectors.MatchEvent}}
+		w := newWorld(t, feeds...)
+		offer := func(list []connectors.Feed) {
+			w.provider.mu.Lock()
+			defer w.provider.mu.Unlock()
+			w.provider.feeds = list
+		}
+		wk, stop := w.start(t, w.connection())
+		pass(time.Hour)
+		offer(feeds[:1])
+		gone := w.clock.Now()
+		pass(5 * time.Hour)
+		if s := wk.status(); len(s.Feeds) != 1 || w.clock.Now().Sub(s.CompleteUpTo) > 10*time.Minute {
+			t.Errorf("got %+v, want the one feed, complete by it", s)
+		}
+		stop()
+		_, stop = w.start(t, w.connection())
+		pass(time.Hour)
+		stop()
+		wk, stop = w.start(t, w.connection())
+		defer stop()
+		pass(time.Hour)
+		offer(feeds)
+		before := len(w.provider.questions())
+		pass(10 * time.Minute)
+		var from time.Time
+		for _, q := range w.provider.questions()[before:] {
+			if q.Feed == "b" {
+				from = q.From
+				break
+			}
+		}
+		if s := wk.status(); len(s.Feeds) != 2 || from.IsZero() || from.After(gone) || gone.Sub(from) > 10*time.Minute {
+			t.Errorf("got %+v, and a first question from %v, want it from where it was at %v", s, from, gone)
+		}
+	})
+}
+
 // TestEndlessList: a list whose cursor does not move is an error, not a loop.
 func TestEndlessList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

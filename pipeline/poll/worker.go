@@ -3,6 +3,7 @@ package poll
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,6 +60,7 @@ type worker struct {
 
 	mu     sync.Mutex // guards what Status shows: feeds' fields, and these
 	feeds  []*feed
+	parked []*feed // known, and not to be asked for now
 	shown  Status
 	ending bool
 }
@@ -138,7 +140,7 @@ func (w *worker) adopt(ctx context.Context) error {
 		w.complete = p.CompleteUpTo
 		since = w.restore(feeds, p, now)
 	} else {
-		w.set(func() { w.feeds = fresh(feeds) })
+		w.arrange(feeds, nil)
 	}
 	from, err := w.tail.since(ctx, since)
 	if err != nil {
@@ -156,23 +158,36 @@ func (w *worker) adopt(ctx context.Context) error {
 	return w.save(ctx)
 }
 
-func fresh(feeds []connectors.Feed) (out []*feed) {
-	for _, f := range feeds {
-		out = append(out, &feed{Feed: f})
+// arrange makes the worker's feeds those of list. What is known of a feed stays, also while the connection does not offer
+// it, for want of a permission.
+func (w *worker) arrange(list []connectors.Feed, known []*feed) {
+	var feeds, parked []*feed
+	for _, f := range list {
+		at := slices.IndexFunc(known, func(k *feed) bool { return k.Name == f.Name })
+		if at < 0 {
+			feeds = append(feeds, &feed{Feed: f})
+			continue
+		}
+		known[at].Feed = f
+		feeds = append(feeds, known[at])
 	}
-	return out
+	for _, k := range known {
+		if !slices.Contains(feeds, k) {
+			parked = append(parked, k)
+		}
+	}
+	w.set(func() { w.feeds, w.parked = feeds, parked })
 }
 
 // restore sets the feeds to where p has them, and returns from when on the log has to be known.
 func (w *worker) restore(feeds []connectors.Feed, p *schemas.SourceProgress, now time.Time) time.Time {
-	list := fresh(feeds)
+	var known []*feed
+	for _, f := range p.Feeds {
+		known = append(known, &feed{Feed: connectors.Feed{Name: f.Feed}, through: f.Through, repairs: f.Repairs})
+	}
+	w.arrange(feeds, known)
 	since := now.Add(-firstReach)
-	for _, f := range list {
-		for _, known := range p.Feeds {
-			if known.Feed == f.Name {
-				f.through, f.repairs = known.Through, known.Repairs
-			}
-		}
+	for _, f := range w.feeds {
 		if !f.through.IsZero() {
 			s, _ := f.span(now, p.CompleteUpTo, w.grace)
 			since = earlier(since, s.From.Add(-receiptSlack))
@@ -181,8 +196,21 @@ func (w *worker) restore(feeds []connectors.Feed, p *schemas.SourceProgress, now
 			since = earlier(since, now.Add(-statusReach))
 		}
 	}
-	w.set(func() { w.feeds = list })
 	return since
+}
+
+// refresh takes over a change of what the connection offers.
+func (w *worker) refresh() error {
+	list, err := running(w.c)
+	if err != nil {
+		return err
+	}
+	if slices.EqualFunc(list, w.feeds, func(l connectors.Feed, f *feed) bool { return l == f.Feed }) {
+		return nil
+	}
+	w.arrange(list, append(slices.Clone(w.feeds), w.parked...))
+	w.begin(w.clock.Now())
+	return nil
 }
 
 // begin sets where feeds start that were never read. A connection is made whole from its first event on the log, a day
@@ -191,10 +219,10 @@ func (w *worker) restore(feeds []connectors.Feed, p *schemas.SourceProgress, now
 func (w *worker) begin(now time.Time) {
 	w.set(func() {
 		for _, f := range w.feeds {
-			f.nextAt = now
 			if !f.through.IsZero() {
 				continue
 			}
+			f.nextAt = now
 			f.through = now.Add(-w.grace)
 			if first := w.book.begun(); !first.IsZero() {
 				f.through = earlier(f.through, later(first, now.Add(-firstReach)))
@@ -218,6 +246,9 @@ func (w *worker) turn(ctx context.Context) error {
 	}
 	w.countedAt = w.clock.Now()
 	w.watch()
+	if err := w.refresh(); err != nil {
+		return err
+	}
 	if w.unsaved {
 		if err := w.save(ctx); err != nil {
 			return err
@@ -302,7 +333,7 @@ func (w *worker) save(ctx context.Context) error {
 	p := schemas.SourceProgress{
 		Environment: w.c.Environment, Connection: w.c.Name, CompleteUpTo: w.shownComplete(), At: w.clock.Now(),
 	}
-	for _, f := range w.feeds {
+	for _, f := range append(slices.Clone(w.feeds), w.parked...) {
 		p.Feeds = append(p.Feeds, schemas.FeedProgress{Feed: f.Name, Through: f.through, Repairs: f.repairs})
 	}
 	w.book.fill(&p)

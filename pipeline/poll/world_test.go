@@ -190,7 +190,11 @@ type provider struct {
 	budget  outbound.Budget
 }
 
-func (p *provider) Feeds() []connectors.Feed { return p.feeds }
+func (p *provider) Feeds() []connectors.Feed {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.feeds
+}
 
 func (p *provider) Verify(context.Context, *http.Request, []byte) (connectors.Delivery, connectors.Verdict) {
 	return connectors.Delivery{}, connectors.Verdict{Kind: connectors.Forged}
