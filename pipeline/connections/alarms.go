@@ -54,7 +54,7 @@ func (c *connection) alarmsOf(now time.Time, p *poll.Status) (out []Alarm) {
 		add(AlarmCredentials, "it cannot be opened: "+c.opening.Error(), "correct "+c.cfg.File+"; it is tried again by itself")
 	}
 	for _, f := range slices.Concat(c.findings, c.watched) {
-		if f.Level == connectors.Bad || f.Level == connectors.Warn && slices.Contains(alarmsOfWarnings, kindOf(f)) {
+		if f.Level == connectors.Bad || f.Level == connectors.Warn && worsens(f) {
 			add(kindOf(f), f.Message, or(f.Hint, "run tillstream connections check "+c.cfg.Name))
 		}
 	}
@@ -107,8 +107,11 @@ func (c *connection) progressAlarms(now time.Time, p *poll.Status, add func(kind
 	}
 }
 
-// alarmsOfWarnings are the kinds of which a warning is told, too: they get worse by themselves.
-var alarmsOfWarnings = []string{AlarmCertificate}
+// worsens reports whether a warning is told, too: a date comes by itself, and without the provider's address no token is
+// renewed.
+func worsens(f connectors.Finding) bool {
+	return kindOf(f) == AlarmCertificate || strings.HasSuffix(f.Field, "_url")
+}
 
 // kindOf is the kind of alarm that a finding belongs to.
 func kindOf(f connectors.Finding) string {

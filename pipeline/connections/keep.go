@@ -323,6 +323,7 @@ func (c *connection) check() (bad bool) {
 	c.mu.Lock()
 	c.findings, c.checkedAt = found, c.m.o.Clock.Now()
 	c.mu.Unlock()
+	c.watch() // a check is what most of the budget is seen at
 	c.tell()
 	return bad
 }
@@ -336,11 +337,8 @@ func checkSource(ctx context.Context, src connectors.Source) (found []connectors
 }
 
 func (c *connection) keepWatched() {
-	w, ok := c.source().(connectors.Watcher)
 	for {
-		if ok {
-			c.watch(w)
-		}
+		c.watch()
 		c.tell() // silence and gaps come and go without a request
 		if !c.pause(watchEvery) {
 			return
@@ -348,7 +346,11 @@ func (c *connection) keepWatched() {
 	}
 }
 
-func (c *connection) watch(w connectors.Watcher) {
+func (c *connection) watch() {
+	w, ok := c.source().(connectors.Watcher)
+	if !ok {
+		return
+	}
 	var found []connectors.Finding
 	var budget outbound.Budget
 	if err := safely(func() error { found, budget = w.Watch(), w.Budget(); return nil }); err != nil {
