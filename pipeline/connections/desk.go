@@ -103,7 +103,7 @@ func (d *Desk) Connectors() ([]ConnectorView, error) {
 
 // List shows every connection, those that are disconnected last: from the process that runs them, else from the files.
 func (d *Desk) List() ([]View, error) {
-	var out []View
+	out := []View{}
 	if d.Running != nil {
 		for _, s := range d.Running() {
 			out = append(out, s.show(d.Opener.URL(s.Connection)))
