@@ -96,6 +96,9 @@ func (r *rig) start(ctx context.Context) (err error) {
 			return nil, err
 		}
 		args := []string{"-role", role, "-source", r.s.connector, "-setup", string(given), "-broker", r.b.Kafka, "-topic", r.topic(role)}
+		if role == roleOurs {
+			args = append(args, "-linger", r.o.linger.String())
+		}
 		if r.o.redis {
 			args = append(args, "-redis-address", r.b.Redis)
 		}

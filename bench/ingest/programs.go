@@ -46,7 +46,7 @@ func receive(ctx context.Context, o options) error {
 		return err
 	}
 	// As the process of the product makes it: no linger, since a webhook waits for its own record.
-	producer, err := kafka.Options{Brokers: []string{o.broker}}.Client(kgo.ProducerLinger(0))
+	producer, err := kafka.Options{Brokers: []string{o.broker}}.Client(kgo.ProducerLinger(o.linger))
 	if err != nil {
 		return err
 	}
