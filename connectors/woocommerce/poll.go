@@ -102,35 +102,71 @@ func readRow(body json.RawMessage) row {
 	return r
 }
 
-// ask reads one page; size is how many orders it could have held.
-func (s *source) ask(ctx context.Context, feed string, query url.Values) (rows []row, size int, err error) {
+// listing is one page of rows.
+type listing struct {
+	rows    []row
+	perPage int
+	total   int // how many orders the question is about; -1: the store does not say
+}
+
+// more reports whether orders follow after those that come before the page and those in it. Rows may be hidden from a
+// page, so that a short one is not the last for that.
+func (l listing) more(before int) bool {
+	if l.total < 0 {
+		return len(l.rows) == l.perPage
+	}
+	return len(l.rows) > 0 && before+len(l.rows) < l.total
+}
+
+// hidden is how many orders a page left out of those that it should have held.
+func (l listing) hidden(before int) int {
+	return max(0, min(l.perPage, l.total-before)-len(l.rows))
+}
+
+// ask reads one page; before is how many orders come before it.
+func (s *source) ask(ctx context.Context, feed string, before int, query url.Values) (listing, error) {
 	query.Set("dates_are_gmt", "true") // and no zone in the times: with both, WordPress compares in the wrong zone
 	if feed == feedTrash {
 		query.Set("status", statusTrash)
 	}
-	var list []json.RawMessage
-	for _, size = range pageSizes {
-		list = nil
-		query.Set("per_page", strconv.Itoa(size))
+	var err error
+	for _, size := range pageSizes {
+		var list []json.RawMessage
 		var header http.Header
-		header, err = s.call(ctx, http.MethodGet, "/orders?"+query.Encode(), nil, &list)
-		if err == nil {
-			if total, bad := strconv.Atoi(header.Get("X-WP-Total")); bad == nil && total > len(list) && len(list) > 0 {
-				size = min(size, len(list)) // some rows were hidden from the page, and more follow
-			}
-			break
+		query.Set("per_page", strconv.Itoa(size))
+		if header, err = s.call(ctx, http.MethodGet, "/orders?"+query.Encode(), nil, &list); err == nil {
+			l := listed(list, size, header)
+			s.noteHidden(l.hidden(before))
+			return l, nil
 		}
 		if !errors.Is(err, outbound.ErrTooLarge) {
-			return nil, 0, explained(err)
+			break
 		}
 	}
-	if err != nil {
-		return nil, 0, err
+	return listing{}, explained(err)
+}
+
+func listed(list []json.RawMessage, perPage int, h http.Header) listing {
+	l := listing{rows: make([]row, len(list)), perPage: perPage, total: -1}
+	for i, body := range list {
+		l.rows[i] = readRow(body)
 	}
-	for _, body := range list {
-		rows = append(rows, readRow(body))
+	if total, err := strconv.Atoi(h.Get("X-WP-Total")); err == nil && total >= 0 {
+		l.total = total
 	}
-	return rows, size, nil
+	return l
+}
+
+// noteHidden remembers that the key's user may not see all orders: what is hidden, nothing else will tell.
+func (s *source) noteHidden(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.hidden = nil; n > 0 {
+		s.hidden = &connectors.Finding{
+			Level: connectors.Warn, Field: "consumer_key", Message: fmt.Sprintf("the store hides %d orders of the newest list from this key", n),
+			Hint: "make a key for a user with the role Shop manager or Administrator",
+		}
+	}
 }
 
 func gmt(second int64) string { return time.Unix(second, 0).UTC().Format(gmtForm) }
@@ -158,12 +194,12 @@ func (s *source) byTime(ctx context.Context, q connectors.Query, at cursor) (con
 		}
 		query.Set("exclude", strings.Join(ids, ","))
 	}
-	rows, size, err := s.ask(ctx, q.Feed, query)
+	list, err := s.ask(ctx, q.Feed, 0, query)
 	if err != nil {
 		return connectors.Page{}, err
 	}
-	page, next, progress := s.found(q.Feed, rows), at, false
-	for _, r := range rows {
+	page, next, progress := s.found(q.Feed, list.rows), at, false
+	for _, r := range list.rows {
 		if r.id == 0 || r.modified < next.Second || r.modified == next.Second && slices.Contains(next.Seen, r.id) {
 			continue
 		}
@@ -173,10 +209,10 @@ func (s *source) byTime(ctx context.Context, q connectors.Query, at cursor) (con
 		next.Seen, progress = append(next.Seen[:len(next.Seen):len(next.Seen)], r.id), true
 	}
 	switch {
-	case len(rows) < size:
+	case !list.more(0):
 		return page, nil
 	case !progress:
-		return connectors.Page{}, fmt.Errorf("a page of %d orders after %s names no id or time that leads on", len(rows), gmt(at.Second))
+		return connectors.Page{}, fmt.Errorf("a page of %d orders after %s names no id or time that leads on", len(list.rows), gmt(at.Second))
 	case len(next.Seen) > excludedMax:
 		next = cursor{Second: next.Second, Crowd: true}
 	}
@@ -190,17 +226,17 @@ func (s *source) crowd(ctx context.Context, q connectors.Query, at cursor) (conn
 		"orderby": {"id"}, "order": {"asc"}, "offset": {strconv.Itoa(at.Offset)},
 		"modified_after": {gmt(at.Second - 1)}, "modified_before": {gmt(at.Second + 1)},
 	}
-	rows, size, err := s.ask(ctx, q.Feed, query)
+	list, err := s.ask(ctx, q.Feed, at.Offset, query)
 	if err != nil {
 		return connectors.Page{}, err
 	}
-	shifted := at.Offset > 0 && (len(rows) == 0 || rows[0].id > at.Last)
-	if shifted {
+	rows := list.rows
+	if at.Offset > 0 && (len(rows) == 0 && list.hidden(at.Offset) == 0 || len(rows) > 0 && rows[0].id > at.Last) {
 		at.Offset = max(0, at.Offset-pageSizes[0])
 		return turned(connectors.Page{}, at)
 	}
 	page := s.found(q.Feed, rows)
-	if len(rows) < size {
+	if !list.more(at.Offset) {
 		if at.Second+1 >= end(q.To) {
 			return page, nil
 		}

@@ -25,6 +25,7 @@ type source struct {
 
 	mu      sync.Mutex
 	hooks   []connectors.Finding // how the webhooks stood when they were listed last
+	hidden  *connectors.Finding  // that the newest list left orders out; nil: it did not
 	refused *connectors.Finding  // why the newest question was refused; nil: it was answered
 }
 
@@ -99,8 +100,10 @@ func (s *source) Watch() []connectors.Finding {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := append([]connectors.Finding(nil), s.hooks...)
-	if s.refused != nil {
-		out = append(out, *s.refused)
+	for _, f := range []*connectors.Finding{s.hidden, s.refused} {
+		if f != nil {
+			out = append(out, *f)
+		}
 	}
 	return out
 }
