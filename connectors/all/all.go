@@ -5,6 +5,7 @@ import (
 	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/connectors/generic"
 	"github.com/tillstream/tillstream/connectors/paypal"
+	"github.com/tillstream/tillstream/connectors/shopify"
 	"github.com/tillstream/tillstream/connectors/stripe"
 	"github.com/tillstream/tillstream/connectors/woocommerce"
 )
@@ -14,6 +15,7 @@ func Connectors() *connectors.Registry {
 	return connectors.NewRegistry(
 		paypal.Connector,
 		woocommerce.Connector,
+		shopify.Connector,
 		stripe.Connector,
 		generic.Connector,
 	)
