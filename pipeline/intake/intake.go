@@ -55,7 +55,7 @@ type Outcome int
 const (
 	Good     Outcome = iota + 1 // it is understood; nothing was to be sent
 	Kept                        // every replica has it
-	Rejected                    // it is not understood, and nothing was sent of it
+	Rejected                    // it is not understood, or was set aside, and has no effect
 	Unsure                      // no answer in time: it may have been kept; bringing it again doubles nothing
 	Unsent                      // it was not kept, or not tried any more
 )
@@ -127,7 +127,7 @@ func Run(ctx context.Context, r Reader, o Options, report func(Result) error) (T
 		lanes[i] = make(chan *flight, 1)
 		workers.Go(func() {
 			for f := range lanes[i] {
-				if o.keep(ctx, halt, f); f.result.Outcome != Kept {
+				if o.keep(ctx, halt, f); f.result.Outcome == Unsure || f.result.Outcome == Unsent {
 					stop(f.result.Err)
 				}
 				close(f.done)
@@ -244,6 +244,11 @@ func (o Options) keep(ctx, halt context.Context, f *flight) {
 	switch {
 	case err == nil:
 		f.result.Outcome, f.result.Events = Kept, events
+		for i := range events {
+			if p := events[i].Problem; p != "" { // the keeper itself set it aside
+				f.result.Outcome, f.result.Events, f.result.Err = Rejected, nil, errors.New(p)
+			}
+		}
 	case unsure:
 		f.result.Outcome, f.result.Err = Unsure, err
 	default:

@@ -172,6 +172,21 @@ func TestAFailureStops(t *testing.T) {
 	}
 }
 
+// TestWhatTheKeeperSetsAside is told and stops nothing.
+func TestWhatTheKeeperSetsAside(t *testing.T) {
+	keep := func(_ context.Context, c connectors.Connector, d connectors.Delivery) ([]schemas.OrderEvent, error) {
+		events, err := c.Normalize(d)
+		if events[0].RootID == "2" {
+			events[0].Problem = "a card number"
+		}
+		return events, err
+	}
+	got, totals, err := run(t, lines(order("1")+"\n"+order("2")+"\n"+order("3")), options(keep))
+	if err != nil || totals != (intake.Totals{Read: 3, Kept: 2, Rejected: 1}) || got[1].Err != "a card number" {
+		t.Errorf("got %+v, %+v, %v", got, totals, err)
+	}
+}
+
 func TestStopping(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	l := &log{fail: func(n int, _ connectors.Delivery) error {

@@ -12,9 +12,12 @@ import (
 // InputBytesMax bounds an input that is read as a whole. Longer ones come as lines.
 const InputBytesMax = 64 << 20
 
+var reasonLine = []byte(`{"` + OwnColumns + `line":`)
+
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
-// Lines reads one JSON record a line, of an input of any length. Empty lines are left out. headers, where it is given,
+// Lines reads one JSON record a line, of an input of any length. Left out are empty lines, and those with the reason that
+// a file of rejected records has before each. headers, where it is given,
 // says for a body what goes with it.
 type Lines struct {
 	in      *bufio.Reader
@@ -42,7 +45,7 @@ func (l *Lines) Read() (Item, error) {
 		switch {
 		case long:
 			return Item{Line: l.line, Raw: text, Err: fmt.Errorf("longer than %d bytes", BodyBytesMax)}, nil
-		case len(text) > 0:
+		case len(text) > 0 && !bytes.HasPrefix(text, reasonLine):
 			return item(l.line, text, l.headers), nil
 		case err != nil:
 			return Item{}, err
