@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -43,20 +44,25 @@ func (s *shelf) Append(_ context.Context, topic, key string, value []byte) error
 	return nil
 }
 
-// TestAgainstTheTwin: over real HTTPS, with a certificate from the twin's own authority: check, register, and every
-// event that the twin sent is appended as it was sent, duplicates and failed appends notwithstanding.
-func TestAgainstTheTwin(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
-	sim, err := twin.New(twin.Options{
-		Accounts: []twin.Account{{Name: "eu", ClientID: "id", ClientSecret: "secret", MerchantID: "M"}}, Seed: 1, LocalWebhooks: true,
-		RetrySchedule: []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond, time.Millisecond, time.Millisecond},
-		Faults:        twin.Faults{DuplicateRate: .3}, Log: zerolog.Nop(),
-	})
+// rig is a connection whose PayPal is the twin, over real HTTPS with a certificate from the twin's own authority, and
+// the receiver that the twin sends to.
+type rig struct {
+	sim   *twin.Server
+	src   connectors.Source
+	store *shelf
+}
+
+func newRig(ctx context.Context, t *testing.T, o twin.Options, c paypal.Config) *rig {
+	t.Helper()
+	o.Seed, o.LocalWebhooks, o.Log = 1, true, zerolog.Nop()
+	if o.Accounts == nil {
+		o.Accounts = []twin.Account{{Name: "eu", ClientID: "id", ClientSecret: "secret", MerchantID: "M"}}
+	}
+	sim, err := twin.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer sim.Close()
+	t.Cleanup(sim.Close)
 	config, err := sim.TLSConfig()
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +70,7 @@ func TestAgainstTheTwin(t *testing.T) {
 	api := httptest.NewUnstartedServer(sim.Handler())
 	api.TLS = config
 	api.StartTLS()
-	defer api.Close()
+	t.Cleanup(api.Close)
 	sim.SetPublicURL(api.URL)
 
 	trust := filepath.Join(t.TempDir(), "trust.pem")
@@ -77,19 +83,19 @@ func TestAgainstTheTwin(t *testing.T) {
 	}
 	var h http.Handler
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, r) }))
-	defer receiver.Close()
+	t.Cleanup(receiver.Close)
 	endpoint := ingest.Endpoint{Connection: "shop", Token: "t0ken", Connector: paypal.Connector, Environment: schemas.Sandbox}
-	src, err := paypal.Connector.Open(ctx, &paypal.Config{
-		ClientID: "id", ClientSecret: schemas.NewSecret("secret"), BaseURL: api.URL, TrustFile: trust, CertificateHosts: []string{api.Listener.Addr().String()},
-	}, connectors.Env{
+	c.ClientID, c.ClientSecret, c.BaseURL = "id", schemas.NewSecret("secret"), api.URL
+	c.TrustFile, c.CertificateHosts = trust, []string{api.Listener.Addr().String()}
+	src, err := paypal.Connector.Open(ctx, &c, connectors.Env{
 		Connection: "shop", Environment: schemas.Sandbox, Now: time.Now, Log: zerolog.Nop(), HTTP: client, PublicURL: receiver.URL + endpoint.Path(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer src.Close()
+	t.Cleanup(func() { src.Close() })
 	endpoint.Webhook = src.(connectors.Webhooker)
-	store := &shelf{fail: 3, events: map[string]schemas.OrderEvent{}}
+	store := &shelf{events: map[string]schemas.OrderEvent{}}
 	h, err = ingest.New(ingest.Options{
 		Endpoints: []ingest.Endpoint{endpoint}, Appender: store, Log: zerolog.Nop(),
 		Encode: func(r schemas.Record) ([]byte, error) { return json.Marshal(r) },
@@ -97,31 +103,49 @@ func TestAgainstTheTwin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range src.Check(ctx) {
+	return &rig{sim, src, store}
+}
+
+func (r *rig) register(ctx context.Context, t *testing.T) {
+	t.Helper()
+	if _, err := r.src.(connectors.Registrar).Register(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// soon are short waits between the twin's repetitions.
+func soon(n int, wait time.Duration) []time.Duration { return slices.Repeat([]time.Duration{wait}, n) }
+
+// TestAgainstTheTwin: check, register, and every event that the twin sent is appended as it was sent, duplicates and
+// failed appends notwithstanding.
+func TestAgainstTheTwin(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	r := newRig(ctx, t, twin.Options{RetrySchedule: soon(5, time.Millisecond), Faults: twin.Faults{DuplicateRate: .3}}, paypal.Config{})
+	r.store.fail = 3
+	for _, f := range r.src.Check(ctx) {
 		if f.Level == connectors.Bad {
 			t.Errorf("check: %+v", f)
 		}
 	}
-	if _, err := src.(connectors.Registrar).Register(ctx); err != nil {
-		t.Fatal(err)
-	}
+	r.register(ctx, t)
 	for _, name := range []string{"CHECKOUT.ORDER.APPROVED--sandbox-2024", "PAYMENT.CAPTURE.COMPLETED", "PAYMENT.SALE.COMPLETED", "BILLING.SUBSCRIPTION.ACTIVATED"} {
-		emit(ctx, t, sim, name)
+		emit(ctx, t, r.sim, name)
 	}
-	if err := sim.Wait(ctx); err != nil {
+	if err := r.sim.Wait(ctx); err != nil {
 		t.Fatal(err)
 	}
-	sent := sim.Sent()
-	if len(sent) != 4 || len(store.events) != 4 {
-		t.Fatalf("got %d events appended of %d sent, want 4", len(store.events), len(sent))
+	sent := r.sim.Sent()
+	if len(sent) != 4 || len(r.store.events) != 4 {
+		t.Fatalf("got %d events appended of %d sent, want 4", len(r.store.events), len(sent))
 	}
 	for _, s := range sent {
-		got := store.events[s.EventID]
+		got := r.store.events[s.EventID]
 		if s.FirstAccepted.IsZero() || string(got.Body) != string(s.Body) || got.Kind == schemas.KindOther || got.Problem != "" {
 			t.Errorf("%s: got kind %q, problem %q, accepted %v, want it as it was sent", s.EventType, got.Kind, got.Problem, s.AcceptedTimes)
 		}
 	}
-	if err := src.(connectors.Registrar).Unregister(ctx); err != nil {
+	if err := r.src.(connectors.Registrar).Unregister(ctx); err != nil {
 		t.Error(err)
 	}
 }
