@@ -120,7 +120,7 @@ func (p Process) sweep(ctx context.Context, s *app.Sources, c config.Connection,
 	if !ok {
 		return fmt.Errorf("%s: %s has no list that could be read", c.Name, c.Connector.Title)
 	}
-	show := p.progress(c.Name)
+	show := p.pollMeter(c.Name)
 	defer show.end()
 	return run(poll.Sweep{
 		Connection: poll.Connection{Name: c.Name, Environment: c.Environment, Connector: c.Connector, Poller: poller},
@@ -133,8 +133,8 @@ func (p Process) openSources(ctx context.Context, cfg *config.Config) (*app.Sour
 	return app.OpenSources(ctx, cfg, p.Now, p.logger(config.Telemetry{LogLevel: "warn", LogFormat: "text"}))
 }
 
-// meter shows progress on a terminal, in one line that is written over.
-type meter struct {
+// pollMeter shows progress on a terminal, in one line that is written over.
+type pollMeter struct {
 	out   io.Writer // nil: no terminal
 	now   func() time.Time
 	name  string
@@ -142,18 +142,18 @@ type meter struct {
 	width int
 }
 
-const meterEvery = 200 * time.Millisecond
+const pollMeterEvery = 200 * time.Millisecond
 
-func (p Process) progress(name string) *meter {
-	m := &meter{now: p.Now, name: name}
+func (p Process) pollMeter(name string) *pollMeter {
+	m := &pollMeter{now: p.Now, name: name}
 	if isTerminal(p.Stderr) {
 		m.out = p.Stderr
 	}
 	return m
 }
 
-func (m *meter) show(p poll.Progress) {
-	if m.out == nil || m.now().Sub(m.shown) < meterEvery {
+func (m *pollMeter) show(p poll.Progress) {
+	if m.out == nil || m.now().Sub(m.shown) < pollMeterEvery {
 		return
 	}
 	m.shown = m.now()
@@ -171,7 +171,7 @@ func (m *meter) show(p poll.Progress) {
 	m.width = len(text)
 }
 
-func (m *meter) end() {
+func (m *pollMeter) end() {
 	if m.width > 0 {
 		fmt.Fprintf(m.out, "\r%*s\r", m.width, "")
 	}
