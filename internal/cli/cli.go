@@ -40,7 +40,7 @@ const (
 	ExitUsage    = 2 // unknown command, flag or argument
 	ExitConfig   = 3 // the configuration was refused; each problem has its place
 	ExitDisagree = 4 // demo: the counts do not agree, something was lost or doubled
-	// 5 is ExitGaps, of reconcile.
+	ExitGaps     = 5 // reconcile: events are missing afterwards, or, with --dry-run, at all
 	ExitStopped  = 130
 )
 

@@ -20,9 +20,6 @@ import (
 	"github.com/tillstream/tillstream/pipeline/poll"
 )
 
-// ExitGaps is the exit code of reconcile where events are missing afterwards, or, with --dry-run, at all.
-const ExitGaps = 5
-
 // gapsShown bounds the gaps that are printed; --json has more.
 const gapsShown = 100
 
