@@ -54,6 +54,8 @@ type cursor struct {
 	Crowd  bool  `json:"c,omitempty"`
 	Last   int64 `json:"l,omitempty"`
 	Offset int   `json:"o,omitempty"`
+	// Size counts the page sizes that were too large for the orders of this list.
+	Size int `json:"n,omitempty"`
 }
 
 // Poll implements connectors.Poller.
@@ -61,9 +63,9 @@ func (s *source) Poll(ctx context.Context, q connectors.Query) (connectors.Page,
 	if q.Feed != feedOrders && q.Feed != feedTrash {
 		return connectors.Page{}, fmt.Errorf("poll: there is no feed %q", q.Feed)
 	}
-	at := cursor{Second: q.From.Unix()}
+	at := cursor{Second: max(1, q.From.Unix())} // WordPress knows no year before 1970
 	if q.Cursor != "" {
-		if err := json.Unmarshal([]byte(q.Cursor), &at); err != nil || len(at.Seen) > excludedMax || at.Offset < 0 {
+		if err := json.Unmarshal([]byte(q.Cursor), &at); err != nil || len(at.Seen) > excludedMax || at.Offset < 0 || at.Size < 0 || at.Size >= len(pageSizes) {
 			return connectors.Page{}, fmt.Errorf("poll %s: cursor %.60q is none", q.Feed, q.Cursor)
 		}
 	}
@@ -106,6 +108,7 @@ func readRow(body json.RawMessage) row {
 type listing struct {
 	rows    []row
 	perPage int
+	size    int // which of pageSizes it is
 	total   int // how many orders the question is about; -1: the store does not say
 }
 
@@ -123,20 +126,20 @@ func (l listing) hidden(before int) int {
 	return max(0, min(l.perPage, l.total-before)-len(l.rows))
 }
 
-// ask reads one page; before is how many orders come before it.
-func (s *source) ask(ctx context.Context, feed string, before int, query url.Values) (listing, error) {
+// ask reads one page from where at stands.
+func (s *source) ask(ctx context.Context, feed string, at cursor, query url.Values) (listing, error) {
 	query.Set("dates_are_gmt", "true") // and no zone in the times: with both, WordPress compares in the wrong zone
 	if feed == feedTrash {
 		query.Set("status", statusTrash)
 	}
 	var err error
-	for _, size := range pageSizes {
+	for size := at.Size; size < len(pageSizes); size++ {
 		var list []json.RawMessage
 		var header http.Header
-		query.Set("per_page", strconv.Itoa(size))
+		query.Set("per_page", strconv.Itoa(pageSizes[size]))
 		if header, err = s.call(ctx, http.MethodGet, "/orders?"+query.Encode(), nil, &list); err == nil {
 			l := listed(list, size, header)
-			s.noteHidden(l.hidden(before))
+			s.noteHidden(l.hidden(at.Offset))
 			return l, nil
 		}
 		if !errors.Is(err, outbound.ErrTooLarge) {
@@ -146,8 +149,8 @@ func (s *source) ask(ctx context.Context, feed string, before int, query url.Val
 	return listing{}, explained(err)
 }
 
-func listed(list []json.RawMessage, perPage int, h http.Header) listing {
-	l := listing{rows: make([]row, len(list)), perPage: perPage, total: -1}
+func listed(list []json.RawMessage, size int, h http.Header) listing {
+	l := listing{rows: make([]row, len(list)), perPage: pageSizes[size], size: size, total: -1}
 	for i, body := range list {
 		l.rows[i] = readRow(body)
 	}
@@ -194,7 +197,7 @@ func (s *source) byTime(ctx context.Context, q connectors.Query, at cursor) (con
 		}
 		query.Set("exclude", strings.Join(ids, ","))
 	}
-	list, err := s.ask(ctx, q.Feed, 0, query)
+	list, err := s.ask(ctx, q.Feed, at, query)
 	if err != nil {
 		return connectors.Page{}, err
 	}
@@ -216,6 +219,7 @@ func (s *source) byTime(ctx context.Context, q connectors.Query, at cursor) (con
 	case len(next.Seen) > excludedMax:
 		next = cursor{Second: next.Second, Crowd: true}
 	}
+	next.Size = list.size
 	return turned(page, next)
 }
 
@@ -226,7 +230,7 @@ func (s *source) crowd(ctx context.Context, q connectors.Query, at cursor) (conn
 		"orderby": {"id"}, "order": {"asc"}, "offset": {strconv.Itoa(at.Offset)},
 		"modified_after": {gmt(at.Second - 1)}, "modified_before": {gmt(at.Second + 1)},
 	}
-	list, err := s.ask(ctx, q.Feed, at.Offset, query)
+	list, err := s.ask(ctx, q.Feed, at, query)
 	if err != nil {
 		return connectors.Page{}, err
 	}
@@ -240,11 +244,11 @@ func (s *source) crowd(ctx context.Context, q connectors.Query, at cursor) (conn
 		if at.Second+1 >= end(q.To) {
 			return page, nil
 		}
-		return turned(page, cursor{Second: at.Second + 1})
+		return turned(page, cursor{Second: at.Second + 1, Size: list.size})
 	}
 	// The next page begins with the last row of this one, to see that nothing moved.
 	last := max(at.Last, rows[len(rows)-1].id)
-	return turned(page, cursor{Second: at.Second, Crowd: true, Last: last, Offset: at.Offset + max(1, len(rows)-1)})
+	return turned(page, cursor{Second: at.Second, Crowd: true, Last: last, Offset: at.Offset + max(1, len(rows)-1), Size: list.size})
 }
 
 func turned(p connectors.Page, next cursor) (connectors.Page, error) {

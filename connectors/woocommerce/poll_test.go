@@ -260,7 +260,25 @@ func TestPollAnswers(t *testing.T) {
 			}
 		})
 	}
-	for _, q := range []connectors.Query{{Feed: "products"}, {Feed: feedOrders, Cursor: "x"}, {Feed: feedOrders, Cursor: `{"o":-1}`}} {
+	s, asked := shelf(t, func(w http.ResponseWriter, q url.Values) {
+		fmt.Fprint(w, list(perPage(q), func(i int) string {
+			return order("id", strconv.Itoa(len(q.Get("exclude"))+i+1), "date_modified_gmt", at, "customer_note", `"`+strings.Repeat("x", 1000)+`"`)
+		}))
+	})
+	q := connectors.Query{Feed: feedOrders, To: testTime.Add(time.Hour)}
+	for range 2 {
+		p, err := s.Poll(t.Context(), q)
+		must(t, err)
+		q.Cursor = p.Next
+	}
+	var sizes []string
+	for _, a := range *asked {
+		sizes = append(sizes, a.Get("per_page")+" after "+a.Get("modified_after"))
+	}
+	if want := []string{"100 after 1970-01-01T00:00:00", "20 after 1970-01-01T00:00:00", "4 after 1970-01-01T00:00:00", "4 after 2026-03-01T09:00:04"}; !slices.Equal(sizes, want) {
+		t.Errorf("from the beginning: asked for %q, want what was too large not to be asked again: %q", sizes, want)
+	}
+	for _, q := range []connectors.Query{{Feed: "products"}, {Feed: feedOrders, Cursor: "x"}, {Feed: feedOrders, Cursor: `{"o":-1}`}, {Feed: feedOrders, Cursor: `{"n":3}`}} {
 		if _, err := receiver(t).Poll(t.Context(), q); err == nil {
 			t.Errorf("%+v: got no error", q)
 		}
