@@ -134,8 +134,14 @@ func (p *process) rssMB() float64 {
 }
 
 // cpu is the processor time that the process took.
-func (p *process) cpu() time.Duration {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+func (p *process) cpu() time.Duration { return cpuOf(strconv.Itoa(p.cmd.Process.Pid)) }
+
+// ownCPU is that of this process, which makes the load.
+func ownCPU() time.Duration { return cpuOf("self") }
+
+// cpuOf reads it from /proc; 0 where there is none.
+func cpuOf(pid string) time.Duration {
+	b, err := os.ReadFile("/proc/" + pid + "/stat")
 	if err != nil {
 		return 0
 	}

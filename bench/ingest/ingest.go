@@ -30,6 +30,7 @@ type options struct {
 	kafkaDir, dir         string
 	profile               string
 	linger                time.Duration
+	gcPercent             int
 
 	// Of the programs that the command starts.
 	role, program, source, setup string
@@ -52,6 +53,7 @@ func parse() options {
 	flag.StringVar(&o.dir, "dir", "", "folder for data and logs; default a temporary one")
 	flag.StringVar(&o.profile, "cpuprofile", "", "CPU profile of Tillstream's receiver, over its last source")
 	flag.DurationVar(&o.linger, "linger", 0, "how long Tillstream's receiver lets a batch fill, where the default is to be changed")
+	flag.IntVar(&o.gcPercent, "gogc", 0, "GOGC of both programs; default Go's own")
 	flag.StringVar(&o.role, "role", "", "internal: the program to be")
 	flag.StringVar(&o.source, "source", "", "internal: its source")
 	flag.StringVar(&o.setup, "setup", "", "internal: the source's keys")

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"runtime/pprof"
 	"time"
 
@@ -31,6 +32,9 @@ const connection = "shop"
 // receive is Tillstream's receiver, or the bare program. It tells its address on standard output and ends with its
 // standard input.
 func receive(ctx context.Context, o options) error {
+	if o.gcPercent != 0 {
+		debug.SetGCPercent(o.gcPercent)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
