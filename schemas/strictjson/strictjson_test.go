@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,6 +34,11 @@ func TestStrictJSON(t *testing.T) {
 		{"too many keys", keys(KeysMax + 1), "more than 10000 keys"},
 		{"too many values", "[" + strings.Repeat("1,", ValuesMax) + "1]", "more than 100000 values"},
 		{"key repeated", `{"a":1,"b":2,"a":1}`, `key "a" repeated`},
+		{"key repeated far apart", `{"a":1,"b":{"a":2,"c":[{"a":3}]},"a":[1,2]}`, `at byte 36: key "a" repeated`},
+		{"key repeated inside", `{"a":{"b":1,"b":1},"c":2}`, `key "b" repeated`},
+		{"keys of several objects", `[{"a":1},{"a":1},{"a":{"a":{"a":1}}}]`, ""},
+		{"invalid UTF-8 after an escape", "\"\\n\xff\"", "invalid UTF-8"},
+		{"invalid UTF-8 outside a string", "\xff", "invalid UTF-8"},
 		{"key repeated by escape", `{"a":1,"\u0061":1}`, `key "a" repeated`},
 		{"invalid UTF-8", "\"\xff\"", "invalid UTF-8"},
 		{"overlong UTF-8", "\"\xc0\xaf\"", "invalid UTF-8"},
@@ -71,6 +78,77 @@ func TestStrictJSON(t *testing.T) {
 	})
 }
 
+// TestManyKeys: every member of a large object is there, and one repeated key among them is found.
+func TestManyKeys(t *testing.T) {
+	const n = 4000
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `"k%d":{"v":[%d,"%d"]},`, i, i, i)
+	}
+	text := "{" + b.String() + `"last":null}`
+	v, err := Parse([]byte(text))
+	o, _ := v.(map[string]any)
+	if err != nil || len(o) != n+1 {
+		t.Fatalf("got %d members, %v", len(o), err)
+	}
+	for _, i := range []int{0, 63, 64, 65, n - 1} {
+		want := map[string]any{"v": []any{Number(fmt.Sprint(i)), fmt.Sprint(i)}}
+		if got := o[fmt.Sprint("k", i)]; !reflect.DeepEqual(got, want) {
+			t.Errorf("k%d: got %v, want %v", i, got, want)
+		}
+	}
+	if _, err := Parse([]byte("{" + b.String() + `"k17":null}`)); err == nil || !strings.Contains(err.Error(), `key "k17" repeated`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestBodyIsNotKept: what was parsed does not change with the bytes that it came from.
+func TestBodyIsNotKept(t *testing.T) {
+	body := []byte(`{"key":["text",12]}`)
+	v, err := Parse(body)
+	for i := range body {
+		body[i] = 'x'
+	}
+	if want := any(map[string]any{"key": []any{"text", Number("12")}}); err != nil || !reflect.DeepEqual(v, want) {
+		t.Errorf("got %v %v, want %v", v, err, want)
+	}
+}
+
+// reference is the canonical form written the slow way.
+func reference(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "null"
+	case bool, Number:
+		return fmt.Sprint(v)
+	case string:
+		var b strings.Builder
+		for _, r := range v {
+			switch {
+			case r == '"' || r == '\\':
+				b.WriteString("\\" + string(r))
+			case r < ' ':
+				fmt.Fprintf(&b, "\\u%04x", r)
+			default:
+				b.WriteRune(r)
+			}
+		}
+		return `"` + b.String() + `"`
+	case []any:
+		var parts []string
+		for _, e := range v {
+			parts = append(parts, reference(e))
+		}
+		return "[" + strings.Join(parts, ",") + "]"
+	}
+	var parts []string
+	m := v.(map[string]any)
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, reference(k)+":"+reference(m[k]))
+	}
+	return "{" + strings.Join(parts, ",") + "}"
+}
+
 // plain turns our values into encoding/json's.
 func plain(v any) any {
 	switch v := v.(type) {
@@ -95,7 +173,7 @@ func plain(v any) any {
 // FuzzStrictJSON: what is accepted, the standard library understands in the same way, and its canonical form is JSON of
 // the same content and its own canonical form.
 func FuzzStrictJSON(f *testing.F) {
-	for _, s := range []string{`{"a":[1,2.50,"\u00e9\ud83d\ude00"],"b":null}`, `{"a":1,"a":2}`, `"\ud800"`, `[[[]]]`, `-0e1`, "{\"\x00\":1}"} {
+	for _, s := range []string{`[{"a":{"b":[{},[],{"c":"d"}]}},{"b":"\u0000\"\\","a":"é"},true,false]`, `{"a":[1,2.50,"\u00e9\ud83d\ude00"],"b":null}`, `{"a":1,"a":2}`, `"\ud800"`, `[[[]]]`, `-0e1`, "{\"\x00\":1}"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
@@ -116,6 +194,9 @@ func FuzzStrictJSON(f *testing.F) {
 			t.Fatalf("%q: got %v, encoding/json says %v", body, plain(v), want)
 		}
 		form := AppendCanonical(nil, v)
+		if want := reference(v); string(form) != want {
+			t.Fatalf("canonical form %q of %q, want %q", form, body, want)
+		}
 		again, err := Parse(form)
 		if err != nil || !reflect.DeepEqual(again, v) {
 			t.Fatalf("canonical form %q of %q: %v %v", form, body, again, err)
