@@ -300,3 +300,53 @@ func TestFieldsInCatalogue(t *testing.T) {
 		t.Errorf("got %d bytes of fields, payer %v, want at most %d and no half of an address", size, e.Payer, fieldsBytesTotal)
 	}
 }
+
+// TestNodeIsOrder: the same version of a whole order, as GraphQL and as REST has it, is the same record but for what
+// GraphQL was not asked for.
+func TestNodeIsOrder(t *testing.T) {
+	_, rest := golden(t, "testdata/order-partially-refunded.txtar")
+	_, node := golden(t, "testdata/node-partially-refunded.txtar")
+	want := one(t, topicUpdated, string(rest.Body))
+	got := one(t, topicUpdated, string(node.Body))
+	got.EventID, got.Fingerprint, got.Body, got.BodyHash = want.EventID, want.Fingerprint, want.Body, want.BodyHash
+	delete(want.Fields, "customer.accepts_marketing")
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("-GraphQL +REST:\n%s", diff)
+	}
+}
+
+// TestNodePayments: what was received is told with the order where the order alone does not say how much, and nowhere else.
+func TestNodePayments(t *testing.T) {
+	tx := func(id int, kind, status, amount string) string {
+		return fmt.Sprintf(`{"id":"gid://shopify/OrderTransaction/%d","kind":%q,"status":%q,"processedAt":"2026-03-01T12:00:00Z","amountSet":{"shopMoney":{"amount":%q,"currencyCode":"EUR"}}}`, id, kind, status, amount)
+	}
+	for _, c := range []struct {
+		name, status string
+		transactions []string
+		want         []string
+	}{
+		{"paid at once", "PAID", []string{tx(1, "SALE", "SUCCESS", "10.0")}, nil},
+		{"paid after a failure", "PAID", []string{tx(1, "SALE", "FAILURE", "10.0"), tx(2, "SALE", "SUCCESS", "10.0")}, nil},
+		{"paid in two parts", "PAID", []string{tx(1, "SALE", "SUCCESS", "4.0"), tx(2, "SALE", "SUCCESS", "6.0")}, []string{"1 PAID 4.00", "2 PAID 6.00"}},
+		{"paid in part", "PARTIALLY_PAID", []string{tx(1, "SALE", "SUCCESS", "4.0")}, []string{"1 PARTIALLY_PAID 4.00"}},
+		{"captured in part", "PARTIALLY_PAID", []string{tx(1, "AUTHORIZATION", "SUCCESS", "10.0"), tx(2, "CAPTURE", "SUCCESS", "4.0")}, []string{"2 PARTIALLY_PAID 4.00"}},
+		{"refunded", "REFUNDED", []string{tx(1, "SALE", "SUCCESS", "10.0"), tx(2, "REFUND", "SUCCESS", "10.0")}, nil},
+	} {
+		body := fmt.Sprintf(`{"id":"gid://shopify/Order/450789469","displayFinancialStatus":%q,"updatedAt":"2026-03-01T12:00:00Z","currencyCode":"EUR","transactions":[%s]}`, c.status, strings.Join(c.transactions, ","))
+		events, err := normalize(delivery(topicUpdated, body))
+		if err != nil || len(events) == 0 || events[0].Kind != schemas.KindOrder {
+			t.Errorf("%s: got %d records, %v, want the order first", c.name, len(events), err)
+			continue
+		}
+		var got []string
+		for _, e := range events[1:] {
+			got = append(got, fmt.Sprint(e.EntityID, " ", e.Status, " ", e.Amount.Value))
+			if e.Kind != schemas.KindPayment || e.RootID != "450789469" || e.EventType != topicTransaction || len(e.DeliveryIDs) > 0 {
+				t.Errorf("%s: got %s %s under %s, want a payment of the order", c.name, e.Kind, e.EventType, e.RootID)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
+		}
+	}
+}

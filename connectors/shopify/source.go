@@ -197,6 +197,9 @@ func (s *source) explain(err error) connectors.Finding {
 	case is(err, codeNotAllowed):
 		f.Hint = "add the missing scope to the app, release it, and install it in the shop again"
 		return f
+	case is(err, codeThrottled):
+		f.Hint = "the app's budget at Shopify is used up: see what else works under the same app"
+		return f
 	case !errors.As(err, &e):
 		f.Field, f.Hint = "shop", "Shopify did not answer as expected; try again, and see whether this machine may reach it"
 		return f
