@@ -71,10 +71,14 @@ chaos: install-kafka install-redis build ## KILLS kills of real processes beside
 
 BENCH ?= all
 BENCH_ARGS ?=
-bench: ## benchmarks; BENCH=engine: the engine against Kafka Streams and a floor (half an hour); BENCH=code: Go's own
+bench: ## benchmarks; BENCH=engine: the engine against Kafka Streams and a floor (half an hour); BENCH=ingest: the receiver of webhooks (a quarter of an hour); BENCH=code: Go's own
 ifneq ($(filter all engine,$(BENCH)),)
 	@$(MAKE) --no-print-directory install-kafka install-redis
 	$(GO) run ./bench/harness $(BENCH_ARGS)
+endif
+ifneq ($(filter all ingest,$(BENCH)),)
+	@$(MAKE) --no-print-directory install-kafka install-redis
+	$(GO) run ./bench/ingest -brokers memory,kafka $(if $(filter ingest,$(BENCH)),$(BENCH_ARGS))
 endif
 ifneq ($(filter all code,$(BENCH)),)
 	$(GO) test -run '^$$' -bench . -benchmem ./schemas/... ./connectors/... ./processors/... ./pipeline/... ./sinks/...
