@@ -18,6 +18,7 @@ import (
 
 	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/pipeline"
+	"github.com/tillstream/tillstream/pipeline/connections"
 	"github.com/tillstream/tillstream/pipeline/deliver"
 	"github.com/tillstream/tillstream/pipeline/ingest"
 	"github.com/tillstream/tillstream/pipeline/kafka"
@@ -243,7 +244,7 @@ func describe(t *testing.T) (out []string) {
 	if _, err := ingest.New(ingest.Options{Appender: &gate{}, Encode: ids.Encode, Registerer: reg}); err != nil {
 		t.Fatal(err)
 	}
-	reg.MustRegister(api.NewBoard(nil), newGroups())
+	reg.MustRegister(api.NewBoard(nil), newGroups(), &connections.Manager{}, &follower{})
 	ch := make(chan *prometheus.Desc)
 	go func() { reg.Describe(ch); close(ch) }()
 	for d := range ch {
@@ -263,4 +264,23 @@ func metricsOfAProcess(t *testing.T) (out []string) {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// Every kind of alarm has a row and a rule.
+func TestEveryAlarmIsExplained(t *testing.T) {
+	_, section, _ := strings.Cut(read(t, "docs/operations.md"), "\n## Connections while running\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	if diff := cmp.Diff(connections.AlarmKinds(), firstCells(section)); diff != "" {
+		t.Errorf("alarms with a row (-the program's +the page's):\n%s", diff)
+	}
+	var ruled []string
+	for _, a := range alertRules(t) {
+		for _, m := range regexp.MustCompile(`tillstream_connection_alarm\{alarm="([a-z]+)"\}`).FindAllStringSubmatch(a.Expr, -1) {
+			ruled = append(ruled, m[1])
+		}
+	}
+	slices.Sort(ruled)
+	if diff := cmp.Diff(connections.AlarmKinds(), ruled); diff != "" {
+		t.Errorf("alarms with a rule (-the program's +the rules'):\n%s", diff)
+	}
 }

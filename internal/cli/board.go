@@ -14,6 +14,7 @@ import (
 
 	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/pipeline"
+	"github.com/tillstream/tillstream/pipeline/connections"
 	"github.com/tillstream/tillstream/pipeline/deliver"
 	"github.com/tillstream/tillstream/pipeline/load"
 )
@@ -33,6 +34,7 @@ type board struct {
 	Destinations []destinationRow      `json:"destinations"`
 	Loads        []loadRow             `json:"loads"`
 	Troubles     []trouble             `json:"troubles"`
+	Notices      []notice              `json:"notices,omitempty"` // alarms of connections, and changes that wait for a restart
 	groups       map[string]*api.Group // by stage
 }
 
@@ -141,6 +143,11 @@ func (b *board) add(instance string, at time.Time, part saidPart) {
 		if problem = decode(part.Status, &s); problem == nil {
 			b.addDestinations(instance, s)
 			b.addWindows(instance, s)
+		}
+	case part.Name == connections.PartName:
+		var s connections.Standing
+		if problem = decode(part.Status, &s); problem == nil {
+			b.addConnections(instance, s)
 		}
 	case part.Name == "load":
 		var s load.Status
@@ -356,6 +363,7 @@ func (b *board) print(w io.Writer) error {
 			wrap(w, reason)
 		}
 	}
+	b.printNotices(w)
 	return nil
 }
 

@@ -31,6 +31,9 @@ const (
 	AlarmBudget      = "budget"      // the provider refuses requests for their number
 )
 
+// AlarmKinds are all kinds, sorted.
+func AlarmKinds() []string { return slices.Clone(alarmKinds) }
+
 var alarmKinds = []string{AlarmBudget, AlarmCertificate, AlarmCredentials, AlarmGap, AlarmSilence, AlarmWebhook}
 
 const (
