@@ -72,6 +72,9 @@ type Options struct {
 	// Desk is the folder that Config was loaded from: the process follows its connections, and the API changes them. Nil:
 	// neither.
 	Desk *connections.Desk
+	// Receiving is called with the webhook port's address once it is open, before any connection is: simulators that
+	// cannot be asked to register a webhook are told where to send.
+	Receiving func(address string)
 	// Started is called once every role runs, with the addresses that were opened.
 	Started func(Addresses)
 }
@@ -139,6 +142,10 @@ func Run(ctx context.Context, o Options) error {
 			management.Close()
 			return fmt.Errorf("ingest.listen %q: %w; free the port or choose another", o.Config.Settings.Ingest.Listen, err)
 		}
+	}
+
+	if hooks != nil && o.Receiving != nil {
+		o.Receiving(hooks.Addr().String())
 	}
 
 	p.group, ctx = errgroup.WithContext(ctx)

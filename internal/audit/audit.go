@@ -47,6 +47,7 @@ type ShopOrder struct {
 type Outside struct {
 	Sent     []Sent
 	Orders   []ShopOrder
+	Accepted int // answers 2xx that the shops got
 	Contacts []CRMContact
 	Tracked  []Tracked
 }
@@ -54,7 +55,7 @@ type Outside struct {
 // Counts are the figures of every step, as shown and as printed in JSON.
 type Counts struct {
 	Received    int `json:"received"`    // deliveries that got a 2xx
-	Published   int `json:"published"`   // records on paypal.events
+	Published   int `json:"published"`   // records on paypal.events and store.orders
 	Duplicates  int `json:"duplicates"`  // of them seen before
 	Late        int `json:"late"`        // of them older than what was applied
 	Ignored     int `json:"ignored"`     // of them without effect on an order
@@ -94,6 +95,7 @@ func (r *Report) say(format string, args ...any) {
 func Compare(out Outside, in *Inside) Report {
 	var r Report
 	r.events(out.Sent, in)
+	r.Received += out.Accepted
 	roots, emails := fold(out.Sent, in.appliedBody)
 	r.statuses(roots, out.Orders, in)
 	for _, o := range out.Orders {

@@ -109,7 +109,8 @@ func (p Process) demo(c *cobra.Command, o demoOptions) error {
 	group.Go(func() error {
 		return app.Run(ctx, app.Options{
 			Config: cfg, Roles: app.AllRoles, Version: version, Now: p.Now, Log: p.logger(cfg.Settings.Telemetry),
-			ClickHouse: cluster.ClickHouse(), Healthy: cluster.Services.Healthy, Started: func(a app.Addresses) { started <- a },
+			ClickHouse: cluster.ClickHouse(), Healthy: cluster.Services.Healthy, Receiving: cluster.Receive,
+			Started: func(a app.Addresses) { started <- a },
 		})
 	})
 	var outcome error

@@ -15,11 +15,14 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tillstream/tillstream/internal/app"
 	"github.com/tillstream/tillstream/internal/audit"
 	"github.com/tillstream/tillstream/internal/local"
 	"github.com/tillstream/tillstream/pipeline/config"
+	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/simulators"
 	"github.com/tillstream/tillstream/simulators/paypal"
 	"github.com/tillstream/tillstream/simulators/story"
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
@@ -83,12 +86,24 @@ func (d *demo) play(running context.Context) error {
 		Seed: d.o.Seed, Orders: d.o.orders, Accounts: []string{"paypal-eu", "paypal-us"},
 		Start: began.AddDate(-1, -2, 0),
 	}).Events()
-	d.show.line("Everything runs. PayPal sends %d events of %d orders and subscriptions, some twice, some late, some out of order ...", len(events), d.o.orders)
-	if err := d.send(ctx, events); err != nil {
-		return err
+	inShops := max(2, d.o.orders/shopShare)
+	d.show.line("Everything runs. PayPal sends %d events of %d orders and subscriptions, and %d shops those of %d orders each, some twice, some late, some out of order ...",
+		len(events), d.o.orders, len(d.cluster.Shops), inShops)
+	sending, sendCtx := errgroup.WithContext(ctx)
+	sending.Go(func() error {
+		if err := d.send(sendCtx, events); err != nil {
+			return err
+		}
+		if err := d.cluster.PayPal.Wait(sendCtx); err != nil {
+			return fmt.Errorf("wait for PayPal's deliveries: %w", err)
+		}
+		return nil
+	})
+	for _, shop := range d.cluster.Shops {
+		sending.Go(func() error { return d.trade(sendCtx, shop, story.ShopOrders(d.o.Seed, shop.Connection, inShops)) })
 	}
-	if err := d.cluster.PayPal.Wait(ctx); err != nil {
-		return fmt.Errorf("wait for PayPal's deliveries: %w", err)
+	if err := sending.Wait(); err != nil {
+		return err
 	}
 	d.show.line("All deliveries are acknowledged. Waiting for the last ones to reach the CRM and ClickHouse ...")
 	report, err := d.settle(ctx, db)
@@ -173,6 +188,51 @@ func (d *demo) send(ctx context.Context, events []story.Event) error {
 	return nil
 }
 
+// shopShare: each shop has one order for so many of PayPal's.
+const shopShare = 10
+
+// trade plays the orders of one shop, step by step over all of them, so that their events mix.
+func (d *demo) trade(ctx context.Context, shop local.Shop, orders []story.ShopOrder) error {
+	ids := make([]string, len(orders))
+	for i, o := range orders {
+		id, err := shop.Twin.Place(ctx, o.Order)
+		if err != nil {
+			return fmt.Errorf("%s: place an order: %w", shop.Connection, err)
+		}
+		ids[i] = id
+	}
+	for step, more := 0, true; more; step++ {
+		more = false
+		for i, o := range orders {
+			if step >= len(o.Steps) {
+				continue
+			}
+			more = true
+			if err := do(ctx, shop.Twin, ids[i], o.Steps[step]); err != nil {
+				return fmt.Errorf("%s: order %s: %w", shop.Connection, ids[i], err)
+			}
+		}
+	}
+	if err := shop.Twin.Wait(ctx); err != nil {
+		return fmt.Errorf("wait for the deliveries of %s: %w", shop.Connection, err)
+	}
+	return nil
+}
+
+func do(ctx context.Context, shop simulators.Shop, id string, s story.Step) error {
+	switch s.Deed {
+	case story.Pay:
+		return shop.Pay(ctx, id)
+	case story.Fail:
+		return shop.Fail(ctx, id)
+	case story.Cancel:
+		return shop.Cancel(ctx, id)
+	case story.Refund:
+		return shop.Refund(ctx, id, s.Amount)
+	}
+	return fmt.Errorf("a story has no deed %d", s.Deed)
+}
+
 // firstContact watches the CRM for its first contact and returns the seconds since the start of the process.
 func (d *demo) firstContact(ctx context.Context) float64 {
 	for {
@@ -195,10 +255,10 @@ func (d *demo) firstContact(ctx context.Context) float64 {
 // settlePatience is how long nothing may move before what is missing counts as lost.
 const settlePatience = 30 * time.Second
 
-// progress are counts that are cheap to ask for while the story runs.
-type progress struct{ Events, Ends, Commands, Deliveries uint64 }
+// storyCounts are counts that are cheap to ask for while the story runs.
+type storyCounts struct{ Events, Ends, Commands, Deliveries uint64 }
 
-func readProgress(ctx context.Context, db driver.Conn) (n progress, err error) {
+func readProgress(ctx context.Context, db driver.Conn) (n storyCounts, err error) {
 	err = db.QueryRow(ctx, `SELECT (SELECT count() FROM events), (SELECT count() FROM transitions) + (SELECT countIf(stage = 'orders') FROM dead_letters),
 		(SELECT count() FROM commands), (SELECT countIf(outcome NOT IN ('INTENT', 'RETRYABLE')) FROM deliveries)`).Scan(&n.Events, &n.Ends, &n.Commands, &n.Deliveries)
 	if err != nil {
@@ -210,7 +270,7 @@ func readProgress(ctx context.Context, db driver.Conn) (n progress, err error) {
 // settle waits until the counts stand still and agree, then compares in full. What is still missing when nothing has
 // moved for settlePatience is lost.
 func (d *demo) settle(ctx context.Context, db driver.Conn) (audit.Report, error) {
-	var last progress
+	var last storyCounts
 	moved := d.process.Now()
 	for {
 		n, err := readProgress(ctx, db)
@@ -242,6 +302,15 @@ func (d *demo) compare(ctx context.Context, db driver.Conn) (audit.Report, error
 	outside, err := audit.ReadOutside(ctx, d.cluster.HTTP(), d.cluster.PayPalURL, d.cluster.CRMURL)
 	if err != nil {
 		return audit.Report{}, err
+	}
+	for _, shop := range d.cluster.Shops {
+		for _, o := range shop.Twin.Orders() {
+			outside.Orders = append(outside.Orders, audit.ShopOrder{
+				RootKey: schemas.RootKey(schemas.Sandbox, shop.Connection, o.ID), Status: string(o.Status), Refunded: o.Refunded, Email: o.Email,
+			})
+		}
+		accepted, _ := shop.Twin.Sent()
+		outside.Accepted += accepted
 	}
 	records, err := audit.Records(ctx, d.cfg.Settings.Kafka)
 	if err != nil {

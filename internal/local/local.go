@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"embed"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -65,6 +66,7 @@ type Cluster struct {
 	PayPal     *paypal.Server // nil without simulators
 	PayPalURL  string
 	CRMURL     string
+	Shops      []Shop
 	env        map[string]string
 	group      *errgroup.Group
 	cancel     context.CancelFunc
@@ -143,11 +145,10 @@ func Accounts(secret string) []paypal.Account {
 }
 
 func (c *Cluster) startSimulators(ctx context.Context, o Options) error {
-	secret := make([]byte, 16)
-	if _, err := rand.Read(secret); err != nil {
-		return fmt.Errorf("make a secret: %w", err)
+	var err error
+	if c.env["PAYPAL_SECRET"], err = randomHex(); err != nil {
+		return err
 	}
-	c.env["PAYPAL_SECRET"] = hex.EncodeToString(secret)
 	pp, err := paypal.New(paypal.Options{
 		Accounts: Accounts(c.env["PAYPAL_SECRET"]), Seed: o.Seed, Now: o.Now, Faults: o.PayPalFaults,
 		LocalWebhooks: true, Log: o.Log.With().Str("simulator", "paypal").Logger(),
@@ -181,8 +182,18 @@ func (c *Cluster) startSimulators(ctx context.Context, o Options) error {
 	}
 	c.env["PAYPAL"], c.env["CRM"] = c.PayPalURL, c.CRMURL
 	c.env["PAYPAL_HOST"] = strings.TrimPrefix(c.PayPalURL, "https://")
-	c.httpClient, err = outbound.NewClient(outbound.Options{AllowPrivate: true, RootCAs: filepath.Join(c.Dir, simulatorCA), BodyBytesMax: 1 << 30})
-	return err
+	if c.httpClient, err = outbound.NewClient(outbound.Options{AllowPrivate: true, RootCAs: filepath.Join(c.Dir, simulatorCA), BodyBytesMax: 1 << 30}); err != nil {
+		return err
+	}
+	return c.startShops(ctx, o)
+}
+
+func randomHex() (string, error) {
+	secret := make([]byte, 16)
+	if _, err := rand.Read(secret); err != nil {
+		return "", fmt.Errorf("make a secret: %w", err)
+	}
+	return hex.EncodeToString(secret), nil
 }
 
 // portHint names the flag of a simulator's port where that is in use.
@@ -222,6 +233,10 @@ func CheckEnv(configDir string, outer func(string) (string, bool)) func(string) 
 		"REDIS": "127.0.0.1:6379", "CLICKHOUSE": "http://127.0.0.1:8123", "INGEST": "127.0.0.1:8080", "MANAGEMENT": "127.0.0.1:9080",
 		"PAYPAL": "https://localhost:9443", "PAYPAL_HOST": "localhost:9443", "PAYPAL_SECRET": "check", "CRM": "http://127.0.0.1:9444", "CRM_KEY": "check",
 	}}
+	for _, shop := range []string{"WOOCOMMERCE", "SHOPIFY", "STRIPE", "GETRESPONSE", "OWN_SHOP"} {
+		c.env[shop], c.env[shop+"_KEY"] = "http://127.0.0.1:9445", "check"
+		c.env[shop+"_SECRET"] = base64.StdEncoding.EncodeToString([]byte("a secret for checks, 32 bytes ..."))
+	}
 	return c.Getenv(outer)
 }
 

@@ -130,6 +130,13 @@ func (s *Server) deleteEndpoint(r *http.Request) (any, error) {
 	return object{"id": e.id, "object": "webhook_endpoint", "deleted": true}, nil
 }
 
+// AddEndpoint is an endpoint for all events that somebody made by hand in the dashboard, with its secret.
+func (s *Server) AddEndpoint(url, secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endpoints = append(s.endpoints, &endpoint{id: s.id("we_", 24), url: url, secrets: []string{secret}, enabled: []string{"*"}, on: true, created: s.o.Now().Unix()})
+}
+
 // Disable switches an endpoint off, as Stripe does with one that failed for days.
 func (s *Server) Disable(url string) { s.withEndpoint(url, func(e *endpoint) { e.on = false }) }
 
