@@ -38,9 +38,8 @@ const (
 	transactionsWindow = 31 * day
 	transactionsReach  = 3 * 365 * day
 
-	eventsEvery = time.Hour
-	// The lists of the account find what even the events missed, which is rare; PayPal wants lists asked for slowly.
-	accountEvery = 6 * time.Hour
+	// feedEvery is slow, as PayPal wants lists asked for, and quick enough to find a gap within the hour.
+	feedEvery = time.Hour
 )
 
 // feed is a list with the permission that it needs.
@@ -51,12 +50,12 @@ type feed struct {
 
 // feeds are those of the chosen resources, whether they may be read or not.
 func (s *source) feeds() []feed {
-	every := accountEvery
+	every := feedEvery
 	if s.cfg.SharedAccount {
 		every = 0
 	}
 	out := []feed{{connectors.Feed{
-		Name: feedEvents, Every: eventsEvery, Late: eventsLate, Reach: eventsReach, Match: connectors.MatchEvent,
+		Name: feedEvents, Every: feedEvery, Late: eventsLate, Reach: eventsReach, Match: connectors.MatchEvent,
 	}, scopeWebhooks}}
 	if s.takes(ResourceBilling) {
 		out = append(out, feed{connectors.Feed{

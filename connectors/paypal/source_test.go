@@ -9,12 +9,15 @@ import (
 	"io"
 	"net/http"
 	"path/filepath"
+	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
@@ -385,6 +388,10 @@ func TestConfig(t *testing.T) {
 		"base_url":             func(c *Config) { c.BaseURL = "api-m.paypal.com" },
 		"base_url ":            func(c *Config) { c.BaseURL = "http://paypal.example.com" },
 		"base_url  ":           func(c *Config) { c.BaseURL = "https://user:pw@paypal.example.com" },
+		"verification":         func(c *Config) { c.Verification = "none" },
+		"confirm_above.EUR":    func(c *Config) { c.ConfirmAbove = map[string]string{"EUR": "1,000.00", "USD": "5"} },
+		"confirm_above.USD":    func(c *Config) { c.ConfirmAbove = map[string]string{"EUR": "0", "USD": "-5"} },
+		"confirm_above.euro":   func(c *Config) { c.ConfirmAbove = map[string]string{"euro": "5"} },
 		"certificate_hosts[0]": func(c *Config) { c.CertificateHosts = []string{"api.paypal.com/v1"} },
 		"certificate_hosts[1]": func(c *Config) { c.CertificateHosts = []string{"127.0.0.1:8443", "*.paypal.com"} },
 		"certificate_hosts[2]": func(c *Config) {
@@ -395,6 +402,36 @@ func TestConfig(t *testing.T) {
 		edit(c)
 		if got := c.Validate(); len(got) != 1 || got[0].Field != strings.TrimSpace(name) || got[0].Level != connectors.Bad || got[0].Hint == "" {
 			t.Errorf("%s: got %+v, want one finding there with a hint", name, got)
+		}
+	}
+}
+
+// TestConfigFromYAML: the settings that the README shows decode as they are meant.
+func TestConfigFromYAML(t *testing.T) {
+	readme := string(file(t, "README.md"))
+	_, block, ok := strings.Cut(readme, "```yaml\n# every setting\n")
+	text, _, ok2 := strings.Cut(block, "```")
+	if !ok || !ok2 {
+		t.Fatal("the README shows no example of every setting")
+	}
+	got := Connector.Config().(*Config)
+	// A secret is put in by the configuration's own reader.
+	text = regexp.MustCompile(`(?m)^client_secret:.*\n`).ReplaceAllString(text, "")
+	if err := yaml.UnmarshalWithOptions([]byte(text), got, yaml.Strict()); err != nil {
+		t.Fatal(err)
+	}
+	yes := true
+	want := &Config{
+		ClientID: "AXy...", WebhookID: "4JH86294D6297924G", BaseURL: "http://127.0.0.1:8080", CertificateHosts: []string{"http://127.0.0.1:8080"},
+		TrustFile: "/etc/tillstream/paypal.pem", AcceptTestEvents: &yes, Verification: "either",
+		ConfirmAbove: map[string]string{"EUR": "500.00", "USD": "550.00", "JPY": "80000"}, SharedAccount: true,
+	}
+	if diff := cmp.Diff(got, want, cmp.Comparer(schemas.Secret.Equal)); diff != "" {
+		t.Errorf("-got +want:\n%s", diff)
+	}
+	for i := range reflect.TypeFor[Config]().NumField() {
+		if key := reflect.TypeFor[Config]().Field(i).Tag.Get("yaml"); !strings.Contains(readme, "| `"+key+"`") && !strings.Contains(readme, "`"+key+"` |") {
+			t.Errorf("the README's table has no %s", key)
 		}
 	}
 }
