@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/connectors/connectorstest"
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/simulators"
+	twin "github.com/tillstream/tillstream/simulators/shopify"
 )
 
 func working() *Config {
@@ -108,19 +111,89 @@ func (calm) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(`{"data":` + data + `}`)), Request: r}, nil
 }
 
+// served answers from a twin's handler, without a network.
+type served struct{ handler http.Handler }
+
+// RoundTrip implements http.RoundTripper.
+func (s served) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	w := httptest.NewRecorder()
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	s.handler.ServeHTTP(w, r)
+	return w.Result(), nil
+}
+
+// stocked is a twin with orders that fill several pages, and their ids.
+func stocked(t *testing.T, cfg *Config, now func() time.Time) (http.RoundTripper, []string) {
+	t.Helper()
+	sim, err := twin.New(twin.Options{
+		Shop: cfg.Shop, AccessToken: cfg.AccessToken.Reveal(), ClientSecret: cfg.ClientSecret.Reveal(), Now: now,
+		GraphQL: twin.Bucket{Size: 1e6}, REST: twin.Bucket{Size: 1e4},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Close)
+	var ids []string
+	for range 60 {
+		id, err := sim.Place(t.Context(), simulators.Order{Email: "ana@example.com", Total: "1.00", Currency: "EUR", Product: "Lamp"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	return served{sim.Handler()}, ids
+}
+
 func TestConformance(t *testing.T) {
 	cfg := working()
+	cfg.MoreSecrets = []schemas.Secret{secretOf("shpss_former_0123456789"), secretOf("0123456789abcdef0123456789abcdef")}
+	keys := append(cfg.keys(), secretOf("shpss_of_somebody_else_0123"))
 	var samples []connectors.Delivery
-	for _, name := range []string{"order-paid", "order-deleted", "refund", "transaction-capture", "dispute", "app-uninstalled", "customers-redact"} {
+	for _, name := range []string{
+		"order-paid", "order-partially-refunded", "order-voided", "refund", "transaction-capture", "dispute", "app-uninstalled", "customers-redact",
+		"node-partially-paid",
+	} {
 		_, d := golden(t, "testdata/"+name+".txtar")
 		samples = append(samples, d)
 	}
-	connectorstest.Run(t, Connector, connectorstest.Options{
-		Config: cfg, Secrets: []string{cfg.ClientSecret.Reveal(), cfg.AccessToken.Reveal()}, Environment: schemas.Sandbox,
-		Now: func() time.Time { return received }, Outside: calm{}, Samples: samples,
-		Signed: func() (*http.Request, []byte) {
-			body := []byte(order(`"financial_status":"paid"`))
-			return signed(cfg.ClientSecret.Reveal(), "X-Shopify-", body, nil), body
-		},
-	})
+	_, removal := golden(t, "testdata/order-deleted.txtar")
+	_, doubled := golden(t, "testdata/order-pending.txtar")
+	doubled.Headers[headerTopic] = topicUpdated
+	samples = append(samples, doubled)
+	body := []byte(order(`"financial_status":"paid"`))
+	for _, api := range []string{APIGraphQL, APIREST} {
+		t.Run(api, func(t *testing.T) {
+			by := *cfg
+			by.API = api
+			now := func() time.Time { return received }
+			list, ids := stocked(t, &by, now)
+			samples := samples
+			if api == APIREST {
+				samples = samples[3:7:7] // what is normalised does not depend on how it is listed: one of each will do
+				samples = append(samples, doubled)
+			}
+			connectorstest.Run(t, Connector, connectorstest.Options{
+				Config: &by, Environment: schemas.Sandbox, Now: now, Outside: calm{}, Samples: samples,
+				Secrets: []string{cfg.ClientSecret.Reveal(), cfg.AccessToken.Reveal(), cfg.MoreSecrets[0].Reveal(), cfg.MoreSecrets[1].Reveal()},
+				Signed:  func() (*http.Request, []byte) { return signed(keys[0].Reveal(), "X-Shopify-", body, nil), body },
+				Sign: func(s connectorstest.Signing) *http.Request {
+					return signed(keys[(s.Secret+len(keys))%len(keys)].Reveal(), "Shopify-", s.Body, nil)
+				},
+				ActiveSecrets: 3, ContentIDs: true, Tombstones: []connectors.Delivery{removal},
+				Listed: func(d connectors.Delivery) (connectors.Delivery, bool) {
+					if d.Headers[headerTopic] != topicUpdated {
+						return d, false
+					}
+					d.ID, d.Origin, d.Headers = "", schemas.OriginPoll, map[string]string{headerTopic: topicUpdated, headerVersion: by.APIVersion}
+					return d, true
+				},
+				Poll: &connectorstest.Polling{Outside: list, From: received.Add(-time.Minute), To: received.Add(time.Second), Want: map[string][]string{feedOrders: ids}},
+			})
+		})
+	}
 }

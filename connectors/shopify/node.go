@@ -49,7 +49,8 @@ func (r *reader) node() ([]schemas.OrderEvent, error) {
 	for i, tx := range received {
 		with, err := translatedTransaction(tx, rec.RootID)
 		if err == nil {
-			rec, err = r.transaction(with, strictjson.AppendCanonical(nil, map[string]any(tx)), part)
+			content := strictjson.AppendCanonical(nil, map[string]any{"transaction": map[string]any(with), "part": part})
+			rec, err = r.transaction(with, content, part)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("transactions[%d].%w", i, err)
