@@ -1,0 +1,162 @@
+// Package getresponse is a twin of GetResponse's API v3, as far as shops need it: shops, their orders, and the contacts
+// that made them, behind the original's key, limits and errors. It sends no webhooks about orders, as the original does
+// not.
+//
+// It keeps every order and every change of a billing status: Orders and Changes are the truth for an audit.
+package getresponse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/tillstream/tillstream/simulators"
+)
+
+// Bounds, as GetResponse's.
+const (
+	WindowMax   = 30_000
+	Window      = 10 * time.Minute
+	SecondMax   = 80
+	ParallelMax = 10
+	PerPageMax  = 1000
+
+	perPageDefault  = 100
+	requestBytesMax = 1 << 20
+	drainTimeout    = 5 * time.Second
+)
+
+// Plugin is whose words are written into an order's two statuses.
+type Plugin string
+
+// The plugins. The official ones write the shop's own status into both; Canonical writes upper-case payment words.
+const (
+	Canonical   Plugin = ""
+	WooCommerce Plugin = "woocommerce"
+	Magento     Plugin = "magento"
+)
+
+// Options of a server. APIKey is required.
+type Options struct {
+	APIKey string
+	// Domain makes it a MAX account: X-Domain has to be this.
+	Domain string
+	// ShopID and ShopName are of the shop that the story's orders go to; default: pf3, "Monster market".
+	ShopID, ShopName string
+	Currency         string // of the shop; default EUR
+	Plugin           Plugin
+	// WithoutProcessedAt leaves out when an order was made, as shops may.
+	WithoutProcessedAt bool
+	// WindowMax, SecondMax and ParallelMax replace the limits; zero: GetResponse's.
+	WindowMax, SecondMax, ParallelMax int
+	Seed                              int64 // of ids
+	Now                               func() time.Time
+	Log                               zerolog.Logger
+}
+
+// Server is the twin. Its methods may be called from several goroutines.
+type Server struct {
+	o Options
+
+	mu       sync.Mutex
+	random   *rand.Rand
+	shops    []*shop // in order of making
+	contacts map[string]*contact
+	changes  []Change
+	failures []*Failure
+	taken    map[string]bool // ids in use
+	limits   usage
+	truth    []*order // of the story
+}
+
+var _ simulators.Shop = (*Server)(nil)
+
+// New returns a server with one shop.
+func New(o Options) (*Server, error) {
+	if o.APIKey == "" {
+		return nil, errors.New("getresponse simulator: no API key is configured")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.ShopID == "" {
+		o.ShopID, o.ShopName = "pf3", "Monster market"
+	}
+	if o.Currency == "" {
+		o.Currency = "EUR"
+	}
+	for of, def := range map[*int]int{&o.WindowMax: WindowMax, &o.SecondMax: SecondMax, &o.ParallelMax: ParallelMax} {
+		if *of <= 0 {
+			*of = def
+		}
+	}
+	s := &Server{o: o, contacts: map[string]*contact{}, taken: map[string]bool{o.ShopID: true}, random: rand.New(rand.NewPCG(uint64(o.Seed), 0x9e3779b97f4a7c15))}
+	s.shops = []*shop{{id: o.ShopID, name: o.ShopName, currency: o.Currency, created: o.Now()}}
+	return s, nil
+}
+
+// Close ends the server. Nothing runs in it between requests.
+func (s *Server) Close() {}
+
+// ListenAndServe serves HTTP on addr until ctx ends. ready is called once with the address reached; the API is below
+// /v3 there.
+func (s *Server) ListenAndServe(ctx context.Context, addr string, ready func(url string)) error {
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("getresponse simulator: %w", err)
+	}
+	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: drainTimeout, IdleTimeout: time.Minute}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(ln) }()
+	if ready != nil {
+		ready(fmt.Sprintf("http://localhost:%d", ln.Addr().(*net.TCPAddr).Port))
+	}
+	select {
+	case err := <-done:
+		return fmt.Errorf("getresponse simulator: %w", err)
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := server.Shutdown(drain); err != nil {
+		server.Close()
+	}
+	<-done
+	return nil
+}
+
+// Run is a whole simulator: made, served on addr and closed when ctx ends.
+func Run(ctx context.Context, o Options, addr string, ready func(url string)) error {
+	s, err := New(o)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return s.ListenAndServe(ctx, addr, ready)
+}
+
+const idLetters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+// id returns a new short opaque id, as GetResponse's are. s.mu is held.
+func (s *Server) id() string {
+	for {
+		b := make([]byte, 6)
+		for i := range b {
+			b[i] = idLetters[s.random.IntN(len(idLetters))]
+		}
+		if id := string(b); !s.taken[id] {
+			s.taken[id] = true
+			return id
+		}
+	}
+}
+
+// stamp is a time as GetResponse writes it: no colon in the offset, no fraction.
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05-0700") }
