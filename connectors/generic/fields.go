@@ -2,7 +2,6 @@ package generic
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 // Bounds of OrderEvent.Fields and Payer. What does not fit is left out; the body keeps it.
 const (
 	fieldsMax        = 100
+	fieldsUsual      = 32
 	fieldBytesMax    = 1024
 	fieldsBytesTotal = 8 << 10
 	fieldNameMax     = 100
@@ -79,7 +79,7 @@ var named = []struct{ from, to string }{
 }
 
 func (d *dialect) fields(rec *schemas.OrderEvent, e *envelope) (map[string]string, error) {
-	f := &fieldSet{values: map[string]string{}}
+	f := &fieldSet{values: make(map[string]string, fieldsUsual)}
 	for _, n := range named {
 		f.set(n.to, d.text(e, n.from))
 	}
@@ -156,27 +156,50 @@ func (d *dialect) items(f *fieldSet, e *envelope) {
 
 // own adds the shop's further fields by their path. What has a name of ours already is not told twice.
 func (d *dialect) own(f *fieldSet, e *envelope) {
-	var walk func(at string, v any, depth int)
-	walk = func(at string, v any, depth int) {
-		if depth > ownDepthMax || len(f.values) == fieldsMax {
-			return
+	w := walker{d: d, f: f, at: make([]byte, 0, fieldNameMax)}
+	w.at = append(w.at, OwnFields...)
+	w.value(map[string]any(e.data), 0)
+}
+
+// walker goes through data, members in the order of their names so that a bound cuts the same on every machine.
+type walker struct {
+	d  *dialect
+	f  *fieldSet
+	at []byte // the name so far
+}
+
+func (w *walker) value(v any, depth int) {
+	if depth > ownDepthMax || len(w.f.values) == fieldsMax {
+		return
+	}
+	before := len(w.at)
+	step := func(name string, v any) {
+		if before > len(OwnFields) {
+			w.at = append(w.at, '.')
 		}
-		switch v := v.(type) {
-		case map[string]any:
-			for _, key := range slices.Sorted(maps.Keys(v)) {
-				if key != "" && !strings.Contains(key, ".") && !hasControl(key) {
-					walk(at+"."+key, v[key], depth+1)
-				}
+		w.at = append(w.at, name...)
+		w.value(v, depth+1)
+		w.at = w.at[:before]
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		keys := make([]string, 0, len(v))
+		for key := range v {
+			if key != "" && len(key) <= fieldNameMax && !strings.Contains(key, ".") && !hasControl(key) {
+				keys = append(keys, key)
 			}
-		case []any:
-			for i, item := range v[:min(len(v), ownEntriesMax)] {
-				walk(at+"."+strconv.Itoa(i+1), item, depth+1)
-			}
-		default:
-			if path := strings.TrimPrefix(at, strings.TrimSuffix(OwnFields, ".")+"."); !d.known[path] {
-				f.set(at, textOf(v))
-			}
+		}
+		slices.Sort(keys)
+		for _, key := range keys {
+			step(key, v[key])
+		}
+	case []any:
+		for i, entry := range v[:min(len(v), ownEntriesMax)] {
+			step(strconv.Itoa(i+1), entry)
+		}
+	default:
+		if !w.d.known[string(w.at[len(OwnFields):])] {
+			w.f.set(string(w.at), textOf(v))
 		}
 	}
-	walk(strings.TrimSuffix(OwnFields, "."), map[string]any(e.data), 0)
 }

@@ -92,7 +92,7 @@ func (d *dialect) batch(in connectors.Delivery) ([]schemas.OrderEvent, error) {
 func unreadable(d connectors.Delivery, err error) schemas.OrderEvent {
 	sum := hash(d.Body)
 	rec := base(d)
-	rec.EventID, rec.RootID, rec.Fingerprint, rec.Kind = sum, sum, sum, schemas.KindOther
+	rec.EventID, rec.RootID, rec.Fingerprint, rec.Kind, rec.Fields = sum, sum, sum, schemas.KindOther, map[string]string{}
 	rec.ProviderTime, rec.Problem = d.ReceivedAt, cut(strings.ToValidUTF8(err.Error(), "\uFFFD"), problemBytesMax)
 	return rec
 }
@@ -102,7 +102,7 @@ func base(d connectors.Delivery) schemas.OrderEvent {
 	rec := schemas.OrderEvent{
 		Provider: Type, Environment: d.Environment, Connection: d.Connection, Status: schemas.StatusUnknown, ReceivedAt: d.ReceivedAt,
 		Origin: d.Origin, Links: []schemas.Link{}, DeliveryIDs: []string{}, Body: d.Body, BodyHash: hash(d.Body), Test: d.Test,
-		Fields: map[string]string{}, Headers: d.Headers,
+		Headers: d.Headers,
 	}
 	if d.ID != "" {
 		rec.DeliveryIDs = []string{d.ID}
@@ -137,7 +137,7 @@ func (d *dialect) record(in connectors.Delivery, e *envelope) (schemas.OrderEven
 	if err != nil {
 		return rec, err
 	}
-	rec.Fingerprint = hash(strictjson.AppendCanonical(nil, e.content))
+	rec.Fingerprint = hash(strictjson.AppendCanonical(make([]byte, 0, len(in.Body)), e.content))
 	if rec.EventID = e.eventID; rec.EventID == "" {
 		rec.EventID = rec.EventType + ":" + rec.EntityID + ":" + version + ":" + rec.Fingerprint[:shortHash]
 	}

@@ -72,15 +72,7 @@ func receiver(t *testing.T, cfg *generic.Config) (*shelf, *httptest.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if answer, ok := src.(connectors.Handshaker).Handshake(r); ok {
-			for name, value := range answer {
-				w.Header()[name] = value
-			}
-			return
-		}
-		h.ServeHTTP(w, r)
-	}))
+	server := httptest.NewServer(h)
 	t.Cleanup(server.Close)
 	return store, server
 }
