@@ -5,18 +5,25 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tillstream/tillstream/internal/local"
+	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/pipeline/config"
 	"github.com/tillstream/tillstream/simulators/activecampaign"
 	"github.com/tillstream/tillstream/simulators/paypal"
+	"github.com/tillstream/tillstream/simulators/story"
 )
 
 func (p Process) simulatorCommand() *cobra.Command {
-	c := &cobra.Command{Use: "simulator", Short: "Play the outside: PayPal or ActiveCampaign, as a real HTTP server"}
+	c := &cobra.Command{Use: "simulator", Short: "Play the outside: PayPal, a shop or ActiveCampaign, as a real HTTP server"}
 	c.AddCommand(p.paypalSimulator(), p.activecampaignSimulator())
+	for _, kind := range local.ShopKinds() {
+		c.AddCommand(p.shopSimulator(kind))
+	}
 	return group(c)
 }
 
@@ -71,6 +78,58 @@ func (p Process) activecampaignSimulator() *cobra.Command {
 	f.StringVar(&o.Account, "account", "1000001", "account id, as event tracking names it")
 	f.IntVar(&o.Fields, "fields", 137, "custom fields")
 	f.Float64Var(&o.RatePerSecond, "rate", 5, "requests a second that the account allows; 0 lifts it")
+	return c
+}
+
+func (p Process) shopSimulator(kind local.ShopKind) *cobra.Command {
+	var o local.ShopOptions
+	var listen, webhook string
+	var orders int
+	var every time.Duration
+	c := &cobra.Command{
+		Use: kind.Name, Short: "Play " + kind.Says, Args: usage(cobra.NoArgs),
+		RunE: func(c *cobra.Command, _ []string) error {
+			o.Now, o.Log = p.Now, p.logger(config.Telemetry{LogLevel: "info", LogFormat: "text"})
+			s, err := kind.New(o)
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			if kind.Receive != nil && webhook != "" {
+				kind.Receive(s, webhook, o.Secret)
+			}
+			group, ctx := errgroup.WithContext(c.Context())
+			group.Go(func() error {
+				return listenHint(s.ListenAndServe(ctx, listen, func(url string) {
+					fmt.Fprintf(c.OutOrStdout(), "%s simulator on %s\n  status           %s/_simulator/status\n", kind.Name, url, url)
+				}))
+			})
+			group.Go(func() error {
+				for _, order := range story.ShopOrders(o.Seed, kind.Name, orders) {
+					if err := clock.System().Sleep(ctx, every); err != nil {
+						return nil
+					}
+					if err := trade(ctx, s, []story.ShopOrder{order}); err != nil {
+						return fmt.Errorf("%s: %w", kind.Name, err)
+					}
+				}
+				return nil
+			})
+			return group.Wait()
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&listen, "listen", "127.0.0.1:9445", "address (HTTP)")
+	f.StringVar(&o.Key, "key", "simulatorkey", "what its API key ends in")
+	f.StringVar(&o.Secret, "secret", "a-secret-of-the-simulated-shop-32", "signs its webhooks")
+	f.Int64Var(&o.Seed, "seed", 1, "seed of ids, faults and orders")
+	f.Float64Var(&o.DuplicateRate, "duplicates", 0, "rate of deliveries sent twice, 0 to 1")
+	f.Float64Var(&o.DisorderRate, "disorder", 0, "rate of deliveries held back a little")
+	f.IntVar(&orders, "orders", 0, "orders that it makes by itself, with what happens to them")
+	f.DurationVar(&every, "every", 5*time.Second, "time between two of these orders")
+	if kind.Receive != nil {
+		f.StringVar(&webhook, "webhook", "", "where it sends its webhooks")
+	}
 	return c
 }
 

@@ -100,7 +100,12 @@ func (d *demo) play(running context.Context) error {
 		return nil
 	})
 	for _, shop := range d.cluster.Shops {
-		sending.Go(func() error { return d.trade(sendCtx, shop, story.ShopOrders(d.o.Seed, shop.Connection, inShops)) })
+		sending.Go(func() error {
+			if err := trade(sendCtx, shop.Twin, story.ShopOrders(d.o.Seed, shop.Connection, inShops)); err != nil {
+				return fmt.Errorf("%s: %w", shop.Connection, err)
+			}
+			return nil
+		})
 	}
 	if err := sending.Wait(); err != nil {
 		return err
@@ -191,13 +196,14 @@ func (d *demo) send(ctx context.Context, events []story.Event) error {
 // shopShare: each shop has one order for so many of PayPal's.
 const shopShare = 10
 
-// trade plays the orders of one shop, step by step over all of them, so that their events mix.
-func (d *demo) trade(ctx context.Context, shop local.Shop, orders []story.ShopOrder) error {
+// trade plays the orders of one shop, step by step over all of them, so that their events mix, and waits until the
+// shop has told everything.
+func trade(ctx context.Context, shop simulators.Shop, orders []story.ShopOrder) error {
 	ids := make([]string, len(orders))
 	for i, o := range orders {
-		id, err := shop.Twin.Place(ctx, o.Order)
+		id, err := shop.Place(ctx, o.Order)
 		if err != nil {
-			return fmt.Errorf("%s: place an order: %w", shop.Connection, err)
+			return fmt.Errorf("place an order: %w", err)
 		}
 		ids[i] = id
 	}
@@ -208,13 +214,13 @@ func (d *demo) trade(ctx context.Context, shop local.Shop, orders []story.ShopOr
 				continue
 			}
 			more = true
-			if err := do(ctx, shop.Twin, ids[i], o.Steps[step]); err != nil {
-				return fmt.Errorf("%s: order %s: %w", shop.Connection, ids[i], err)
+			if err := do(ctx, shop, ids[i], o.Steps[step]); err != nil {
+				return fmt.Errorf("order %s: %w", ids[i], err)
 			}
 		}
 	}
-	if err := shop.Twin.Wait(ctx); err != nil {
-		return fmt.Errorf("wait for the deliveries of %s: %w", shop.Connection, err)
+	if err := shop.Wait(ctx); err != nil {
+		return fmt.Errorf("wait for its deliveries: %w", err)
 	}
 	return nil
 }

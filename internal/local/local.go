@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/rand"
 	"embed"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -233,9 +232,10 @@ func CheckEnv(configDir string, outer func(string) (string, bool)) func(string) 
 		"REDIS": "127.0.0.1:6379", "CLICKHOUSE": "http://127.0.0.1:8123", "INGEST": "127.0.0.1:8080", "MANAGEMENT": "127.0.0.1:9080",
 		"PAYPAL": "https://localhost:9443", "PAYPAL_HOST": "localhost:9443", "PAYPAL_SECRET": "check", "CRM": "http://127.0.0.1:9444", "CRM_KEY": "check",
 	}}
-	for _, shop := range []string{"WOOCOMMERCE", "SHOPIFY", "STRIPE", "GETRESPONSE", "OWN_SHOP"} {
-		c.env[shop], c.env[shop+"_KEY"] = "http://127.0.0.1:9445", "check"
-		c.env[shop+"_SECRET"] = base64.StdEncoding.EncodeToString([]byte("a secret for checks, 32 bytes ..."))
+	for _, kind := range ShopKinds() {
+		variable := shopVariable(kind.Name)
+		c.env[variable], c.env[variable+"_KEY"], c.env[variable+"_SECRET"] = "http://127.0.0.1:9445", "check", "a secret for checks of 32 bytes ."
+		c.env[variable+"_STANDARD_SECRET"] = standardSecret(c.env[variable+"_SECRET"])
 	}
 	return c.Getenv(outer)
 }
