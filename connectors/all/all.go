@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/connectors/generic"
+	"github.com/tillstream/tillstream/connectors/getresponse"
 	"github.com/tillstream/tillstream/connectors/paypal"
 	"github.com/tillstream/tillstream/connectors/shopify"
 	"github.com/tillstream/tillstream/connectors/stripe"
@@ -17,6 +18,7 @@ func Connectors() *connectors.Registry {
 		woocommerce.Connector,
 		shopify.Connector,
 		stripe.Connector,
+		getresponse.Connector,
 		generic.Connector,
 	)
 }

@@ -461,7 +461,11 @@ func (t handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	rec := httptest.NewRecorder()
-	t.h.ServeHTTP(rec, r)
+	asked := r.Clone(r.Context())
+	if asked.Body == nil {
+		asked.Body = http.NoBody // as a server has it
+	}
+	t.h.ServeHTTP(rec, asked)
 	res := rec.Result()
 	res.Request = r
 	return res, nil
