@@ -331,6 +331,7 @@ func TestNodePayments(t *testing.T) {
 		{"paid in part", "PARTIALLY_PAID", []string{tx(1, "SALE", "SUCCESS", "4.0")}, []string{"1 PARTIALLY_PAID 4.00"}},
 		{"captured in part", "PARTIALLY_PAID", []string{tx(1, "AUTHORIZATION", "SUCCESS", "10.0"), tx(2, "CAPTURE", "SUCCESS", "4.0")}, []string{"2 PARTIALLY_PAID 4.00"}},
 		{"refunded", "REFUNDED", []string{tx(1, "SALE", "SUCCESS", "10.0"), tx(2, "REFUND", "SUCCESS", "10.0")}, nil},
+		{"more than are listed", "PAID", slices.Repeat([]string{tx(1, "SALE", "SUCCESS", "1.0")}, nodeListMax), nil},
 	} {
 		body := fmt.Sprintf(`{"id":"gid://shopify/Order/450789469","displayFinancialStatus":%q,"updatedAt":"2026-03-01T12:00:00Z","currencyCode":"EUR","transactions":[%s]}`, c.status, strings.Join(c.transactions, ","))
 		events, err := normalize(delivery(topicUpdated, body))
@@ -347,6 +348,17 @@ func TestNodePayments(t *testing.T) {
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: got %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+// TestNodeItems: what is listed in part is not counted.
+func TestNodeItems(t *testing.T) {
+	for n, want := range map[int]string{1: "2", nodeListMax - 1: "18", nodeListMax: ""} {
+		items := strings.Join(slices.Repeat([]string{`{"name":"Lamp","quantity":2}`}, n), ",")
+		e := one(t, topicUpdated, `{"id":"gid://shopify/Order/1","displayFinancialStatus":"PAID","updatedAt":"2026-03-01T12:00:00Z","lineItems":{"nodes":[`+items+`]}}`)
+		if got := e.Fields["order.item_quantity"]; got != want || e.Fields["order.items.1.name"] != "Lamp" {
+			t.Errorf("%d items listed: got quantity %q, fields %v, want %q", n, got, e.Fields, want)
 		}
 	}
 }

@@ -17,6 +17,9 @@ const (
 	gidCustomer    = "gid://shopify/Customer/"
 )
 
+// nodeListMax is how many items and transactions of an order are asked for. A list that is full may not be all.
+const nodeListMax = 10
+
 // memberRefunded is where a translated node says how much was refunded; REST has no such member.
 const memberRefunded = "total_refunded"
 
@@ -33,6 +36,9 @@ func (r *reader) node() ([]schemas.OrderEvent, error) {
 	}
 	out := []schemas.OrderEvent{rec}
 	part := o.Text("financial_status") == "partially_paid"
+	if !part && len(r.body.Objects("transactions")) >= nodeListMax {
+		return out, nil // a sum of some of them would be wrong; the order's own amount is not
+	}
 	var received []object
 	for _, tx := range r.body.Objects("transactions") {
 		kind := tx.Text("kind")
@@ -144,7 +150,11 @@ func translated(node object) (object, error) {
 	for _, a := range node.Objects("customAttributes") {
 		attributes = append(attributes, map[string]any{"name": a["key"], "value": a["value"]})
 	}
-	for _, item := range node.Objects("lineItems", "nodes") {
+	nodes := node.Objects("lineItems", "nodes")
+	for _, item := range nodes {
+		if len(nodes) >= nodeListMax {
+			delete(item, "quantity") // a sum of some of them would be wrong
+		}
 		items = append(items, map[string]any(item))
 	}
 	o["discount_codes"], o["note_attributes"], o["line_items"] = codes, attributes, items

@@ -30,8 +30,8 @@ const (
 	cursorBytesMax = 4096
 )
 
-// orderNode is what is asked of an order. Ten items name it; more of each would make a page too costly.
-const orderNode = `
+// orderNode is what is asked of an order. More of its items and transactions would make a page too costly.
+var orderNode = fmt.Sprintf(`
     __typename id name createdAt updatedAt processedAt cancelledAt closedAt cancelReason test
     displayFinancialStatus displayFulfillmentStatus email phone note tags poNumber sourceName customerLocale statusPageUrl
     currencyCode presentmentCurrencyCode paymentGatewayNames discountCodes
@@ -48,15 +48,15 @@ const orderNode = `
     billingAddress { firstName lastName name phone company address1 address2 city provinceCode province zip countryCodeV2 }
     shippingAddress { firstName lastName name phone company address1 address2 city provinceCode province zip countryCodeV2 }
     shippingLine { title }
-    lineItems(first: 10) { nodes { name title sku quantity } }
-    transactions(first: 10) {
+    lineItems(first: %[1]d) { nodes { name title sku quantity } }
+    transactions(first: %[1]d) {
       id kind status gateway createdAt processedAt errorCode
       parentTransaction { id }
       amountSet { shopMoney { amount currencyCode } }
     }
-`
+`, nodeListMax)
 
-const (
+var (
 	listOrders = `query Orders($first: Int!, $after: String, $query: String!) {
   orders(first: $first, after: $after, sortKey: UPDATED_AT, query: $query) {
     nodes {` + orderNode + `}
