@@ -17,7 +17,10 @@ import (
 	"github.com/tillstream/tillstream/schemas"
 )
 
-var stormSeed = flag.Uint64("storm-seed", 0, "play the storm of this seed only")
+var (
+	stormSeed  = flag.Uint64("storm-seed", 0, "play the storm of this seed only")
+	stormSeeds = flag.Uint64("storm-seeds", 12, "play the storms of so many seeds")
+)
 
 // TestStorm: whatever is withheld and listed late, however the provider and the log fail, and however processes crash,
 // hand over, or go on without knowing that they were replaced: once the lists were read to the end, every change since
@@ -27,7 +30,7 @@ func TestStorm(t *testing.T) {
 	seeds := []uint64{*stormSeed}
 	if *stormSeed == 0 {
 		seeds = seeds[:0]
-		for s := range uint64(25) {
+		for s := range *stormSeeds {
 			seeds = append(seeds, s+1)
 		}
 	}
@@ -78,6 +81,12 @@ func storm(t *testing.T, seed uint64) {
 	s.log.fail = func(topic, _ string) error {
 		if !s.calm.Load() && topic == shop.Topic && s.chance(15) == 0 {
 			return errors.New("not enough replicas")
+		}
+		return nil
+	}
+	s.log.unread = func(topic string) error {
+		if !s.calm.Load() && topic == shop.Topic && s.chance(20) == 0 {
+			return errors.New("not the leader")
 		}
 		return nil
 	}
