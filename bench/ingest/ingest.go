@@ -25,7 +25,7 @@ type options struct {
 	rounds                int
 	seconds, warm         time.Duration
 	connections, messages int
-	floodRate             int
+	floodRate, floodConns int
 	flood, redis          bool
 	kafkaDir, dir         string
 	profile               string
@@ -48,6 +48,7 @@ func parse() options {
 	flag.IntVar(&o.messages, "messages", 4000, "different webhooks that are signed beforehand")
 	flag.BoolVar(&o.flood, "flood", true, "measure beside a flood of badly signed requests, too")
 	flag.IntVar(&o.floodRate, "flood-rate", 20_000, "badly signed requests that are offered a second")
+	flag.IntVar(&o.floodConns, "flood-connections", 512, "connections of the flood")
 	flag.BoolVar(&o.redis, "redis", true, "remember delivery ids in Redis where the source asks for it, as in production")
 	flag.StringVar(&o.kafkaDir, "kafka", "", "folder of Kafka's jars; default .cache/kafka")
 	flag.StringVar(&o.dir, "dir", "", "folder for data and logs; default a temporary one")

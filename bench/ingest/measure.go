@@ -248,7 +248,7 @@ func (r *rig) flood(ctx context.Context, res *result, from string) (*flood, erro
 	bad := make(chan answer, 1)
 	go func() {
 		c, err := load{
-			address: r.ours.first, from: from, messages: r.bad, clients: r.o.connections, rate: float64(r.o.floodRate), warm: r.o.warm, length: r.o.seconds,
+			address: r.ours.first, from: from, messages: r.bad, clients: r.o.floodConns, rate: float64(r.o.floodRate), warm: r.o.warm, length: r.o.seconds,
 		}.run(ctx)
 		bad <- answer{c, err}
 	}()

@@ -9,14 +9,15 @@ import (
 )
 
 // Limits bound the work that requests make which fail. They are token buckets: a request is refused unread (429) where
-// its address, or its connection, has used up its failures; each second brings some back.
+// its address, or its connection, has used up its failures; each second brings some back. What has used them up is also
+// answered late, which costs a sender of many more than it costs us.
 //
 // Nobody genuine is locked out for good by others. An address from which the connection had a genuine delivery within
-// the last hour is never refused unread, however much else comes from it: behind a proxy all may have one address. One
-// that was refused before it could show a genuine delivery is let in again by the failures that come back each second:
-// beside a flood of 20,000 a second from its own address, after some seconds to minutes of a provider's usual rate,
-// and a provider sends again for hours. List the proxies in Options.TrustedProxies, and each sender has an address of
-// his own.
+// the last hour is never refused unread, however much else comes from it, since behind a proxy all may have one address:
+// there only the failures are answered late. One that was refused before it could show a genuine delivery is let in
+// again by the failures that come back each second: beside a flood of 20,000 a second from its own address, after some
+// seconds to minutes of a provider's usual rate, and a provider sends again for hours. List the proxies in
+// Options.TrustedProxies, and each sender has an address of his own.
 type Limits struct {
 	// AddressBurst failures are free for one address (IPv4, or a /64 of IPv6), and AddressPerSecond more each second. A
 	// zero means the default: 100 and 10.
@@ -39,6 +40,10 @@ const (
 	costForged       = 1
 	costUnverifiable = .1
 	hopsMax          = 20 // of X-Forwarded-For that are looked at
+	// lateBy is how late the answer to a failure comes, once there are too many. A waiting one holds its connection, as an
+	// idle one would, and nothing else; above lateMax of them the others are answered at once.
+	lateBy  = 250 * time.Millisecond
+	lateMax = 1024
 )
 
 func (l Limits) orDefaults() Limits {
@@ -114,21 +119,23 @@ func (g *guard) known(s sender, now time.Time) bool {
 	return ok && now.Sub(at) < genuineFor
 }
 
-// failed notes a request that cost work for nothing. exhausted says that it was the address's last for now.
-func (g *guard) failed(s sender, cost float64, now time.Time) (exhausted bool) {
+// failed notes a request that cost work for nothing. first says that it was the address's last for now, late that those
+// were used up before.
+func (g *guard) failed(s sender, cost float64, now time.Time) (first, late bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.known(s, now) {
-		return false
-	}
 	b, ok := g.addresses.get(s.address)
 	if !ok {
 		b = bucket{g.limits.AddressBurst, now}
 	}
 	b = b.now(now, g.limits.AddressBurst, g.limits.AddressPerSecond)
-	exhausted = b.left >= 1 && b.left-cost < 1
+	late = b.left < 1
+	first = !late && b.left-cost < 1
 	b.left = max(0, b.left-cost)
 	g.addresses.put(s.address, b)
+	if g.known(s, now) {
+		return first, late // its failures are not to use up those of unknown addresses
+	}
 	c, ok := g.connections.get(s.connection)
 	if !ok {
 		c = bucket{g.limits.ConnectionBurst, now}
@@ -136,7 +143,7 @@ func (g *guard) failed(s sender, cost float64, now time.Time) (exhausted bool) {
 	c = c.now(now, g.limits.ConnectionBurst, g.limits.ConnectionPerSecond)
 	c.left = max(0, c.left-cost)
 	g.connections.put(s.connection, c)
-	return exhausted
+	return first, late
 }
 
 // delivered notes a genuine delivery.

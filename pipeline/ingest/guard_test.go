@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -12,13 +13,21 @@ import (
 	"github.com/tillstream/tillstream/pipeline/clock"
 )
 
-// hands is a clock that a test moves.
+// hands is a clock that a test moves. Sleeping on it is only counted.
 type hands struct {
 	clock.Clock
-	at *time.Time
+	at    *time.Time
+	slept *int
 }
 
 func (h hands) Now() time.Time { return *h.at }
+
+func (h hands) Sleep(_ context.Context, d time.Duration) error {
+	if h.slept != nil && d == lateBy {
+		*h.slept++
+	}
+	return nil
+}
 
 func from(h http.Handler, address, sig string, header ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader("A"))
@@ -37,7 +46,7 @@ func guarded(t *testing.T, at *time.Time, edit func(*Options)) *Handler {
 	t.Helper()
 	*at = time.UnixMilli(1_000_000)
 	o := options(&shelf{})
-	o.Clock = hands{clock.System(), at}
+	o.Clock = hands{clock.System(), at, nil}
 	o.Limits = Limits{AddressBurst: 10, AddressPerSecond: 1, ConnectionBurst: 30, ConnectionPerSecond: 5}
 	if edit != nil {
 		edit(&o)
@@ -115,6 +124,36 @@ func TestGenuineSendersShareAnAddress(t *testing.T) {
 	at = at.Add(time.Second)
 	if a, b := from(h, provider, "good").Code, from(h, provider, "none").Code; a != 200 || b != http.StatusUnauthorized {
 		t.Errorf("got %d and %d once it was let in, want 200, and 401 for the others", a, b)
+	}
+}
+
+// TestFailuresAreAnsweredLate: only what fails, and only once there is too much of it; also from an address that is
+// known to be genuine; and no more than so many at once.
+func TestFailuresAreAnsweredLate(t *testing.T) {
+	var at time.Time
+	slept := 0
+	h := guarded(t, &at, nil)
+	h.o.Clock = hands{clock.System(), &at, &slept}
+	from(h, provider, "good")
+	for range 15 {
+		from(h, provider, "none")
+		from(h, provider, "good")
+	}
+	if slept != 15-10 {
+		t.Errorf("got %d late answers for 15 failures and 16 genuine deliveries, want those 5 after the burst of 10", slept)
+	}
+	slept = 0
+	for range 15 {
+		from(h, forger, "none")
+	}
+	if slept != 15-10 {
+		t.Errorf("got %d late answers for a forger's 15, want 5", slept)
+	}
+	for range lateMax {
+		h.late <- struct{}{}
+	}
+	if got := from(h, forger, "none").Code; got != 429 || slept != 5 {
+		t.Errorf("got %d with %d late answers while %d are held, want 429 at once", got, slept, lateMax)
 	}
 }
 

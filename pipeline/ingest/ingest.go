@@ -137,6 +137,7 @@ type Handler struct {
 	tracer    trace.Tracer
 	lines     *rate.Limiter
 	guard     *guard
+	late      chan struct{} // answers that are held back
 	claims    *claims
 }
 
@@ -158,7 +159,7 @@ func New(o Options) (*Handler, error) {
 	}
 	h := &Handler{
 		o: o, keeper: Keeper{o.Appender, o.Encode, o.AllowCardNumbers}, metrics: m,
-		guard: newGuard(o.Limits), claims: newClaims(o.Once, o.Clock, m.alone.Inc),
+		guard: newGuard(o.Limits), late: make(chan struct{}, lateMax), claims: newClaims(o.Once, o.Clock, m.alone.Inc),
 		slots: make(chan struct{}, o.ConcurrentMax), readers: make(chan struct{}, readersPerSlot*o.ConcurrentMax),
 		tracer: otel.Tracer("github.com/tillstream/tillstream/pipeline/ingest"), lines: rate.NewLimiter(logLinesPerSecond, logLinesBurst),
 	}
@@ -223,16 +224,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.metrics.received.WithLabelValues(e.Connection).Inc()
 		if !h.guard.admits(from, start) { // before anything that costs: a flood must not
 			h.metrics.answered.WithLabelValues(e.Connection, outcomeLimited).Inc()
+			h.delay(r)
 			respond(w, r, limited)
 			return
 		}
 	}
 	ctx, span := h.tracer.Start(r.Context(), "webhook", trace.WithSpanKind(trace.SpanKindServer), trace.WithNewRoot())
 	defer span.End()
-	a := answer{status: http.StatusNotFound, outcome: outcomeUnknown, reason: "no such endpoint"}
+	a, late := answer{status: http.StatusNotFound, outcome: outcomeUnknown, reason: "no such endpoint"}, false
 	if found {
 		a = h.serve(ctx, w, r, e)
-		h.judge(from, a)
+		late = h.judge(from, a)
 	}
 	h.metrics.answered.WithLabelValues(e.Connection, a.outcome).Inc()
 	h.metrics.seconds.WithLabelValues(e.Connection).Observe(h.o.Clock.Now().Sub(start).Seconds())
@@ -242,26 +244,41 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		span.SetStatus(codes.Error, a.outcome)
 		h.log(e, a)
 	}
+	if late {
+		h.delay(r)
+	}
 	respond(w, r, a)
 }
 
-// judge remembers what came of a request for those that follow it.
-func (h *Handler) judge(from sender, a answer) {
+// delay holds an answer back, where not too many are held already. The request has given back all that it took.
+func (h *Handler) delay(r *http.Request) {
+	select {
+	case h.late <- struct{}{}:
+		defer func() { <-h.late }()
+		_ = h.o.Clock.Sleep(r.Context(), lateBy) // who goes away has waited long enough
+	default:
+	}
+}
+
+// judge remembers what came of a request for those that follow it. late says that its answer is to be delayed.
+func (h *Handler) judge(from sender, a answer) (late bool) {
 	cost := 0.
 	switch a.outcome {
 	case outcomeAccepted, outcomeQuarantined, outcomeFailed:
 		h.guard.delivered(from, h.o.Clock.Now())
-		return
+		return false
 	case outcomeForged, outcomeOversize, outcomeUnread, outcomeEncoded:
 		cost = costForged
 	case outcomeUnverifiable:
 		cost = costUnverifiable
 	default:
-		return
+		return false
 	}
-	if h.guard.failed(from, cost, h.o.Clock.Now()) && h.lines.AllowN(h.o.Clock.Now(), 1) {
-		h.o.Log.Warn().Str("connection", from.connection).Str("network", network(from.address)).Msg("too many failed webhooks: refused unread for now")
+	first, late := h.guard.failed(from, cost, h.o.Clock.Now())
+	if first && h.lines.AllowN(h.o.Clock.Now(), 1) {
+		h.o.Log.Warn().Str("connection", from.connection).Str("network", network(from.address)).Msg("too many failed webhooks from this network: answered late, or refused unread, for now")
 	}
+	return late
 }
 
 var limited = answer{status: http.StatusTooManyRequests, outcome: outcomeLimited, retryAfter: retryAfterSeconds}

@@ -484,6 +484,8 @@ type frozen struct {
 
 func (frozen) Now() time.Time { return time.UnixMilli(0) }
 
+func (frozen) Sleep(context.Context, time.Duration) error { return nil }
+
 func (f frozen) WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	if f.bounds != nil {

@@ -3,6 +3,9 @@ package ingest
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,10 +14,10 @@ import (
 	"github.com/tillstream/tillstream/pipeline/clock"
 )
 
-// Once remembers which body first came under a delivery id, for signatures that do not bind their body
+// Once remembers which content first came under a delivery id, for signatures that do not bind it
 // (connectors.Delivery.OnceID).
 type Once interface {
-	// Claim reports whether bodyHash is what connection's delivery id stands for: it was claimed with it before, or never.
+	// Claim reports whether bodyHash, which covers the body and the headers that are kept with it, is what connection's delivery id stands for: it was claimed with it before, or never.
 	// Of several at once, in whatever process, one is the first. An error means that it cannot be told now.
 	Claim(ctx context.Context, connection, id string, bodyHash [sha256.Size]byte) (same bool, err error)
 }
@@ -47,7 +50,7 @@ func newClaims(shared Once, c clock.Clock, away func()) *claims {
 
 // same reports whether d has the body that its id was first seen with.
 func (c *claims) same(ctx context.Context, d connectors.Delivery) bool {
-	body := sha256.Sum256(d.Body)
+	body := contentHash(d)
 	if c.shared == nil {
 		return c.alone(d, body)
 	}
@@ -65,6 +68,20 @@ func (c *claims) same(ctx context.Context, d connectors.Delivery) bool {
 	}
 	// What is refused leaves no trace here: it would stand against the genuine one.
 	return same && c.alone(d, body)
+}
+
+// contentHash covers all that decides what d means: where headers do, they are no more bound by the signature than the
+// body is.
+func contentHash(d connectors.Delivery) [sha256.Size]byte {
+	if len(d.Headers) == 0 {
+		return sha256.Sum256(d.Body)
+	}
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(d.Headers)) {
+		fmt.Fprintf(h, "%d %s %d %s\n", len(name), name, len(d.Headers[name]), d.Headers[name])
+	}
+	h.Write(d.Body)
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 // alone claims in this process.

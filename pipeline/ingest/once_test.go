@@ -111,7 +111,7 @@ func TestOnceIDWithoutRedis(t *testing.T) {
 	s := &shelf{}
 	reg := prometheus.NewRegistry()
 	o := onceOptions(s, m)
-	o.Clock, o.Registerer = hands{clock.System(), &at}, reg
+	o.Clock, o.Registerer = hands{clock.System(), &at, nil}, reg
 	h := handler(t, o)
 	for range 50 {
 		if got := post(h, path, "good", "A").Code; got != 200 {
@@ -184,5 +184,24 @@ func TestOwnMemoryIsBounded(t *testing.T) {
 		if c.same(t.Context(), d(i, "B")) {
 			t.Fatalf("id %d of %d was forgotten", i, n)
 		}
+	}
+}
+
+// TestContentHash: body and headers count, and no two contents can be told as one.
+func TestContentHash(t *testing.T) {
+	seen := map[[32]byte]int{}
+	for i, d := range []connectors.Delivery{
+		{Body: []byte("A")},
+		{Body: []byte("B")},
+		{Body: []byte("A"), Headers: map[string]string{"Ce-Type": "paid"}},
+		{Body: []byte("A"), Headers: map[string]string{"Ce-Type": "refunded"}},
+		{Body: []byte("A"), Headers: map[string]string{"Ce-Type": "paid", "Ce-Id": "1"}},
+		{Body: []byte("A"), Headers: map[string]string{"Ce-Type": "paid\n5 Ce-Id 1 1"}},
+	} {
+		h := contentHash(d)
+		if first, same := seen[h]; same || h != contentHash(d) {
+			t.Errorf("contents %d and %d have one hash", first, i)
+		}
+		seen[h] = i
 	}
 }
