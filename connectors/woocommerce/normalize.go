@@ -145,7 +145,7 @@ func (r reader) order(rec *schemas.OrderEvent, o object) error {
 	rec.Status = r.canonical(word, m)
 	switch {
 	case plainWord(word) == statusTrash:
-		rec.Deleted, rec.Status = true, schemas.StatusUnknown
+		rec.Deleted = true // and a status of UNKNOWN: the word says nothing about payment
 	case rec.EventType == topicRestored:
 		rec.ProviderTime = rec.ReceivedAt // a removal has no time of its own, nor has what undoes it
 	case rec.Status == schemas.StatusRefunded && rec.Amount != nil && m.refunded.LessThan(m.total):

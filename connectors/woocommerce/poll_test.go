@@ -45,8 +45,8 @@ func TestPollWhileOrdersChange(t *testing.T) {
 		{"spread over time", 350, 7, 30},
 		{"many in each second", 400, 180, 25},
 		{"all in one second, more than a question can exclude", 800, 800, 20},
-		{"a crowd between others", 700, 500, 15},
-		{"nothing changes", 650, 450, 0},
+		{"a crowd before others", 850, 650, 10},
+		{"nothing changes", 700, 600, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newShop(t, twin.Options{Seed: int64(c.orders)}, nil)
@@ -291,7 +291,24 @@ func TestPollKeepsBytes(t *testing.T) {
 	s, _ := shelf(t, func(w http.ResponseWriter, _ url.Values) { fmt.Fprint(w, " [ "+row+" ] ") })
 	p, err := s.Poll(t.Context(), window)
 	must(t, err)
-	if len(p.Found) != 1 || string(p.Found[0].Body) != row || p.Found[0].Origin != schemas.OriginPoll || !json.Valid(p.Found[0].Body) {
+	if len(p.Found) != 1 || p.Next != "" || string(p.Found[0].Body) != row || p.Found[0].Origin != schemas.OriginPoll || !json.Valid(p.Found[0].Body) {
 		t.Errorf("got %s, want %s", p.Found[0].Body, row)
+	}
+}
+
+// TestPollWatermark: only the orders of the last second have to be left out of the next question.
+func TestPollWatermark(t *testing.T) {
+	s, _ := shelf(t, func(w http.ResponseWriter, _ url.Values) {
+		w.Header().Set("X-WP-Total", "9")
+		var rows []string
+		for i, at := range []string{"00", "00", "03", "05", "05"} {
+			rows = append(rows, order("id", strconv.Itoa(i+1), "date_modified_gmt", `"2026-03-01T09:00:`+at+`"`))
+		}
+		fmt.Fprint(w, "["+strings.Join(rows, ",")+"]")
+	})
+	p, err := s.Poll(t.Context(), window)
+	must(t, err)
+	if want := fmt.Sprintf(`{"s":%d,"x":[4,5]}`, testTime.Unix()+5); p.Next != want {
+		t.Errorf("got cursor %s, want %s", p.Next, want)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -309,6 +310,11 @@ func TestRegister(t *testing.T) {
 	must(t, err)
 	expect("doubled", "order.created removed, which was registered twice", 5)
 
+	if w, did, err := s.mend(t.Context(), topicDeleted, []webhook{{ID: "1", Name: "former", Topic: topicDeleted}}); err != nil || w.ID == "1" || !did.made {
+		t.Errorf("deleted since it was listed: got %+v, %+v, %v", w, did, err)
+	}
+	expect("doubled by it", "order.deleted removed", 5)
+
 	s.cfg.WebhookSecrets = append([]schemas.Secret{schemas.NewSecret(webhookSecret + "-new")}, s.cfg.WebhookSecrets...)
 	expect("new secret", "order.updated given the present secret", 5)
 	s.cfg.WebhookSecrets = s.cfg.WebhookSecrets[:1]
@@ -320,6 +326,20 @@ func TestRegister(t *testing.T) {
 	if left := s.twin.Hooks(); len(left) != 1 || left[0].ID != byHand {
 		t.Errorf("got %v left, want what was made by hand", left)
 	}
+}
+
+// TestRegisterAmongMany: a store with more webhooks than fit on a page.
+func TestRegisterAmongMany(t *testing.T) {
+	s := newShop(t, twin.Options{}, nil)
+	for range 3 * hooksPerPage / 2 {
+		_, err := s.twin.AddHook("coupon.updated", s.hooks.URL+"/elsewhere", "somebody's")
+		must(t, err)
+	}
+	first := s.register(t)
+	if again := s.register(t); again.Changed != "" || again.ID != first.ID || again.Used != 3*hooksPerPage/2+4 {
+		t.Errorf("got %+v, then %+v", first, again)
+	}
+	must(t, s.twin.Wait(t.Context()))
 }
 
 // TestManual: webhooks made by hand are not touched, and a key that may only read is enough.
@@ -470,6 +490,16 @@ func TestFetch(t *testing.T) {
 		if _, err := ask(root); !errors.Is(err, connectors.ErrNotThere) {
 			t.Errorf("%s: got %v, want that it is not there", root, err)
 		}
+	}
+	if len(s.Watch()) != 0 {
+		t.Errorf("got %v, want an order that is not there to be no trouble", s.Watch())
+	}
+	bare, _ := shelf(t, func(w http.ResponseWriter, _ url.Values) {
+		w.WriteHeader(404)
+		fmt.Fprint(w, `{"code":"rest_no_route","message":"No route was found","data":{"status":404}}`)
+	})
+	if _, err := bare.Fetch(t.Context(), &schemas.OrderEvent{Kind: schemas.KindOrder, RootID: "7"}); err == nil || errors.Is(err, connectors.ErrNotThere) {
+		t.Errorf("WordPress without WooCommerce: got %v, want an error that is no answer about the order", err)
 	}
 	s.twin.Trouble(twin.Failure{Path: "/wp-json/wc", Status: 404})
 	if _, err := ask(id); err == nil || errors.Is(err, connectors.ErrNotThere) {
