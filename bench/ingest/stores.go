@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tillstream/tillstream/connectors/generic"
+	"github.com/tillstream/tillstream/connectors/shopify"
 	"github.com/tillstream/tillstream/connectors/stripe"
 	"github.com/tillstream/tillstream/connectors/woocommerce"
 	"github.com/tillstream/tillstream/schemas"
@@ -20,6 +21,8 @@ import (
 var (
 	//go:embed testdata/woocommerce.json
 	wooTemplate string
+	//go:embed testdata/shopify.json
+	shopifyTemplate string
 	//go:embed testdata/stripe.json
 	stripeTemplate string
 	//go:embed testdata/generic.json
@@ -34,7 +37,7 @@ const (
 )
 
 func init() {
-	sources = append(sources, wooCommerce, stripeSource, anyShop)
+	sources = append(sources, wooCommerce, shopifySource, stripeSource, anyShop)
 }
 
 // nothing is the setup of a source whose key is a constant.
@@ -63,6 +66,32 @@ var wooCommerce = source{
 		}, nil
 	},
 	body: func(n int) []byte { return sized(wooTemplate, n) },
+}
+
+const shopifyShop = "bench-shop.myshopify.com"
+
+var shopifySource = source{
+	name: "shopify (HMAC)", connector: shopify.Type, prepare: nothing,
+	config: func(setup) any {
+		cfg := shopify.Connector.Config().(*shopify.Config) // with its defaults
+		cfg.Shop, cfg.ClientSecret, cfg.Webhooks = shopifyShop, schemas.NewSecret(plainKey), shopify.WebhooksManual
+		return cfg
+	},
+	sign: func(_ setup, body []byte, n int, at time.Time) (http.Header, error) {
+		return http.Header{
+			"X-Shopify-Hmac-Sha256": {base64.StdEncoding.EncodeToString(hmacSHA256(plainKey, string(body)))}, "X-Shopify-Topic": {"orders/updated"},
+			"X-Shopify-Shop-Domain": {shopifyShop}, "X-Shopify-Api-Version": {"2026-07"}, "X-Shopify-Webhook-Id": {fmt.Sprintf("b54557e4-bdd9-4b37-8a5f-%012x", n)},
+			"X-Shopify-Event-Id": {fmt.Sprintf("98880550-7158-44d4-b7cd-%012x", n)}, "X-Shopify-Triggered-At": {at.UTC().Format(time.RFC3339Nano)},
+			"User-Agent": {"Shopify-Captain-Hook"},
+		}, nil
+	},
+	check: func(setup) (func(http.Header, []byte) bool, error) {
+		return func(h http.Header, body []byte) bool {
+			mac, err := base64.StdEncoding.DecodeString(h.Get("X-Shopify-Hmac-Sha256"))
+			return err == nil && hmacOfBody(plainKey, "", body, mac)
+		}, nil
+	},
+	body: func(n int) []byte { return sized(shopifyTemplate, n) },
 }
 
 var stripeSource = source{
