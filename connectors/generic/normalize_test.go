@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
+	"pgregory.net/rapid"
 
 	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/schemas"
@@ -167,7 +168,7 @@ func TestReplay(t *testing.T) {
 }
 
 // one normalises a body that gives one record.
-func one(t testing.TB, c *Config, body string, headers map[string]string) schemas.OrderEvent {
+func one(t rapid.TB, c *Config, body string, headers map[string]string) schemas.OrderEvent {
 	t.Helper()
 	events, err := Connector.For(c).Normalize(delivery(body, headers))
 	if err != nil || len(events) != 1 {

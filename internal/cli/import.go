@@ -280,7 +280,7 @@ func (b *bringer) land(ctx context.Context, i imported, total int) error {
 	}
 	defer src.file.Close()
 	rejects := &rejectFile{name: i.rejects, rows: src.rows}
-	shown := b.rowMeter("kept", total)
+	shown := b.rowMeter("done", total)
 	done, err := intake.Run(ctx, src, b.o, func(r intake.Result) error {
 		shown.step()
 		if r.Outcome == intake.Rejected {

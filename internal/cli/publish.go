@@ -147,7 +147,12 @@ func (b *bringer) publish(ctx context.Context, file string, dryRun bool) error {
 		return fmt.Errorf("nothing was sent: %w", err)
 	}
 	defer closer()
-	done, err := intake.Run(ctx, &again, b.o, b.told)
+	return b.send(ctx, &again, total)
+}
+
+// send keeps records that were checked, and says of each what became of it.
+func (b *bringer) send(ctx context.Context, items *intake.Items, total int) error {
+	done, err := intake.Run(ctx, items, b.o, b.told)
 	if err == nil && done.Rejected == 0 {
 		return nil
 	}
