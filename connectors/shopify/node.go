@@ -55,8 +55,7 @@ func (r *reader) node() ([]schemas.OrderEvent, error) {
 	for i, tx := range received {
 		with, err := translatedTransaction(tx, rec.RootID)
 		if err == nil {
-			content := strictjson.AppendCanonical(nil, map[string]any{"transaction": map[string]any(with), "part": part})
-			rec, err = r.transaction(with, content, part)
+			rec, err = r.transaction(with, strictjson.AppendCanonical(nil, map[string]any(with)))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("transactions[%d].%w", i, err)
@@ -173,6 +172,14 @@ func translatedTransaction(tx object, order string) (object, error) {
 	o["currency"] = tx.Text("amountSet", "shopMoney", "currencyCode")
 	if err := shopMoney(tx, "amountSet", o, "amount", ""); err != nil {
 		return nil, err
+	}
+	left := object{}
+	if err := shopMoney(tx, "totalUnsettledSet", left, "amount", ""); err != nil {
+		return nil, err
+	}
+	if left.Has("amount") {
+		left["currency"] = tx.Text("totalUnsettledSet", "shopMoney", "currencyCode")
+		o["total_unsettled_set"] = map[string]any{"shop_money": map[string]any(left)}
 	}
 	if parent := tx.Object("parentTransaction"); parent != nil {
 		of, err := gid(parent, "id", gidTransaction)

@@ -83,7 +83,7 @@ func (r *reader) read() ([]schemas.OrderEvent, error) {
 	case r.topic == topicRefund:
 		return r.refund()
 	case r.topic == topicTransaction:
-		return alone(r.transaction(r.body, r.canonical, false))
+		return alone(r.transaction(r.body, r.canonical))
 	case r.topic == "disputes/create" || r.topic == "disputes/update":
 		return r.dispute()
 	case r.topic == topicUpdated || r.topic == "orders/create" || r.topic == "orders/paid" || r.topic == "orders/cancelled":
@@ -211,7 +211,7 @@ func (r *reader) refund() ([]schemas.OrderEvent, error) {
 		if !at.IsZero() && !tx.Has("processed_at") && !tx.Has("created_at") {
 			with["processed_at"] = at.Format(time.RFC3339Nano)
 		}
-		rec, err := r.transaction(with, r.canonical, false)
+		rec, err := r.transaction(with, r.canonical)
 		if err != nil {
 			return nil, fmt.Errorf("transactions[%d].%w", i, err)
 		}
@@ -233,8 +233,8 @@ func (r *reader) refund() ([]schemas.OrderEvent, error) {
 	return out, nil
 }
 
-// transaction reads one movement of money. orderInPart: its order is known to be paid in part.
-func (r *reader) transaction(tx object, canonical []byte, orderInPart bool) (schemas.OrderEvent, error) {
+// transaction reads one movement of money, by itself alone: it is the same whether it came by a webhook or was listed.
+func (r *reader) transaction(tx object, canonical []byte) (schemas.OrderEvent, error) {
 	id, err := idOf(tx, "id")
 	if err != nil {
 		return schemas.OrderEvent{}, err
@@ -264,8 +264,8 @@ func (r *reader) transaction(tx object, canonical []byte, orderInPart bool) (sch
 		}
 		rec.Links = append(rec.Links, schemas.Link{Relation: parent, ID: of})
 	}
-	part := orderInPart
-	if kind == "capture" && !part {
+	part := false
+	if kind == "capture" {
 		if part, err = unsettled(tx); err != nil {
 			return rec, err
 		}

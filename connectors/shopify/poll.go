@@ -53,6 +53,7 @@ var orderNode = fmt.Sprintf(`
       id kind status gateway createdAt processedAt errorCode
       parentTransaction { id }
       amountSet { shopMoney { amount currencyCode } }
+      totalUnsettledSet { shopMoney { amount currencyCode } }
     }
 `, nodeListMax)
 

@@ -223,6 +223,47 @@ func TestListedIsWebhook(t *testing.T) {
 	}
 }
 
+// TestListedMatches: whatever is listed of an order that is paid in parts was told by a webhook before, and is known by
+// entity, time and status, so that nothing counts as missed.
+func TestListedMatches(t *testing.T) {
+	for _, api := range []string{shopify.APIGraphQL, shopify.APIREST} {
+		t.Run(api, func(t *testing.T) {
+			w := newWorld(t, func(_ *twin.Options, c *shopify.Config, _ *connectors.Env) { c.API = api })
+			w.register()
+			from := w.clock.now()
+			deposit, held := w.place("10.00"), w.place("10.00")
+			w.must(w.sim.Authorize(t.Context(), held))
+			check := func(when string, least int) {
+				t.Helper()
+				w.wait()
+				w.clock.pass(time.Second)
+				version := func(e *schemas.OrderEvent) string {
+					return e.EntityID + " " + e.ProviderTime.String() + " " + string(e.Status)
+				}
+				told := map[string]bool{}
+				for _, e := range w.normalize(w.deliveries()) {
+					told[version(e)] = true
+				}
+				listed := w.normalize(w.poll(from, w.clock.now(), true))
+				for _, e := range listed {
+					if !told[version(e)] {
+						t.Errorf("%s: %s %s was told by no webhook", when, e.EventType, version(e))
+					}
+				}
+				if len(listed) < least {
+					t.Errorf("%s: got %d records listed, want at least %d", when, len(listed), least)
+				}
+			}
+			check("placed", 2)
+			w.must(w.sim.PayPart(t.Context(), deposit, "4.00"))
+			w.must(w.sim.PayPart(t.Context(), held, "4.00"))
+			check("paid in part", 4)
+			w.must(w.sim.Pay(t.Context(), deposit))
+			check("the deposit's rest is paid", 3)
+		})
+	}
+}
+
 // TestOneLife: whatever is doubled, late or out of order, what an order adds up to is the same, and no money counts twice.
 func TestOneLife(t *testing.T) {
 	type life struct {

@@ -219,6 +219,7 @@ func (p *parser) arguments() (map[string]any, error) {
 // execution runs one operation.
 type execution struct {
 	variables map[string]any
+	objects   float64 // answered so far: what a query costs in the end
 }
 
 func newExecution(variables map[string]any) *execution { return &execution{variables: variables} }
@@ -279,6 +280,7 @@ func (x *execution) value(v any, f field) (json.RawMessage, error) {
 		if len(f.fields) == 0 {
 			return nil, &graphError{"selectionMismatch", fmt.Sprintf("Field must have selections (field '%s' returns %v)", f.name, v["__typename"])}
 		}
+		x.objects++
 		return x.answer(v, f.fields)
 	case []node:
 		list := make([]string, len(v))

@@ -69,21 +69,25 @@ func (s *Server) serveGraphQL(w http.ResponseWriter, r *http.Request, raw []byte
 		answer(w, 200, object{"errors": []object{{"message": "Throttled", "extensions": object{"code": "THROTTLED"}}}, "extensions": status(nil)})
 		return
 	}
-	s.graphql.used += cost
 	root := s.query()
 	if kind == "mutation" {
 		root = s.mutation()
 	}
 	data, err := x.answer(root, fields)
+	actual := cost
+	if kind == "query" {
+		actual = math.Min(cost, x.objects) // what was asked for and not there is given back
+	}
+	s.graphql.used += actual
 	if err != nil {
 		code := "INTERNAL_SERVER_ERROR"
 		if e := (*graphError)(nil); errors.As(err, &e) {
 			code = e.code
 		}
-		answer(w, 200, object{"errors": []object{{"message": err.Error(), "extensions": object{"code": code}}}, "extensions": status(cost)})
+		answer(w, 200, object{"errors": []object{{"message": err.Error(), "extensions": object{"code": code}}}, "extensions": status(actual)})
 		return
 	}
-	answer(w, 200, object{"data": data, "extensions": status(cost)})
+	answer(w, 200, object{"data": data, "extensions": status(actual)})
 }
 
 func (s *Server) allowed(scope string) error {
@@ -243,7 +247,7 @@ func (o *order) graphTransaction(t *transaction) node {
 	}
 	return node{
 		"__typename": "OrderTransaction", "id": fmt.Sprintf("gid://shopify/OrderTransaction/%d", t.id), "kind": strings.ToUpper(t.kind), "status": strings.ToUpper(t.status),
-		"gateway": "bogus", "createdAt": utc(t.at), "processedAt": utc(t.at), "errorCode": code, "parentTransaction": parent, "amountSet": o.graphMoney(t.amount),
+		"gateway": "bogus", "createdAt": utc(t.at), "processedAt": utc(t.at), "errorCode": code, "parentTransaction": parent, "amountSet": o.graphMoney(t.amount), "totalUnsettledSet": o.graphMoney(o.unsettled()),
 	}
 }
 
