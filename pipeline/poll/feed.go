@@ -70,9 +70,10 @@ func (w *worker) readFeed(ctx context.Context, f *feed) error {
 			return err
 		}
 		w.set(func() { f.through = later(f.through, window.To) })
+		w.unsaved = true
 		if window.To.Before(s.To) { // a long span goes on from here, should this process end
-			if err := w.save(ctx); err != nil {
-				return err
+			if err := w.saveSometimes(ctx); err != nil {
+				return logError{err}
 			}
 		}
 	}

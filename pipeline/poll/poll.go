@@ -72,7 +72,8 @@ type Status struct {
 	// Owned: this process polls it. The rest is known only then.
 	Owned bool         `json:"owned"`
 	Feeds []FeedStatus `json:"feeds"`
-	// CompleteUpTo: what changed at the provider before is on the log. Zero: a feed was not read yet, or there is none.
+	// CompleteUpTo: what changed at the provider before, and since the connection began, is on the log, but for gaps that
+	// Feeds name. Zero: no feed is read.
 	CompleteUpTo time.Time `json:"complete_up_to"`
 	LastEventAt  time.Time `json:"last_event_at"` // of the last webhook; zero: none came yet
 	Silent       *Silence  `json:"silent,omitempty"`

@@ -54,10 +54,14 @@ type tail struct {
 	mu    sync.Mutex         // held while books are read on
 	next  map[int32]int64    // by partition; nil: nobody reads
 	books map[string][]*book // by SourceKey
+
+	turn    chan struct{} // held by who lets books join
+	queue   sync.Mutex    // guards waiting
+	waiting []*joining
 }
 
 func newTail(l Log, topic string, d Decoder, lines zerolog.Logger) *tail {
-	return &tail{log: l, topic: topic, decode: d, lines: lines, books: map[string][]*book{}}
+	return &tail{log: l, topic: topic, decode: d, lines: lines, books: map[string][]*book{}, turn: make(chan struct{}, 1)}
 }
 
 // ends are the bounds of the topic's partitions.
@@ -92,36 +96,94 @@ func (t *tail) since(ctx context.Context, at time.Time) (map[int32]int64, error)
 	return out, nil
 }
 
+// joining is a book that waits to be read up to where the others are.
+type joining struct {
+	book *book
+	from map[int32]int64
+	done bool
+	gone bool // nobody waits for it any more
+	err  error
+}
+
 // join reads b from the given offsets up to where the others are, and on with them from then. The others go on reading
-// meanwhile.
+// meanwhile; books that come at the same time, as they do when a process starts, are read up together.
 func (t *tail) join(ctx context.Context, b *book, from map[int32]int64) error {
-	at := maps.Clone(from)
+	me := &joining{book: b, from: from}
+	t.queue.Lock()
+	t.waiting = append(t.waiting, me)
+	t.queue.Unlock()
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		t.queue.Lock()
+		me.gone = true
+		t.waiting = slices.DeleteFunc(t.waiting, func(j *joining) bool { return j == me })
+		t.queue.Unlock()
+		t.leave(b) // it may have been taken along just now
+		return ctx.Err()
+	}
+	if me.done { // whoever had the turn took this one along
+		return me.err
+	}
+	t.queue.Lock()
+	together := t.waiting
+	t.waiting = nil
+	t.queue.Unlock()
+	err := t.joinAll(ctx, together)
+	for _, j := range together {
+		j.done, j.err = true, err
+	}
+	return err
+}
+
+func (t *tail) joinAll(ctx context.Context, together []*joining) error {
+	at, books := maps.Clone(together[0].from), map[string][]*book{}
+	for _, j := range together {
+		books[j.book.key] = append(books[j.book.key], j.book)
+		for n, from := range j.from {
+			at[n] = min(at[n], from)
+		}
+	}
 	for pass := 0; ; pass++ {
 		_, ends, err := t.ends(ctx)
 		if err != nil {
 			return err
 		}
-		if err := t.read(ctx, at, ends, map[string][]*book{b.key: {b}}); err != nil {
+		if err := t.read(ctx, at, ends, books); err != nil {
 			return err
 		}
-		t.mu.Lock()
-		if t.next == nil || len(t.books) == 0 {
-			t.next = maps.Clone(ends)
-		}
-		var behind int64
-		for n, next := range t.next {
-			behind += max(next-at[n], 0)
-		}
-		if behind <= joinGapMax || pass == joinPassesMax {
-			err := t.read(ctx, at, t.next, map[string][]*book{b.key: {b}})
-			if err == nil {
-				t.books[b.key] = append(t.books[b.key], b)
-			}
-			t.mu.Unlock()
+		if joined, err := t.let(ctx, together, at, ends, books, pass == joinPassesMax); joined || err != nil {
 			return err
 		}
-		t.mu.Unlock()
 	}
+}
+
+// let lets those join that were read up to at, unless the others are too far ahead by now.
+func (t *tail) let(ctx context.Context, together []*joining, at, ends map[int32]int64, books map[string][]*book, anyway bool) (joined bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.next == nil || len(t.books) == 0 {
+		t.next = maps.Clone(ends)
+	}
+	var behind int64
+	for n, next := range t.next {
+		behind += max(next-at[n], 0)
+	}
+	if behind > joinGapMax && !anyway {
+		return false, nil
+	}
+	if err := t.read(ctx, at, t.next, books); err != nil {
+		return false, err
+	}
+	t.queue.Lock()
+	defer t.queue.Unlock()
+	for _, j := range together {
+		if !j.gone {
+			t.books[j.book.key] = append(t.books[j.book.key], j.book)
+		}
+	}
+	return true, nil
 }
 
 // leave takes b out.

@@ -1,6 +1,7 @@
 package poll
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -69,6 +70,79 @@ func TestReadingBreaksOff(t *testing.T) {
 			t.Errorf("counted %d webhooks, want 200", n)
 		}
 	})
+}
+
+// TestBooksJoinTogether: connections that are taken over at the same time are read up together, and each gets what is its
+// own; one that was given up meanwhile is read no more.
+func TestBooksJoinTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		for i := range 300 {
+			w.webhook(t, order(i, w.clock.Now()))
+		}
+		hold, reads := make(chan struct{}), atomic.Int32{}
+		w.log.unread = func(string) error { reads.Add(1); return nil }
+		slow := &slowLog{w.log, hold}
+		tail := newTail(slow, shop.Topic, w.log, zerolog.Nop())
+		start := map[int32]int64{0: 0, 1: 0, 2: 0}
+		ctx, cancel := context.WithCancel(t.Context())
+		books := make([]*book, 20)
+		results := make([]error, len(books))
+		for i := range books {
+			key := w.connection().key()
+			if i%2 == 1 {
+				key = "live/other"
+			}
+			books[i] = newBook(key, newLedger(connectors.MatchEvent, 1000))
+			joining := t.Context()
+			if i == 4 {
+				joining = ctx
+			}
+			go func() { results[i] = tail.join(joining, books[i], start) }()
+			synctest.Wait()
+		}
+		cancel()
+		synctest.Wait()
+		close(hold)
+		synctest.Wait()
+		alone := int32(300/7 + 3)
+		if n := reads.Load(); n > 3*alone {
+			t.Errorf("the log was read in %d pieces, want no more than twice its %d", n, alone)
+		}
+		w.webhook(t, order(300, w.clock.Now()))
+		if err := tail.catchUp(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for i, b := range books {
+			want := int64(301)
+			switch {
+			case i%2 == 1:
+				want = 0
+			case i == 4:
+				if want = 0; !errors.Is(results[i], context.Canceled) {
+					t.Errorf("the one given up: got %v", results[i])
+				}
+			}
+			if n := counted(b); n != want || i != 4 && results[i] != nil {
+				t.Errorf("book %d counted %d with %v, want %d", i, n, results[i], want)
+			}
+		}
+	})
+}
+
+// slowLog answers once hold is closed.
+type slowLog struct {
+	*memoryLog
+	hold chan struct{}
+}
+
+func (l *slowLog) Bounds(ctx context.Context, topic string, n int32) (start, end int64, err error) {
+	select {
+	case <-l.hold:
+	case <-ctx.Done():
+		return 0, 0, ctx.Err()
+	}
+	return l.memoryLog.Bounds(ctx, topic, n)
 }
 
 // TestCountOverALongStop: what came while no process ran, for days, is counted once and no more, whether the connection

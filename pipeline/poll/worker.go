@@ -16,9 +16,11 @@ import (
 )
 
 const (
-	// countEvery is how often webhooks are counted where no feed is read sooner, and progress is written at the most for
-	// their sake alone.
+	// countEvery is how often webhooks are counted where no feed is read sooner.
 	countEvery = time.Minute
+	// saveEvery is how often progress is written at the most, so that its topic stays small between compactions. What was
+	// read since is read again by whoever goes on, and found on the log.
+	saveEvery = 5 * time.Minute
 	// firstReach is how far back the first reading of a connection goes that received webhooks before it was polled.
 	firstReach = 24 * time.Hour
 	// receiptSlack is how much before a change, by the provider's clock, its webhook may have been appended by ours.
@@ -55,8 +57,9 @@ type worker struct {
 	complete  time.Time
 	holdUntil time.Time // the provider wants no questions before
 	countedAt time.Time
-	saved     int  // book's changes when progress was written
-	unsaved   bool // progress could not be written
+	savedAt   time.Time
+	counted   int  // book's changes when progress was written
+	unsaved   bool // a feed was read since
 
 	mu     sync.Mutex // guards what Status shows: feeds' fields, and these
 	feeds  []*feed
@@ -249,10 +252,8 @@ func (w *worker) turn(ctx context.Context) error {
 	if err := w.refresh(); err != nil {
 		return err
 	}
-	if w.unsaved {
-		if err := w.save(ctx); err != nil {
-			return err
-		}
+	if err := w.saveSometimes(ctx); err != nil {
+		return err
 	}
 	for _, f := range w.feeds {
 		now := w.clock.Now()
@@ -267,16 +268,21 @@ func (w *worker) turn(ctx context.Context) error {
 		if onLog := (logError{}); errors.As(err, &onLog) {
 			return onLog.error
 		}
-		if err := w.save(ctx); err != nil {
-			return err
-		}
+		w.unsaved = true
+		w.complete = later(w.complete, completeUpTo(w.feeds))
 	}
 	w.watch()
 	w.book.ledger.forget(w.oldest().Add(-remembered))
-	if _, _, changes := w.book.count(); changes != w.saved {
-		return w.save(ctx)
+	return w.saveSometimes(ctx)
+}
+
+// saveSometimes writes the progress if there is any and the last time is long enough ago.
+func (w *worker) saveSometimes(ctx context.Context) error {
+	_, _, changes := w.book.count()
+	if !w.unsaved && changes == w.counted || w.clock.Now().Sub(w.savedAt) < saveEvery {
+		return nil
 	}
-	return nil
+	return w.save(ctx)
 }
 
 // oldest is the begin of the oldest span that will be asked for.
@@ -329,7 +335,6 @@ func (w *worker) shownComplete() time.Time {
 // save writes the progress. What it says was done before: every feed's events up to through are on the log.
 func (w *worker) save(ctx context.Context) error {
 	_, _, changes := w.book.count()
-	w.complete = later(w.complete, completeUpTo(w.feeds))
 	p := schemas.SourceProgress{
 		Environment: w.c.Environment, Connection: w.c.Name, CompleteUpTo: w.shownComplete(), At: w.clock.Now(),
 	}
@@ -337,11 +342,11 @@ func (w *worker) save(ctx context.Context) error {
 		p.Feeds = append(p.Feeds, schemas.FeedProgress{Feed: f.Name, Through: f.through, Repairs: f.repairs})
 	}
 	w.book.fill(&p)
-	err := writeProgress(ctx, w.o.Keeper, &p)
-	if w.unsaved = err != nil; !w.unsaved {
-		w.saved = changes
+	if err := writeProgress(ctx, w.o.Keeper, &p); err != nil {
+		return err
 	}
-	return err
+	w.savedAt, w.counted, w.unsaved = w.clock.Now(), changes, false
+	return nil
 }
 
 // status is a copy for others.
