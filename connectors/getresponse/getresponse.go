@@ -67,7 +67,6 @@ const (
 
 	statusesMax   = 200
 	wordBytesMax  = 64 // GetResponse's bound of a status
-	keyBytesMin   = 8
 	defaultBase   = "https://api.getresponse.com/v3"
 	hintStatus    = "use one of DRAFT, PENDING, APPROVED, FAILED, AUTHORIZED, PARTIALLY_PAID, PAID, PARTIALLY_REFUNDED, DISPUTED, EXPIRED, CANCELLED, VOIDED, REFUNDED, CHARGED_BACK, UNKNOWN"
 	domainByteMax = 253
@@ -88,7 +87,7 @@ func (c *Config) Validate() []connectors.Finding {
 	switch key := c.APIKey.Reveal(); {
 	case key == "":
 		bad("api_key", "copy it from GetResponse (Tools, Integrations and API), and give it as ${env:NAME} or ${file:PATH}", "api_key is missing")
-	case len(key) < keyBytesMin || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) || strings.HasPrefix(key, "api-key"):
+	case strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) || strings.HasPrefix(key, "api-key"):
 		bad("api_key", "copy the key alone, without the words api-key before it", "this is no API key of GetResponse's")
 	}
 	if !idForm.MatchString(c.ShopID) {

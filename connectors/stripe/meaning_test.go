@@ -174,9 +174,17 @@ func TestRefused(t *testing.T) {
 // TestMinorUnits: the count is of the currency's smallest unit, which is not everywhere a hundredth.
 func TestMinorUnits(t *testing.T) {
 	for _, c := range []struct{ currency, units, want string }{
-		{"usd", "2050", "20.50 USD"}, {"usd", "5", "0.05 USD"}, {"usd", "0", "0.00 USD"},
-		{"jpy", "500", "500 JPY"}, {"krw", "1", "1 KRW"}, {"kwd", "1500", "1.500 KWD"}, {"kwd", "1", "0.001 KWD"},
-		{"isk", "50000", "500.00 ISK"}, {"ugx", "50000", "500.00 UGX"}, {"mga", "500", "500 MGA"}, {"huf", "50000", "500.00 HUF"},
+		{"usd", "2050", "20.50 USD"},
+		{"usd", "5", "0.05 USD"},
+		{"usd", "0", "0.00 USD"},
+		{"jpy", "500", "500 JPY"},
+		{"krw", "1", "1 KRW"},
+		{"kwd", "1500", "1.500 KWD"},
+		{"kwd", "1", "0.001 KWD"},
+		{"isk", "50000", "500.00 ISK"},
+		{"ugx", "50000", "500.00 UGX"},
+		{"mga", "500", "500 MGA"},
+		{"huf", "50000", "500.00 HUF"},
 		{"usd", "9223372036854775807", "92233720368547758.07 USD"},
 	} {
 		e := one(t, event("refund.created", fmt.Sprintf(`{"id":"re","object":"refund","amount":%s,"currency":%q}`, c.units, c.currency)))
@@ -233,10 +241,14 @@ func TestPayer(t *testing.T) {
 		name, body string
 		want       *schemas.Payer
 	}{
-		{"a charge", event("charge.succeeded", `{"id":"ch","object":"charge","customer":"cus","receipt_email":"r@example.com","billing_details":{"email":"b@example.com","name":"Jenny Rosen","phone":"+49","address":{"country":"US","postal_code":"94103"}},`+shipping+`}`),
-			&schemas.Payer{Email: "b@example.com", FullName: "Jenny Rosen", Phone: "+49", PayerID: "cus", Address: schemas.Address{Line1: "510 Townsend St", City: "San Francisco", Country: "US"}}},
-		{"an intent with a parcel only", event("payment_intent.succeeded", `{"id":"pi","object":"payment_intent","receipt_email":"r@example.com",`+shipping+`}`),
-			&schemas.Payer{Email: "r@example.com", FullName: "Grandma", Phone: "+1", Address: schemas.Address{Line1: "510 Townsend St", City: "San Francisco", Country: "US"}}},
+		{
+			"a charge", event("charge.succeeded", `{"id":"ch","object":"charge","customer":"cus","receipt_email":"r@example.com","billing_details":{"email":"b@example.com","name":"Jenny Rosen","phone":"+49","address":{"country":"US","postal_code":"94103"}},`+shipping+`}`),
+			&schemas.Payer{Email: "b@example.com", FullName: "Jenny Rosen", Phone: "+49", PayerID: "cus", Address: schemas.Address{Line1: "510 Townsend St", City: "San Francisco", Country: "US"}},
+		},
+		{
+			"an intent with a parcel only", event("payment_intent.succeeded", `{"id":"pi","object":"payment_intent","receipt_email":"r@example.com",`+shipping+`}`),
+			&schemas.Payer{Email: "r@example.com", FullName: "Grandma", Phone: "+1", Address: schemas.Address{Line1: "510 Townsend St", City: "San Francisco", Country: "US"}},
+		},
 		{"an intent with its customer expanded", event("payment_intent.succeeded", `{"id":"pi","object":"payment_intent","customer":{"id":"cus","email":"c@example.com"}}`), &schemas.Payer{Email: "c@example.com", PayerID: "cus"}},
 		{"a session", event("checkout.session.completed", `{"id":"cs","object":"checkout.session","customer_email":"typed@example.com","customer_details":{"email":"d@example.com"},"collected_information":{"shipping_details":{"name":"Jo"}}}`), &schemas.Payer{Email: "d@example.com", FullName: "Jo"}},
 		{"nobody", event("payment_intent.created", `{"id":"pi","object":"payment_intent","customer":null}`), nil},

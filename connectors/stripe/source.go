@@ -232,6 +232,10 @@ func permissionFor(path string) string {
 
 // Check implements connectors.Source.
 func (s *source) Check(ctx context.Context) []connectors.Finding {
+	return append(s.cfg.unlikely(), s.check(ctx)...)
+}
+
+func (s *source) check(ctx context.Context) []connectors.Finding {
 	if s.api == nil {
 		return []connectors.Finding{{
 			Level: connectors.Warn, Field: "api_key", Message: "no api_key is set: events that no webhook brought are not found, and a disabled endpoint is not noticed",

@@ -429,12 +429,13 @@ func TestValidate(t *testing.T) {
 		{"a twin on this machine", "", func(c *stripe.Config) { c.BaseURL = "http://127.0.0.1:12111" }},
 		{"no secret", "signing_secrets", func(c *stripe.Config) { c.SigningSecrets = nil }},
 		{"an empty secret", "signing_secrets[1]", func(c *stripe.Config) { c.SigningSecrets = append(c.SigningSecrets, schemas.Secret{}) }},
-		{"an API key as secret", "signing_secrets[0]", func(c *stripe.Config) { c.SigningSecrets[0] = schemas.NewSecret("sk_test_x") }},
-		{"nothing but the prefix", "signing_secrets[0]", func(c *stripe.Config) { c.SigningSecrets[0] = schemas.NewSecret("whsec_") }},
-		{"with a line feed", "signing_secrets[0]", func(c *stripe.Config) { c.SigningSecrets[0] = schemas.NewSecret(secret + "\n") }},
+		{"unlike a secret: an API key", "signing_secrets[0]", func(c *stripe.Config) { c.SigningSecrets[0] = schemas.NewSecret("sk_test_x") }},
+		{"unlike a secret: the prefix alone", "signing_secrets[0]", func(c *stripe.Config) { c.SigningSecrets[0] = schemas.NewSecret("whsec_") }},
+		{"unlike a secret: a line feed", "signing_secrets[0]", func(c *stripe.Config) { c.SigningSecrets[0] = schemas.NewSecret(secret + "\n") }},
 		{"too many secrets", "signing_secrets", func(c *stripe.Config) { c.SigningSecrets = slices.Repeat(c.SigningSecrets, 9) }},
 		{"a publishable key", "api_key", func(c *stripe.Config) { c.APIKey = schemas.NewSecret("pk_test_1") }},
-		{"some text", "api_key", func(c *stripe.Config) { c.APIKey = schemas.NewSecret("hunter2") }},
+		{"unlike a key: some text", "api_key", func(c *stripe.Config) { c.APIKey = schemas.NewSecret("hunter2") }},
+		{"a key with a line feed", "api_key", func(c *stripe.Config) { c.APIKey = schemas.NewSecret(fullKey + "\n") }},
 		{"plain http to elsewhere", "base_url", func(c *stripe.Config) { c.BaseURL = "http://stripe.example.com" }},
 		{"no address", "base_url", func(c *stripe.Config) { c.BaseURL = "stripe" }},
 		{"an empty metadata key", "order_metadata[0]", func(c *stripe.Config) { c.OrderMetadata = []string{""} }},
@@ -445,6 +446,9 @@ func TestValidate(t *testing.T) {
 			list := cfg.Validate()
 			if c.field == "" && len(list) > 0 || c.field != "" && (len(list) != 1 || list[0].Field != c.field || list[0].Hint == "") {
 				t.Errorf("got %+v, want one finding at %q", list, c.field)
+			}
+			if unlike := strings.HasPrefix(c.name, "unlike"); len(list) == 1 && (list[0].Level == connectors.Warn) != unlike {
+				t.Errorf("got %+v, want a warning %t", list, unlike)
 			}
 			if text := fmt.Sprint(list); strings.Contains(text, secret) || strings.Contains(text, "hunter2") {
 				t.Errorf("a secret stands in %s", text)

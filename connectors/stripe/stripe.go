@@ -83,16 +83,16 @@ func (c *Config) Validate() []connectors.Finding {
 		bad("signing_secrets", "two are enough while one is being rolled", "more than %d signing secrets", signingSecretsMax)
 	}
 	for i, s := range c.SigningSecrets {
-		if text := s.Reveal(); !strings.HasPrefix(text, secretPrefix) || len(text) == len(secretPrefix) || strings.TrimSpace(text) != text {
-			bad(fmt.Sprintf("signing_secrets[%d]", i), where, "this is no signing secret: Stripe's begin with %s", secretPrefix)
+		if s.Empty() {
+			bad(fmt.Sprintf("signing_secrets[%d]", i), where, "the signing secret is empty")
 		}
 	}
+	out = append(out, c.unlikely()...)
 	switch key := c.APIKey.Reveal(); {
-	case key == "":
 	case strings.HasPrefix(key, "pk_"):
 		bad("api_key", "use a restricted key (rk_...) that may read events and write webhook endpoints", "this is a publishable key, which may read nothing")
-	case !keyForm.MatchString(key):
-		bad("api_key", "copy it from the Stripe dashboard (Developers, API keys): it begins with rk_ or sk_", "this is no API key of Stripe's")
+	case strings.ContainsFunc(key, unprintable):
+		bad("api_key", "copy it again, without spaces and line ends", "api_key holds characters that no key has")
 	}
 	if len(c.OrderMetadata) > orderMetadataMax {
 		bad("order_metadata", "Stripe keeps no more on one object", "more than %d metadata keys", orderMetadataMax)
@@ -108,6 +108,29 @@ func (c *Config) Validate() []connectors.Finding {
 		} else if u.Scheme == "http" && !loopback(u.Hostname()) {
 			bad("base_url", "use https: the API key travels over it", "base_url is plain http to another machine")
 		}
+	}
+	return out
+}
+
+func unprintable(r rune) bool { return r <= ' ' || r > '~' }
+
+// unlikely are secrets that do not look like Stripe's. They are Stripe's to choose, so that this is a warning.
+func (c *Config) unlikely() []connectors.Finding {
+	var out []connectors.Finding
+	for i, s := range c.SigningSecrets {
+		if text := s.Reveal(); text != "" && (!strings.HasPrefix(text, secretPrefix) || len(text) == len(secretPrefix) || strings.TrimSpace(text) != text) {
+			out = append(out, connectors.Finding{
+				Level: connectors.Warn, Field: fmt.Sprintf("signing_secrets[%d]", i), Message: "this does not look like a signing secret: Stripe's begin with " + secretPrefix,
+				Hint: "copy it from the webhook endpoint's page in the Stripe dashboard (Developers, Webhooks)",
+			})
+		}
+	}
+	key := c.APIKey.Reveal()
+	if key != "" && !strings.HasPrefix(key, "pk_") && !strings.ContainsFunc(key, unprintable) && !keyForm.MatchString(key) {
+		out = append(out, connectors.Finding{
+			Level: connectors.Warn, Field: "api_key", Message: "this does not look like an API key of Stripe's",
+			Hint: "copy it from the Stripe dashboard (Developers, API keys): it begins with rk_ or sk_",
+		})
 	}
 	return out
 }
