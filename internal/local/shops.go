@@ -11,6 +11,8 @@ import (
 
 	"github.com/tillstream/tillstream/simulators"
 	"github.com/tillstream/tillstream/simulators/generic"
+	"github.com/tillstream/tillstream/simulators/getresponse"
+	"github.com/tillstream/tillstream/simulators/shopify"
 	"github.com/tillstream/tillstream/simulators/stripe"
 	"github.com/tillstream/tillstream/simulators/woocommerce"
 )
@@ -63,6 +65,15 @@ func ShopKinds() []ShopKind {
 			},
 		},
 		{
+			Name: "shopify", Says: "a Shopify store: signed webhooks that are sent again and deleted after failures, REST and GraphQL with their buckets",
+			New: func(o ShopOptions) (ShopServer, error) {
+				return shopify.New(shopify.Options{
+					Shop: "twin.myshopify.com", AccessToken: "shpat_" + o.Key, ClientSecret: o.Secret, Seed: o.Seed, Now: o.Now, LocalWebhooks: true, Log: o.Log,
+					Faults: shopify.Faults{DuplicateRate: o.DuplicateRate, DisorderRate: o.DisorderRate},
+				})
+			},
+		},
+		{
 			Name: "stripe", Says: "a Stripe account in test mode: payment intents, charges, Checkout, signed events and their list",
 			New: func(o ShopOptions) (ShopServer, error) {
 				return stripe.New(stripe.Options{
@@ -71,6 +82,12 @@ func ShopKinds() []ShopKind {
 				})
 			},
 			Receive: func(s ShopServer, url, secret string) { s.(*stripe.Server).AddEndpoint(url, "whsec_"+secret) },
+		},
+		{
+			Name: "getresponse", Says: "a GetResponse account with one shop, whose orders are listed and never told",
+			New: func(o ShopOptions) (ShopServer, error) {
+				return getresponse.New(getresponse.Options{APIKey: o.Key, Seed: o.Seed, Now: o.Now, Log: o.Log})
+			},
 		},
 		{
 			Name: "own-shop", Says: "a shop of one's own that posts signed JSON (Standard Webhooks) with its own fields and words",

@@ -12,6 +12,8 @@ const (
 	ConnectionsFolder = "connections"
 	// SecretsFolder holds one secret a file, for ${file:secrets/NAME}. Nothing in it is configuration.
 	SecretsFolder = "secrets"
+	// DisconnectedSuffix follows the file's name of a connection that is put aside: it is not read, and its name stays known.
+	DisconnectedSuffix = ".disconnected"
 )
 
 // SecretReader reads the files of ${file:PATH} for the folder dir: a path into its secrets folder is meant from there,

@@ -36,6 +36,7 @@ type Config struct {
 	Settings     Settings
 	Connectors   []connectors.Connector // all that there are
 	Connections  []Connection
+	Disconnected []string // names of the connections that are put aside
 	Destinations []Destination
 	// Documents are the decoded files of the caller's kinds, by folder, in the order of their names.
 	Documents map[string][]Document
@@ -127,7 +128,9 @@ type Connection struct {
 	// AllowPrivate permits a provider address inside the network; TLSRoots is a PEM file of further trusted roots for it.
 	AllowPrivate bool
 	TLSRoots     string
-	Settings     any // what Connector.Config returned, filled
+	// PollEvery replaces the time between two readings of the provider's lists; zero: the connector's own.
+	PollEvery time.Duration
+	Settings  any // what Connector.Config returned, filled
 }
 
 // Destination is one file of destinations/: a CRM account. Its name is the file's.
@@ -282,6 +285,9 @@ func (l *loader) each(folder string, take func(file, name string, node *document
 	}
 	for _, e := range entries {
 		ext := path.Ext(e.Name())
+		if aside, ok := strings.CutSuffix(e.Name(), DisconnectedSuffix); ok && folder == ConnectionsFolder {
+			l.cfg.Disconnected = append(l.cfg.Disconnected, strings.TrimSuffix(aside, path.Ext(aside)))
+		}
 		if e.IsDir() || strings.HasPrefix(e.Name(), ".") || ext != ".yaml" && ext != ".yml" {
 			continue
 		}
@@ -365,9 +371,10 @@ type connectionFile struct {
 	Resources   []string            `yaml:"resources" jsonschema:"description=Resources to receive. Empty: all of the connector's."`
 	Token       string              `yaml:"token" jsonschema:"description=Last part of the webhook address; makes it hard to guess."`
 	// The next two are for a provider's twin inside the network, such as a simulator.
-	AllowPrivate bool   `yaml:"allow_private_address" jsonschema:"description=Permits a provider address inside the network (a simulator\\, a proxy)."`
-	TLSRoots     string `yaml:"tls_roots" jsonschema:"description=PEM file of further trusted roots for the provider's address."`
-	Settings     any    `yaml:"settings"`
+	AllowPrivate bool          `yaml:"allow_private_address" jsonschema:"description=Permits a provider address inside the network (a simulator\\, a proxy)."`
+	TLSRoots     string        `yaml:"tls_roots" jsonschema:"description=PEM file of further trusted roots for the provider's address."`
+	PollEvery    time.Duration `yaml:"poll_every" jsonschema:"description=Time between two readings of what the provider lists\\, at least 1s. Left out: the connector's own\\, which is kind to the provider."`
+	Settings     any           `yaml:"settings"`
 }
 
 func (l *loader) connection(file, name string, doc *document) {
@@ -412,7 +419,7 @@ func (l *loader) connection(file, name string, doc *document) {
 	l.cfg.Connections = append(l.cfg.Connections, Connection{
 		Name: name, File: file, Connector: c.For(settings),
 		Environment: f.Environment, Resources: f.Resources, Token: f.Token,
-		AllowPrivate: f.AllowPrivate, TLSRoots: f.TLSRoots, Settings: settings,
+		AllowPrivate: f.AllowPrivate, TLSRoots: f.TLSRoots, PollEvery: f.PollEvery, Settings: settings,
 	})
 }
 

@@ -64,7 +64,7 @@ func (o Opener) Open(ctx context.Context, c config.Connection) (connectors.Sourc
 // was changed in its file counts.
 func same(a, b config.Connection) bool {
 	return sameAccount(a, b) && a.Name == b.Name && slices.Equal(a.Resources, b.Resources) &&
-		a.Token == b.Token && a.AllowPrivate == b.AllowPrivate && a.TLSRoots == b.TLSRoots
+		a.Token == b.Token && a.AllowPrivate == b.AllowPrivate && a.TLSRoots == b.TLSRoots && a.PollEvery == b.PollEvery
 }
 
 // sameAccount reports whether a and b say the same of one account, in one environment.
