@@ -60,6 +60,14 @@ func firstTime(o object, names ...string) (time.Time, error) {
 	return time.Time{}, nil
 }
 
+// dayOrTime reads a member that may be a day without a time, as those of disputes are: its begin in UTC.
+func dayOrTime(o object, name string) (time.Time, error) {
+	if t, err := time.Parse(time.DateOnly, o.Text(name)); err == nil {
+		return parseTime(t.Format(time.RFC3339))
+	}
+	return firstTime(o, name)
+}
+
 // amountOf reads money; nil where there is none. A text that is no decimal is an error naming the member.
 func amountOf(o object, name, currency string) (*schemas.Amount, error) {
 	if !o.Has(name) {

@@ -111,6 +111,8 @@ func TestTimes(t *testing.T) {
 		{"no time at all", topicUpdated, `{"id":1,"financial_status":"paid"}`, "", received},
 		{"deletion", topicDelete, `{"id":1}`, "2026-03-01T12:00:00Z", noon},
 		{"transaction without processed_at", topicTransaction, `{"id":1,"order_id":2,"kind":"sale","status":"success","processed_at":null,"created_at":"2026-03-01T12:00:00Z"}`, "", noon},
+		{"dispute's days", "disputes/update", `{"id":1,"status":"won","initiated_at":"2026-02-01T12:00:00Z","evidence_sent_on":"2026-02-20","finalized_on":"2026-02-28"}`, "2026-03-01T12:00:00Z", noon},
+		{"a day alone", "disputes/update", `{"id":1,"status":"won","initiated_at":"2026-02-01T12:00:00Z","finalized_on":"2026-03-01"}`, "", noon.Add(-12 * time.Hour)},
 		{"dispute's newest", "disputes/update", `{"id":1,"status":"won","initiated_at":"2026-02-01T12:00:00Z","finalized_on":"2026-03-01T12:00:00Z"}`, "2026-02-20T12:00:00Z", noon},
 	} {
 		d := delivery(c.topic, c.body)
@@ -242,6 +244,7 @@ func TestNotUnderstood(t *testing.T) {
 		{topicTransaction, `{"id":1,"order_id":2}`, "kind: missing"},
 		{topicTransaction, `{"id":1,"kind":"sale"}`, "order_id: missing"},
 		{"disputes/create", `{"order_id":1}`, "id: missing"},
+		{"disputes/create", `{"id":1,"finalized_on":"soon"}`, "finalized_on: "},
 		{"", `{"id":1}`, headerTopic},
 		{"orders/../x", `{"id":1}`, headerTopic},
 		{topicUpdated, `{"id":"gid://shopify/Order/1"}`, "displayFinancialStatus: missing"},

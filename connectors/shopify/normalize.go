@@ -303,7 +303,7 @@ func (r *reader) dispute() ([]schemas.OrderEvent, error) {
 	}
 	at := r.triggered()
 	for _, name := range []string{"initiated_at", "evidence_sent_on", "finalized_on"} {
-		t, err := firstTime(r.body, name)
+		t, err := dayOrTime(r.body, name)
 		if err != nil {
 			return nil, err
 		}
