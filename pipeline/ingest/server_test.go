@@ -67,6 +67,30 @@ func TestSlowSenders(t *testing.T) {
 	}
 }
 
+// TestABodyThatIsCutOff: what did not come whole is not kept, and its sender hears so.
+func TestABodyThatIsCutOff(t *testing.T) {
+	s := &shelf{}
+	addr := serve(t, options(s))
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second)) // the bound of the test
+	fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nSig: good\r\nContent-Length: 100\r\n\r\nA", path)
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusBadRequest || s.count() != 0 {
+		t.Errorf("got %d with %d kept, want 400 with none", res.StatusCode, s.count())
+	}
+}
+
 func request(t *testing.T, addr string, body io.Reader) *http.Request {
 	t.Helper()
 	r, err := http.NewRequest(http.MethodPost, "http://"+addr+path, body)
