@@ -133,8 +133,8 @@ func payerOf(order, contact object) *schemas.Payer {
 	if email := strings.TrimSpace(contact.Text("email")); len(email) <= emailBytesMax {
 		p.Email = email
 	}
-	if id := firstOf(contact.Text("contactId"), order.Text("contactId")); idForm.MatchString(id) {
-		p.PayerID = id
+	if id := contact.Text("contactId"); p.Email != "" && idForm.MatchString(id) {
+		p.PayerID = id // an id without an address would pass for a contact to whom one can write
 	}
 	for _, a := range []object{billing, shipping} {
 		if phone := strings.TrimSpace(a.Text("phone")); p.Phone == "" && len(phone) <= phoneBytesMax {

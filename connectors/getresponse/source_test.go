@@ -325,7 +325,7 @@ func TestContactGone(t *testing.T) {
 		t.Errorf("got %v, want the page refused", err)
 	}
 	w.sim.RemoveContact("jo1@example.com")
-	if got := poll(t, w.src, q, nil); len(got) != 1 || got[0].Payer.Email != "" || got[0].Payer.PayerID == "" || got[0].Payer.FullName != "Jo Roe" {
+	if got := poll(t, w.src, q, nil); len(got) != 1 || got[0].Payer.Email != "" || got[0].Fields["contact.id"] == "" || got[0].Payer.FullName != "Jo Roe" {
 		t.Errorf("got %+v, want the order with what it says itself", got)
 	}
 }

@@ -139,7 +139,10 @@ func TestRefused(t *testing.T) {
 	for _, c := range []struct{ name, body, err string }{
 		{"no JSON", `PAYMENT`, "json at byte 0"},
 		{"no object", `[]`, "body: not a JSON object"},
-		{"not an event", `{"object":"charge"}`, `object: "charge" is no event`},
+		{"not an event", `{"object":"balance"}`, `object: "balance" is no event`},
+		{"an object without a mode", `{"object":"charge"}`, "livemode: missing"},
+		{"an object without a time", `{"object":"charge","livemode":false}`, "created: missing"},
+		{"an object without an id", `{"object":"charge","livemode":false,"created":1}`, "data.object.id: missing"},
 		{"a thin event", `{"id":"evt","object":"v2.core.event"}`, "thin event"},
 		{"no id", `{"object":"event","type":"x"}`, "id: missing"},
 		{"no type", `{"object":"event","id":"evt"}`, "type: missing"},
@@ -251,10 +254,33 @@ func TestPayer(t *testing.T) {
 		},
 		{"an intent with its customer expanded", event("payment_intent.succeeded", `{"id":"pi","object":"payment_intent","customer":{"id":"cus","email":"c@example.com"}}`), &schemas.Payer{Email: "c@example.com", PayerID: "cus"}},
 		{"a session", event("checkout.session.completed", `{"id":"cs","object":"checkout.session","customer_email":"typed@example.com","customer_details":{"email":"d@example.com"},"collected_information":{"shipping_details":{"name":"Jo"}}}`), &schemas.Payer{Email: "d@example.com", FullName: "Jo"}},
+		{"an id that nobody can write to", event("payment_intent.created", `{"id":"pi","object":"payment_intent","customer":"cus"}`), nil},
 		{"nobody", event("payment_intent.created", `{"id":"pi","object":"payment_intent","customer":null}`), nil},
 	} {
 		if diff := cmp.Diff(one(t, c.body).Payer, c.want); diff != "" {
 			t.Errorf("%s: -got +want\n%s", c.name, diff)
+		}
+	}
+}
+
+// TestReadObjects: what was read says who and what belongs together, and leaves state and money to the events.
+func TestReadObjects(t *testing.T) {
+	for _, c := range []struct {
+		name, body string
+		kind       schemas.EventKind
+		root       string
+	}{
+		{"an intent", `{"id":"pi","object":"payment_intent","created":1700000000,"livemode":false,"amount":1000,"amount_received":1000,"currency":"eur","status":"succeeded","customer":{"id":"cus","email":"c@example.com"}}`, "ORDER", "pi"},
+		{"an intent by its charge", `{"id":"pi","object":"payment_intent","created":1700000000,"livemode":false,"status":"requires_payment_method","latest_charge":{"id":"ch","billing_details":{"email":"c@example.com"}}}`, "ORDER", "pi"},
+		{"a charge", `{"id":"ch","object":"charge","created":1700000000,"livemode":false,"amount":1000,"currency":"eur","status":"succeeded","captured":true,"amount_refunded":5,"billing_details":{"email":"c@example.com"}}`, "PAYMENT", "ch"},
+		{"a subscription", `{"id":"sub","object":"subscription","created":1700000000,"livemode":false,"status":"active","customer":{"id":"cus","email":"c@example.com"}}`, "SUBSCRIPTION", "sub"},
+	} {
+		e := one(t, c.body)
+		if e.Kind != c.kind || e.RootID != c.root || e.Status != schemas.StatusUnknown || e.Amount != nil || e.RefundedTotal != nil || e.Payer == nil || e.Payer.Email != "c@example.com" {
+			t.Errorf("%s: got %+v", c.name, e)
+		}
+		if again := one(t, c.body); again.EventID != e.EventID || !strings.Contains(e.EventID, ".read:"+c.root+":") {
+			t.Errorf("%s: got event ids %s and %s", c.name, e.EventID, again.EventID)
 		}
 	}
 }

@@ -38,6 +38,8 @@ func (n normalizer) normalize(d connectors.Delivery) ([]schemas.OrderEvent, erro
 	}
 	event := object(m)
 	switch kind := event.Text("object"); {
+	case readable[kind] != "":
+		return n.read(d, event)
 	case strings.HasPrefix(kind, thinPrefix):
 		return nil, fmt.Errorf("object: %.40q is a thin event, which does not hold what changed; let the endpoint send snapshot events", kind)
 	case kind != "event":
@@ -70,6 +72,36 @@ func (n normalizer) normalize(d connectors.Delivery) ([]schemas.OrderEvent, erro
 	b.rec.Fields = b.fields.values
 	return []schemas.OrderEvent{b.rec}, nil
 }
+
+// readable are the objects that Fetch reads, with their path at the API.
+var readable = map[string]string{"payment_intent": "/v1/payment_intents/", "charge": "/v1/charges/", "subscription": "/v1/subscriptions/"}
+
+// read takes an object that Fetch read: it says who paid and what belongs together. Its state is left to the events: it
+// has no time of its last change, and does not say what became of a failed attempt.
+func (n normalizer) read(d connectors.Delivery, o object) ([]schemas.OrderEvent, error) {
+	if err := checkMode(o, d.Environment); err != nil {
+		return nil, err
+	}
+	created, err := unixOf(o, "created", "created")
+	if err != nil {
+		return nil, err
+	}
+	if created.IsZero() {
+		return nil, errors.New("created: missing")
+	}
+	b := builder{n: n, event: object{"type": o.Text("object") + readSuffix}, o: o, fields: fieldSet{values: map[string]string{}}}
+	b.rec = base(d, b.event, created)
+	if err := b.build(); err != nil {
+		return nil, err
+	}
+	b.rec.Fingerprint = fingerprint(o)
+	b.rec.EventID = b.rec.EventType + ":" + b.rec.EntityID + ":" + b.rec.Fingerprint[:16]
+	b.rec.Status, b.rec.Amount, b.rec.RefundedTotal, b.rec.Fields = schemas.StatusUnknown, nil, nil, b.fields.values
+	return []schemas.OrderEvent{b.rec}, nil
+}
+
+// readSuffix makes an event type of an object that was read.
+const readSuffix = ".read"
 
 // checkMode keeps the two worlds apart: a live endpoint of a platform is sent the test events of its accounts, too.
 func checkMode(event object, env schemas.Environment) error {

@@ -71,9 +71,13 @@ func (p *person) address(o object) {
 	}
 }
 
-// done returns nil where nothing at all is known: absence erases nothing.
+// done returns nil where nothing at all is known: absence erases nothing. An id without an address is left out, or it
+// would pass for a contact to whom one can write; it is in the field customer.id, and Fetch finds the address by it.
 func (p *person) done() *schemas.Payer {
 	p.name(p.ship)
+	if p.p.Email == "" {
+		p.p.PayerID = ""
+	}
 	if p.p == (schemas.Payer{}) {
 		return nil
 	}

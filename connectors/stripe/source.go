@@ -34,6 +34,7 @@ var (
 	_ connectors.Webhooker = (*source)(nil)
 	_ connectors.Registrar = (*source)(nil)
 	_ connectors.Poller    = (*source)(nil)
+	_ connectors.Fetcher   = (*source)(nil)
 	_ connectors.Watcher   = (*source)(nil)
 	_ connectors.Validator = (*Config)(nil)
 )
@@ -224,8 +225,13 @@ func explain(err error) error {
 }
 
 func permissionFor(path string) string {
-	if strings.HasPrefix(path, eventsPath) {
-		return "Events: read"
+	for prefix, permission := range map[string]string{
+		eventsPath: "Events: read", readable["payment_intent"]: "PaymentIntents, Charges and Customers: read",
+		readable["charge"]: "Charges and Customers: read", readable["subscription"]: "Subscriptions and Customers: read",
+	} {
+		if strings.HasPrefix(path, prefix) {
+			return permission
+		}
 	}
 	return "Webhook Endpoints: write"
 }

@@ -3,16 +3,20 @@ package stripe_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/shopspring/decimal"
 
+	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/connectors/stripe"
 	"github.com/tillstream/tillstream/processors/automation"
 	"github.com/tillstream/tillstream/processors/orders"
 	"github.com/tillstream/tillstream/processors/processorstest"
@@ -143,4 +147,55 @@ func apply(t *testing.T, events []schemas.OrderEvent, doubled bool, root string)
 		t.Fatalf("nothing under %s", root)
 	}
 	return facts
+}
+
+// TestFetch: where events name the customer by id only, what is read has the address, under the same root.
+func TestFetch(t *testing.T) {
+	ctx := deadline(t)
+	w := newWorld(t, twin.Options{CustomersOnly: true, NoSessions: true})
+	id, err := w.sim.Place(ctx, order(1, "10.00"))
+	must(t, err)
+	must(t, each(w.sim.Pay(ctx, id), w.sim.Refund(ctx, id, "1.00"), w.sim.Wait(ctx)))
+	var events []schemas.OrderEvent
+	for _, e := range w.received() {
+		events = append(events, e)
+		if e.Payer != nil {
+			t.Fatalf("%s: got payer %+v, want none", e.EventType, e.Payer)
+		}
+		d, err := w.src.(connectors.Fetcher).Fetch(ctx, &e)
+		must(t, err)
+		read, err := stripe.Connector.Normalize(d)
+		must(t, err)
+		events = append(events, read...)
+		if read[0].RootID != id || read[0].Payer == nil || read[0].Payer.Email != "jenny1@example.com" {
+			t.Errorf("%s: got %+v", e.EventType, read[0])
+		}
+	}
+	if f := apply(t, events, false, id); f.Payer == nil || f.Payer.Email != "jenny1@example.com" || f.Status != schemas.StatusPartiallyRefunded || f.Paid != "10" || f.Refunded != "1" {
+		t.Errorf("got %+v of %+v", f, f.Payer)
+	}
+	fetch := func(src connectors.Source, e schemas.OrderEvent) error {
+		_, err := src.(connectors.Fetcher).Fetch(ctx, &e)
+		return err
+	}
+	for name, e := range map[string]schemas.OrderEvent{
+		"an intent that is gone":      {Kind: schemas.KindOrder, EntityID: "pi_0"},
+		"a session without one":       {Kind: schemas.KindOrder, EntityID: "cs", Fields: map[string]string{"checkout.id": "cs"}},
+		"an id that is a path":        {Kind: schemas.KindOrder, EntityID: "a b"},
+		"a charge that is gone":       {Kind: schemas.KindRefund, EntityID: "re", Links: []schemas.Link{{Relation: schemas.LinkCapture, ID: "ch_0"}}},
+		"a subscription that is":      {Kind: schemas.KindSubscription, RootID: "sub_0"},
+		"an event of nothing":         {Kind: schemas.KindOther, EntityID: "x"},
+		"a session of a subscription": {Kind: schemas.KindSubscription, RootID: "sub_0", EntityID: "cs"},
+	} {
+		if err := fetch(w.src, e); !errors.Is(err, connectors.ErrNotThere) {
+			t.Errorf("%s: got %v, want that it is not there", name, err)
+		}
+	}
+	intent := schemas.OrderEvent{Kind: schemas.KindOrder, EntityID: id}
+	if err := fetch(w.connect(t, "", schemas.Sandbox), intent); !errors.Is(err, connectors.ErrNotThere) {
+		t.Errorf("without a key: got %v", err)
+	}
+	if err := fetch(w.connect(t, eventsOnly, schemas.Sandbox), intent); err == nil || errors.Is(err, connectors.ErrNotThere) || !strings.Contains(err.Error(), "PaymentIntents") {
+		t.Errorf("without the permission: got %v, want it named", err)
+	}
 }

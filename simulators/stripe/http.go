@@ -257,7 +257,11 @@ func (s *Server) getIntent(r *http.Request) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.payments[r.PathValue("id")]; p != nil {
-		return s.intent(p), nil
+		o := s.intent(p)
+		if slices.Contains(r.URL.Query()["expand[]"], "customer") && p.customer != "" {
+			o["customer"] = object{"id": p.customer, "object": "customer", "email": orNull(p.order.Email), "name": orNull(p.name()), "phone": orNull(p.order.Phone)}
+		}
+		return o, nil
 	}
 	return nil, invalid(404, "resource_missing", "No such payment_intent: '%s'", r.PathValue("id"))
 }

@@ -22,6 +22,14 @@ func orNull(text string) any {
 	return text
 }
 
+// shown is what events say of the shopper; nothing where they name the customer only.
+func (p *payment) shown(text string) any {
+	if p.customer != "" {
+		return nil
+	}
+	return orNull(text)
+}
+
 func (p *payment) metadata() object { return object{"order_id": strconv.Itoa(1000 + p.number)} }
 
 // intent is the payment intent as it stands. s.mu is held.
@@ -29,9 +37,9 @@ func (s *Server) intent(p *payment) object {
 	o := object{
 		"id": p.id, "object": "payment_intent", "amount": p.amount, "amount_capturable": 0, "amount_received": p.received,
 		"canceled_at": nil, "cancellation_reason": orNull(p.reason), "capture_method": "automatic", "client_secret": p.id + "_secret_0",
-		"created": p.created, "currency": lower(p.order.Currency), "customer": nil, "description": p.order.Product, "invoice": nil,
+		"created": p.created, "currency": lower(p.order.Currency), "customer": orNull(p.customer), "description": p.order.Product, "invoice": nil,
 		"last_payment_error": nil, "latest_charge": orNull(p.charge), "livemode": s.o.Live, "metadata": p.metadata(), "next_action": nil,
-		"payment_method_types": []string{"card"}, "receipt_email": orNull(p.order.Email), "shipping": nil, "status": p.status,
+		"payment_method_types": []string{"card"}, "receipt_email": p.shown(p.order.Email), "shipping": nil, "status": p.status,
 	}
 	if s.o.CaptureManually {
 		o["capture_method"] = "manual"
@@ -54,9 +62,9 @@ func (s *Server) chargeOf(p *payment, status string) object {
 		"id": p.charge, "object": "charge", "amount": p.amount, "amount_captured": p.received, "amount_refunded": p.refunded,
 		"billing_details": object{
 			"address": object{"city": nil, "country": nil, "line1": nil, "line2": nil, "postal_code": nil, "state": nil},
-			"email":   orNull(p.order.Email), "name": orNull(p.name()), "phone": orNull(p.order.Phone),
+			"email":   p.shown(p.order.Email), "name": p.shown(p.name()), "phone": p.shown(p.order.Phone),
 		},
-		"captured": p.received > 0, "created": s.o.Now().Unix(), "currency": lower(p.order.Currency), "customer": nil,
+		"captured": p.received > 0, "created": s.o.Now().Unix(), "currency": lower(p.order.Currency), "customer": orNull(p.customer),
 		"description": p.order.Product, "disputed": p.dispute != "", "failure_code": nil, "failure_message": nil, "invoice": nil,
 		"livemode": s.o.Live, "metadata": p.metadata(),
 		"outcome":        object{"network_status": "approved_by_network", "risk_level": "normal", "seller_message": "Payment complete.", "type": "authorized"},
@@ -81,8 +89,8 @@ func (s *Server) sessionOf(p *payment, status string) object {
 	}
 	return object{
 		"id": p.session, "object": "checkout.session", "amount_subtotal": p.amount, "amount_total": p.amount,
-		"client_reference_id": strconv.Itoa(1000 + p.number), "currency": lower(p.order.Currency), "customer": nil,
-		"customer_details": object{"email": orNull(p.order.Email), "name": orNull(p.name()), "phone": orNull(p.order.Phone), "tax_exempt": "none"},
+		"client_reference_id": strconv.Itoa(1000 + p.number), "currency": lower(p.order.Currency), "customer": orNull(p.customer),
+		"customer_details": object{"email": p.shown(p.order.Email), "name": p.shown(p.name()), "phone": p.shown(p.order.Phone), "tax_exempt": "none"},
 		"expires_at":       p.created + 86400, "livemode": s.o.Live, "locale": nil, "metadata": object{}, "mode": "payment", "payment_intent": p.id,
 		"payment_status": paid, "status": status, "subscription": nil, "total_details": object{"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
 	}

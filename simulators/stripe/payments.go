@@ -14,6 +14,7 @@ import (
 type payment struct {
 	order               simulators.Order
 	id, charge, session string
+	customer            string // empty: a guest
 	number              int
 	created             int64
 	amount              int64 // in the smallest unit
@@ -83,6 +84,9 @@ func (s *Server) Place(ctx context.Context, o simulators.Order) (string, error) 
 	s.mu.Lock()
 	p := &payment{order: o, amount: amount, status: "requires_payment_method", created: s.o.Now().Unix(), number: len(s.order) + 1}
 	p.id = s.id("pi_", 24)
+	if s.o.CustomersOnly {
+		p.customer = s.id("cus_", 14)
+	}
 	if !s.o.NoSessions {
 		p.session = s.id("cs_test_", 58)
 	}

@@ -85,6 +85,8 @@ type Options struct {
 	CaptureManually bool
 	// NoSessions leaves out Checkout: payments are made by payment intents alone.
 	NoSessions bool
+	// CustomersOnly: events name the shopper by customer id, without an address; what is read expands it.
+	CustomersOnly bool
 	// Client delivers; nil: a client that follows no redirect and gives up after 30 s.
 	Client *http.Client
 	Log    zerolog.Logger
