@@ -323,6 +323,39 @@ func TestListsLoseNothing(t *testing.T) {
 	})
 }
 
+// TestListThatMoves: subscriptions leave the span while it is read, since their status changes again; whoever turned pages
+// would miss what moves up in their place.
+func TestListThatMoves(t *testing.T) {
+	from, to := start.Add(-time.Hour), start
+	l := &lister{}
+	for i := range 100 {
+		l.times = append(l.times, from.Add(time.Duration(i)*30*time.Second))
+	}
+	left := 0
+	a := newAccount()
+	a.override = func(r *http.Request, body string) *http.Response {
+		answer := l.subscriptions(r, body)
+		if answer != nil {
+			l.times[left] = to.Add(time.Minute)
+			left++
+		}
+		return answer
+	}
+	s, _, _ := connected(t, a, &Config{})
+	got := map[string]bool{}
+	for _, e := range recordsOf(t, all(t, s, connectors.Query{Feed: feedSubscriptions, From: from, To: to})...) {
+		got[e.EntityID] = true
+	}
+	for i := left; i < len(l.times); i++ {
+		if !got[fmt.Sprint("I-", i)] {
+			t.Errorf("I-%d, which stayed, was missed", i)
+		}
+	}
+	if left >= len(l.times)/2 {
+		t.Fatalf("%d left: nothing was shown", left)
+	}
+}
+
 // spread keeps so many items a shortest span that the provider answers at all.
 func spread(times []time.Time, most int) []time.Time {
 	if most == 0 {
