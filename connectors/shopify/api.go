@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,6 +53,8 @@ type api struct {
 	until  time.Time // zero: the token does not end
 	cost   costStatus
 	waited time.Time // until when GraphQL asked to wait
+	// withheld is why Shopify left fields about customers out of the newest answer that lacked some.
+	withheld string
 }
 
 func newAPI(c *Config, env connectors.Env, answer func(int, http.Header)) *api {
@@ -230,7 +233,15 @@ type costStatus struct {
 type graphqlError struct {
 	text  string
 	codes []string
+	// personal: all that is refused are single fields about the customer, which are null; the rest of the answer stands.
+	personal bool
 }
+
+// personalFields are those of an order that need a permission of their own, or Shopify's approval of a public app.
+var personalFields = []string{"customer", "email", "phone", "billingAddress", "shippingAddress"}
+
+// errorsMax is how many errors of one answer are told.
+const errorsMax = 5
 
 // Error implements error.
 func (e *graphqlError) Error() string { return "shopify graphql: " + e.text }
@@ -238,16 +249,10 @@ func (e *graphqlError) Error() string { return "shopify graphql: " + e.text }
 // is reports whether err is a refusal of GraphQL's with that code.
 func is(err error, code string) bool {
 	e := (*graphqlError)(nil)
-	if !errors.As(err, &e) {
-		return false
-	}
-	for _, c := range e.codes {
-		if c == code {
-			return true
-		}
-	}
-	return false
+	return errors.As(err, &e) && e.has(code)
 }
+
+func (e *graphqlError) has(code string) bool { return slices.Contains(e.codes, code) }
 
 // Codes of a refusal.
 const (
@@ -279,6 +284,9 @@ func (a *api) graphql(ctx context.Context, query string, variables map[string]an
 		}
 		a.mu.Unlock()
 		refused := a.refusal(answer.Errors)
+		if strings.Contains(query, orderNode) {
+			refused = a.note(refused, answer.Data)
+		}
 		switch {
 		case refused == nil && (len(answer.Data) == 0 || string(answer.Data) == "null"):
 			return errors.New("shopify graphql: an answer without data")
@@ -287,7 +295,7 @@ func (a *api) graphql(ctx context.Context, query string, variables map[string]an
 				return fmt.Errorf("shopify graphql: data that is not understood: %w", err)
 			}
 			return nil
-		case !is(refused, codeThrottled) || try == throttledTriesMax:
+		case !refused.has(codeThrottled) || try == throttledTriesMax:
 			return refused
 		}
 		d := throttledPause
@@ -306,13 +314,28 @@ func (a *api) graphql(ctx context.Context, query string, variables map[string]an
 	}
 }
 
+// note remembers whether an answer about orders lacks what it says of customers, and lets it pass if it lacks only that.
+func (a *api) note(refused *graphqlError, data json.RawMessage) *graphqlError {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case refused == nil:
+		a.withheld = ""
+	case refused.personal && len(data) > 0 && string(data) != "null":
+		a.withheld = refused.text
+		return nil
+	}
+	return refused
+}
+
 // refusal reads the member errors: a list of GraphQL's, or one text. Its texts are masked and cut.
-func (a *api) refusal(raw json.RawMessage) error {
+func (a *api) refusal(raw json.RawMessage) *graphqlError {
 	if len(raw) == 0 || string(raw) == "null" || string(raw) == "[]" {
 		return nil
 	}
 	var list []struct {
 		Message    string `json:"message"`
+		Path       []any  `json:"path"`
 		Extensions struct {
 			Code string `json:"code"`
 		} `json:"extensions"`
@@ -322,9 +345,17 @@ func (a *api) refusal(raw json.RawMessage) error {
 	if err := json.Unmarshal(raw, &list); err != nil {
 		texts = []string{string(raw)}
 	}
-	for _, one := range list[:min(len(list), 5)] {
-		texts = append(texts, one.Message)
-		e.codes = append(e.codes, one.Extensions.Code)
+	e.personal = len(list) > 0
+	for i, one := range list {
+		name := ""
+		if len(one.Path) > 1 {
+			name, _ = one.Path[len(one.Path)-1].(string)
+		}
+		e.personal = e.personal && one.Extensions.Code == codeNotAllowed && slices.Contains(personalFields, name)
+		if i < errorsMax {
+			texts = append(texts, one.Message)
+			e.codes = append(e.codes, one.Extensions.Code)
+		}
 	}
 	e.text = strings.Join(texts, "; ")
 	for _, s := range append(a.cfg.keys(), a.current()) {
@@ -348,4 +379,11 @@ func (a *api) budget() outbound.Budget {
 		b.HoldUntil = a.waited
 	}
 	return b
+}
+
+// lacking is why fields about customers were left out; empty: none were.
+func (a *api) lacking() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.withheld
 }

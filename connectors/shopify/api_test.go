@@ -194,6 +194,9 @@ func TestOddAnswers(t *testing.T) {
 		{APIGraphQL, `{"data":{"orders":7}}`, nil, "not understood"},
 		{APIGraphQL, `<html>`, nil, "not understood"},
 		{APIGraphQL, `{"errors":[{"message":"Access denied for orders field.","extensions":{"code":"ACCESS_DENIED"}}]}`, nil, "scope"},
+		{APIGraphQL, `{"data":{"orders":null},"errors":[{"message":"Access denied","path":["orders"],"extensions":{"code":"ACCESS_DENIED"}}]}`, nil, "Access denied"},
+		{APIGraphQL, `{"data":{"orders":{"nodes":[{"customer":null,"transactions":null}]}},"errors":[{"message":"No customer","path":["orders","nodes",0,"customer"],"extensions":{"code":"ACCESS_DENIED"}},{"message":"No money","path":["orders","nodes",0,"transactions"],"extensions":{"code":"ACCESS_DENIED"}}]}`, nil, "No money"},
+		{APIGraphQL, `{"data":null,"errors":[{"message":"No customer","path":["orders","nodes",0,"customer"],"extensions":{"code":"ACCESS_DENIED"}}]}`, nil, "No customer"},
 		{APIGraphQL, `{"data":{"orders":{"nodes":[],"pageInfo":{"hasNextPage":true,"endCursor":""}}}}`, nil, "no cursor"},
 		{APIREST, `{"orders":[]}`, []string{"Link", `<https://x/?limit=5>; rel="next"`}, "page_info"},
 	} {

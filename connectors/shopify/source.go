@@ -87,6 +87,7 @@ const (
 	scopeOrders   = "read_orders"
 	scopeAll      = "read_all_orders"
 	scopeDisputes = "read_shopify_payments_disputes"
+	scopeCustomer = "read_customers"
 )
 
 const checkQuery = `query Check {
@@ -165,6 +166,12 @@ func (s *source) checkScopes(has []string) []connectors.Finding {
 		out = append(out, connectors.Finding{
 			Level: connectors.Warn, Field: "access_token", Message: "the app lacks the permission " + scopeAll + ": Shopify leaves orders older than 60 days out without a word",
 			Hint: "request the scope before history is loaded; webhooks and repairs of the last weeks do not need it",
+		})
+	}
+	if s.cfg.API == APIGraphQL && lacks(scopeCustomer) {
+		out = append(out, connectors.Finding{
+			Level: connectors.Warn, Field: "access_token", Message: "the app lacks the permission " + scopeCustomer + ": orders that are listed do not name the customer's account",
+			Hint: "add the scope to the app, or set api: rest; webhooks and addresses are as they were",
 		})
 	}
 	if slices.Contains(s.wanted, "DISPUTES_CREATE") && lacks(scopeDisputes) {
@@ -254,6 +261,14 @@ func (s *source) Watch() []connectors.Finding {
 			Level: connectors.Warn, Field: "api_version", Message: "Shopify no longer serves API version " + s.cfg.APIVersion + " and answers with " + now.version,
 			Hint: "set api_version to " + now.version + " or newer",
 		})
+	}
+	if s.api != nil {
+		if why := s.api.lacking(); why != "" {
+			out = append(out, connectors.Finding{
+				Level: connectors.Warn, Field: "access_token", Message: "Shopify leaves data about customers out of listed orders: " + why,
+				Hint: "give the app the permission that is named; a public app needs Shopify's approval for customer data",
+			})
+		}
 	}
 	if !now.vanished.IsZero() && s.env.Now().Sub(now.vanished) < vanishedShown {
 		out = append(out, connectors.Finding{

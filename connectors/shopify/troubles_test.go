@@ -32,6 +32,9 @@ func TestTroubles(t *testing.T) {
 		{"another shop", func(_ *twin.Options, c *shopify.Config, _ *connectors.Env) { c.Shop = "other.myshopify.com" }, "shop", "permanent address is twin.myshopify.com", connectors.Bad},
 		{"no permission for orders", func(o *twin.Options, _ *shopify.Config, _ *connectors.Env) { o.Scopes = []string{"read_products"} }, "access_token", "read_orders", connectors.Bad},
 		{"sixty days only", func(o *twin.Options, _ *shopify.Config, _ *connectors.Env) { o.Scopes = []string{"read_orders"} }, "access_token", "read_all_orders", connectors.Warn},
+		{"no permission for customers", func(o *twin.Options, _ *shopify.Config, _ *connectors.Env) {
+			o.Scopes = []string{"read_orders", "read_all_orders"}
+		}, "access_token", "read_customers", connectors.Warn},
 		{"no permission for disputes", func(_ *twin.Options, _ *shopify.Config, e *connectors.Env) {
 			e.Resources = []string{"orders", "disputes"}
 		}, "access_token", "read_shopify_payments_disputes", connectors.Bad},
@@ -55,6 +58,18 @@ func TestTroubles(t *testing.T) {
 			}
 		})
 	}
+	t.Run("customers are left out of lists", func(t *testing.T) {
+		w := newWorld(t, func(o *twin.Options, _ *shopify.Config, _ *connectors.Env) { o.Scopes = []string{"read_orders"} })
+		w.place("1.00")
+		listed := w.normalize(w.poll(w.clock.now(), w.clock.now().Add(time.Second), false))
+		if len(listed) != 1 || listed[0].Payer == nil || listed[0].Payer.Email != "ana@example.com" || listed[0].Payer.PayerID != "" {
+			t.Fatalf("got %+v, want the order without the customer's account", listed)
+		}
+		got := w.src.(connectors.Watcher).Watch()
+		if len(got) != 1 || got[0].Level != connectors.Warn || !strings.Contains(got[0].Message, "read_customers") {
+			t.Errorf("got %+v, want a warning with Shopify's reason", got)
+		}
+	})
 	t.Run("frozen shop", func(t *testing.T) {
 		w := newWorld(t, nil)
 		w.sim.Trouble(twin.Failure{Path: "/admin/api", Status: 402})

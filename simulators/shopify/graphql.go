@@ -2,6 +2,7 @@ package shopify
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -29,6 +30,9 @@ type graphError struct{ code, message string }
 
 // Error implements error.
 func (e *graphError) Error() string { return e.message }
+
+// codeField marks the refusal of one field that may be null: the rest of the answer stands.
+const codeField = "field"
 
 func undefined(format string, args ...any) error {
 	return &graphError{"undefinedField", fmt.Sprintf(format, args...)}
@@ -220,6 +224,8 @@ func (p *parser) arguments() (map[string]any, error) {
 type execution struct {
 	variables map[string]any
 	objects   float64 // answered so far: what a query costs in the end
+	path      []any
+	denied    []object // errors of single fields, which are null in the answer
 }
 
 func newExecution(variables map[string]any) *execution { return &execution{variables: variables} }
@@ -258,11 +264,18 @@ func (x *execution) answer(n node, fields []field) (json.RawMessage, error) {
 		}
 		if resolve, ok := v.(func(map[string]any) (any, error)); ok {
 			var err error
-			if v, err = resolve(x.arguments(f)); err != nil {
+			v, err = resolve(x.arguments(f))
+			if e := (*graphError)(nil); errors.As(err, &e) && e.code == codeField {
+				x.denied = append(x.denied, object{"message": e.message, "path": append(slices.Clone(x.path), f.alias), "extensions": object{"code": "ACCESS_DENIED"}})
+				v, err = nil, nil
+			}
+			if err != nil {
 				return nil, err
 			}
 		}
+		x.path = append(x.path, f.alias)
 		raw, err := x.value(v, f)
+		x.path = x.path[:len(x.path)-1]
 		if err != nil {
 			return nil, err
 		}
@@ -285,7 +298,9 @@ func (x *execution) value(v any, f field) (json.RawMessage, error) {
 	case []node:
 		list := make([]string, len(v))
 		for i, n := range v {
+			x.path = append(x.path, i)
 			raw, err := x.value(n, f)
+			x.path = x.path[:len(x.path)-1]
 			if err != nil {
 				return nil, err
 			}

@@ -87,7 +87,11 @@ func (s *Server) serveGraphQL(w http.ResponseWriter, r *http.Request, raw []byte
 		answer(w, 200, object{"errors": []object{{"message": err.Error(), "extensions": object{"code": code}}}, "extensions": status(actual)})
 		return
 	}
-	answer(w, 200, object{"data": data, "extensions": status(actual)})
+	out := object{"data": data, "extensions": status(actual)}
+	if len(x.denied) > 0 {
+		out["errors"] = x.denied
+	}
+	answer(w, 200, out)
 }
 
 func (s *Server) allowed(scope string) error {
@@ -215,8 +219,13 @@ func (s *Server) graphOrder(o *order) node {
 		"totalPriceSet": o.graphMoney(o.total), "currentTotalPriceSet": o.graphMoney(o.total.Sub(o.refunded())), "totalOutstandingSet": o.graphMoney(o.total.Sub(o.captured())),
 		"totalRefundedSet": o.graphMoney(o.refunded()), "subtotalPriceSet": o.graphMoney(o.total), "totalTaxSet": o.graphMoney(none),
 		"totalDiscountsSet": o.graphMoney(none), "totalShippingPriceSet": o.graphMoney(none),
-		"customer": node{
-			"__typename": "Customer", "id": fmt.Sprintf("gid://shopify/Customer/%d", o.customer), "firstName": orNull(o.in.GivenName), "lastName": orNull(o.in.Surname),
+		"customer": func(map[string]any) (any, error) {
+			if !slices.Contains(s.o.Scopes, "read_customers") {
+				return nil, &graphError{codeField, "Access denied for customer field. Required access: `read_customers` access scope."}
+			}
+			return node{
+				"__typename": "Customer", "id": fmt.Sprintf("gid://shopify/Customer/%d", o.customer), "firstName": orNull(o.in.GivenName), "lastName": orNull(o.in.Surname),
+			}, nil
 		},
 		"billingAddress": address, "shippingAddress": address, "shippingLine": node{"__typename": "ShippingLine", "title": "Free Shipping"},
 		"lineItems": func(args map[string]any) (any, error) {

@@ -72,7 +72,7 @@ type Options struct {
 	ClientID, ClientSecret string
 	// AdminSecret signs the webhooks that were made in the shop's admin, which go to AdminURL; no URL: there are none.
 	AdminSecret, AdminURL string
-	Scopes                []string // nil: read_orders, read_all_orders
+	Scopes                []string // nil: read_orders, read_all_orders, read_customers
 	RealMoney             bool     // no development shop
 	Headers               string   // Classic (default), Events or Both
 	Seed                  int64    // of ids and faults
@@ -124,7 +124,7 @@ func New(o Options) (*Server, error) {
 		o.Shop = "twin.myshopify.com"
 	}
 	if o.Scopes == nil {
-		o.Scopes = []string{"read_orders", "read_all_orders"}
+		o.Scopes = []string{"read_orders", "read_all_orders", "read_customers"}
 	}
 	if o.Headers == "" {
 		o.Headers = Classic
