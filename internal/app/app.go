@@ -231,6 +231,9 @@ func (p *process) start(ctx context.Context, rules rulesSet, hooks net.Listener,
 		if err := p.startPolling(ctx); err != nil {
 			return err
 		}
+		if err := p.startEnriching(ctx); err != nil {
+			return err
+		}
 	}
 	p.setWaiting("")
 	p.Log.Info().Str("ingest", addresses.Ingest).Str("management", management).Str("config_version", p.Config.Version).Msg("running")

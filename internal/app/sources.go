@@ -10,13 +10,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/pipeline/connections"
+	"github.com/tillstream/tillstream/pipeline/enrich"
 	"github.com/tillstream/tillstream/pipeline/ingest"
+	"github.com/tillstream/tillstream/pipeline/ingest/redisonce"
 	"github.com/tillstream/tillstream/pipeline/poll"
 	"github.com/tillstream/tillstream/schemas"
 )
@@ -74,8 +77,15 @@ func (g *gate) encode(rec schemas.Record) ([]byte, error) {
 // is not open yet is answered 503, so that its senders come again.
 func (p *process) openReceiver(ctx context.Context, l net.Listener) error {
 	s := p.Config.Settings.Ingest
+	proxies, err := s.Proxies()
+	if err != nil {
+		return err
+	}
+	ids := redis.NewClient(redisOptions(p.Config.Settings.Redis)) // of its own: the receiver opens before anything else is reached
+	p.atEnd(func() { _ = ids.Close() })
 	h, err := ingest.New(ingest.Options{
 		Appender: &p.gate, Encode: p.gate.encode, BodyBytesMax: s.BodyBytesMax, ConcurrentMax: s.ConcurrentMax,
+		TrustedProxies: proxies, AllowCardNumbers: s.AllowCardNumbers, Once: redisonce.New(ids, 0),
 		Log: p.Log.With().Str("role", "ingest").Logger(), Registerer: p.metrics,
 	})
 	if err != nil {
@@ -141,6 +151,37 @@ func (p *process) startPolling(ctx context.Context) error {
 	})
 	return nil
 }
+
+// startEnriching asks the providers for what events do not say.
+func (p *process) startEnriching(ctx context.Context) error {
+	e, err := enrich.New(enrich.Options{
+		Kafka: p.Config.Settings.Kafka, Decode: p.codec.Decode, Keeper: ingest.Keeper{Appender: &p.gate, Encode: p.gate.encode},
+		Group: enrichGroup, Log: p.Log.With().Str("role", "enrich").Logger(), Registerer: p.metrics,
+	})
+	if err != nil {
+		return fmt.Errorf("enrichment: %w", err)
+	}
+	p.onServed(func(list []connections.Served) {
+		var askable []enrich.Connection
+		for _, s := range list {
+			if f, ok := s.Source.(connectors.Fetcher); ok {
+				askable = append(askable, enrich.Connection{Name: s.Name, Environment: s.Environment, Connector: s.Connector, Fetcher: f})
+			}
+		}
+		e.Set(askable)
+	})
+	p.board.Add(api.Part{Name: "enrich", Ready: e.Ready})
+	p.group.Go(func() error {
+		if err := e.Run(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			return fmt.Errorf("enrichment: %w", err)
+		}
+		return nil
+	})
+	return nil
+}
+
+// enrichGroup is the consumer group of all processes that ask for what events lack.
+const enrichGroup = "tillstream-enrich"
 
 // pollGroup is the consumer group of all processes that poll.
 const pollGroup = "tillstream-sources"

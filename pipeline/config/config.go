@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path"
 	"slices"
@@ -93,6 +94,29 @@ type Ingest struct {
 	PublicURL     string `yaml:"public_url" jsonschema:"description=The address under which providers reach this receiver; webhooks are registered under it. PayPal wants https on port 443."`
 	BodyBytesMax  int64  `yaml:"body_bytes_max" jsonschema:"description=Default: 1 MiB"`
 	ConcurrentMax int    `yaml:"concurrent_max" jsonschema:"description=Requests at a time. Default: 256."`
+	// TrustedProxies: without them, who connects is who sends.
+	TrustedProxies []string `yaml:"trusted_proxies" jsonschema:"description=Addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-For names the sender."`
+	// AllowCardNumbers: such a body would bring its whole way under the rules for card data (PCI DSS).
+	AllowCardNumbers bool `yaml:"allow_card_numbers" jsonschema:"description=Lets events in that hold a payment card number. Left out: they are kept out\\, with the number masked."`
+}
+
+// Proxies are TrustedProxies as networks.
+func (i Ingest) Proxies() ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, text := range i.TrustedProxies {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			var a netip.Addr
+			if a, err = netip.ParseAddr(text); err == nil {
+				p, err = a.Prefix(a.BitLen())
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ingest.trusted_proxies: %q is neither an address nor a network", text)
+		}
+		out = append(out, p)
+	}
+	return out, nil
 }
 
 // Management is the operators' port.
@@ -341,6 +365,9 @@ func (l *loader) settings() {
 	def(&s.Management.Listen, "127.0.0.1:9080")
 	def(&s.Telemetry.LogLevel, "info")
 	def(&s.Telemetry.LogFormat, "json")
+	if _, err := s.Ingest.Proxies(); err != nil {
+		l.at(doc, "ingest.trusted_proxies", err.Error(), "write for example 10.0.0.7 or 10.0.0.0/8")
+	}
 	def(&s.Stages.Lanes, 1)
 	def(&s.Stages.OrphanAfter, time.Hour)
 	def(&s.Stages.ClockSkew, 5*time.Minute)
