@@ -73,9 +73,15 @@ func (d *dialect) payer(e *envelope) *schemas.Payer {
 
 // named are the fields that go to the catalogue's names as they are.
 var named = []struct{ from, to string }{
-	{"order_number", "order.number"}, {"previous_status", "order.previous_status"}, {"payment_method", "payment.method"},
-	{"transaction_id", "payment.id"}, {"coupon", "order.coupon"}, {"note", "order.note"}, {"shipping_method", "shipping.method"},
-	{"subscription_id", "subscription.id"}, {"plan", "subscription.plan_name"},
+	{"order_number", "order.number"},
+	{"previous_status", "order.previous_status"},
+	{"payment_method", "payment.method"},
+	{"transaction_id", "payment.id"},
+	{"coupon", "order.coupon"},
+	{"note", "order.note"},
+	{"shipping_method", "shipping.method"},
+	{"subscription_id", "subscription.id"},
+	{"plan", "subscription.plan_name"},
 }
 
 func (d *dialect) fields(rec *schemas.OrderEvent, e *envelope) (map[string]string, error) {

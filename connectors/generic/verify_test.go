@@ -115,8 +115,10 @@ func TestVerify(t *testing.T) {
 		{name: "asymmetric without a public key", sig: asymmetric, kind: connectors.Forged, reason: "does not match"},
 		{name: "asymmetric of another body", config: &Config{PublicKeys: []string{whpk(seed)}}, sig: asymmetric, body: "{}", kind: connectors.Forged, reason: "does not match"},
 		{name: "a symmetric signature as asymmetric", config: &Config{PublicKeys: []string{whpk(seed)}}, sig: "v1a" + vectorSignature[2:], kind: connectors.Forged, reason: "does not match"},
-		{name: "the public key as a secret", config: &Config{PublicKeys: []string{whpk(seed)}},
-			sig: sign(whpk(seed)[len(publicKeyPrefix):], vectorID, vectorTime, vectorBody), kind: connectors.Forged, reason: "does not match"},
+		{
+			name: "the public key as a secret", config: &Config{PublicKeys: []string{whpk(seed)}},
+			sig: sign(whpk(seed)[len(publicKeyPrefix):], vectorID, vectorTime, vectorBody), kind: connectors.Forged, reason: "does not match",
+		},
 		{name: "as old as it may be", now: at.Add(5 * time.Minute), kind: connectors.Genuine},
 		{name: "too old", now: at.Add(5*time.Minute + time.Second), kind: connectors.Forged, reason: "too old"},
 		{name: "as early as it may be", now: at.Add(-5 * time.Minute), kind: connectors.Genuine},
@@ -184,11 +186,13 @@ func TestHeadersThatAreKept(t *testing.T) {
 		{"plain", nil, map[string]string{"Content-Type": "application/json", "Webhook-Id": "msg_1"}},
 		{"structured", map[string]string{"Content-Type": "application/cloudevents+json"}, map[string]string{"Content-Type": "application/cloudevents+json"}},
 		{
-			"binary", map[string]string{"Ce-Id": "e", "Ce-Specversion": "1.0", "Ce-Region": "eu\xff", "Ce-Traceparent": "x", "X-Other": "y"},
+			"binary",
+			map[string]string{"Ce-Id": "e", "Ce-Specversion": "1.0", "Ce-Region": "eu\xff", "Ce-Traceparent": "x", "X-Other": "y"},
 			map[string]string{"Content-Type": "application/json", "Ce-Id": "e", "Ce-Specversion": "1.0", "Ce-Region": "eu%FF"},
 		},
 		{
-			"much", map[string]string{"Ce-Id": "e", "Ce-A": strings.Repeat("a", 5000), "Ce-B": strings.Repeat("b", 1000), "Ce-C": strings.Repeat("c", 1000), "Ce-D": strings.Repeat("d", 1000)},
+			"much",
+			map[string]string{"Ce-Id": "e", "Ce-A": strings.Repeat("a", 5000), "Ce-B": strings.Repeat("b", 1000), "Ce-C": strings.Repeat("c", 1000), "Ce-D": strings.Repeat("d", 1000)},
 			map[string]string{"Content-Type": "application/json", "Ce-Id": "e", "Ce-A": strings.Repeat("a", 1024), "Ce-B": strings.Repeat("b", 1000), "Ce-C": strings.Repeat("c", 1000)},
 		},
 	} {

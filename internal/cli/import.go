@@ -102,9 +102,6 @@ func (i *imported) complete() error {
 	if i.format == formatNDJSON && table {
 		return usageError("--map, --set, --delimiter, --time-layout, --time-zone and --decimal-comma are for tables; where a JSON holds what is for the connection's fields to say")
 	}
-	if i.rejects == "" {
-		i.rejects = strings.TrimSuffix(i.file, filepath.Ext(i.file)) + ".rejected." + i.format
-	}
 	return nil
 }
 
@@ -269,18 +266,23 @@ func (b *bringer) importFile(ctx context.Context, i imported) error {
 		return fmt.Errorf("nothing was sent: %w", err)
 	}
 	defer closer()
-	return b.land(ctx, i, f.Read)
+	return b.land(ctx, i, f.Totals)
 }
 
 // land keeps the records.
-func (b *bringer) land(ctx context.Context, i imported, total int) error {
+func (b *bringer) land(ctx context.Context, i imported, counted intake.Totals) error {
 	src, err := i.open()
 	if err != nil {
 		return err
 	}
 	defer src.file.Close()
-	rejects := &rejectFile{name: i.rejects, rows: src.rows}
-	shown := b.rowMeter("done", total)
+	rejects := &rejectFile{imported: i, rows: src.rows}
+	if counted.Rejected > 0 {
+		if err := rejects.create(); err != nil {
+			return fmt.Errorf("nothing was sent: %w", err)
+		}
+	}
+	shown := b.rowMeter("done", counted.Read)
 	done, err := intake.Run(ctx, src, b.o, func(r intake.Result) error {
 		shown.step()
 		if r.Outcome == intake.Rejected {
@@ -291,7 +293,7 @@ func (b *bringer) land(ctx context.Context, i imported, total int) error {
 	shown.end()
 	err = errors.Join(err, rejects.close())
 	if err != nil {
-		return fmt.Errorf("%d of %d records are kept; import the same again, what is kept is recognised: %w", done.Kept, total, err)
+		return fmt.Errorf("%d of %d records are kept; import the same again, what is kept is recognised: %w", done.Kept, counted.Read, err)
 	}
 	word := "as history"
 	if i.live {
@@ -299,7 +301,7 @@ func (b *bringer) land(ctx context.Context, i imported, total int) error {
 	}
 	fmt.Fprintf(b.Stdout, "%d records are kept %s\n", done.Kept, word)
 	if done.Rejected > 0 {
-		return fmt.Errorf("%d records are wrong and were left out; mend them in %s and import that file", done.Rejected, i.rejects)
+		return fmt.Errorf("%d records are wrong and were left out; mend them in %s and import that file", done.Rejected, rejects.file.Name())
 	}
 	return nil
 }
@@ -307,26 +309,46 @@ func (b *bringer) land(ctx context.Context, i imported, total int) error {
 // rejectFile takes the records that are wrong, with line and reason, in the form in which they came: mended, it can be
 // imported.
 type rejectFile struct {
-	name  string
+	imported
 	rows  *intake.Rows // nil: lines of JSON
 	file  *os.File
 	table *csv.Writer
 }
 
+// rejectFilesMax bounds the search for a name that is free.
+const rejectFilesMax = 1000
+
+// create never writes over a file: an earlier one may have been mended by hand.
+func (f *rejectFile) create() error {
+	base := strings.TrimSuffix(f.imported.file, filepath.Ext(f.imported.file)) + ".rejected"
+	for n := 1; f.file == nil; n++ {
+		name := fmt.Sprintf("%s-%d.%s", base, n, f.format)
+		switch {
+		case f.rejects != "":
+			name = f.rejects
+		case n == 1:
+			name = base + "." + f.format
+		}
+		var err error
+		// What stands in it is personal.
+		f.file, err = os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+		if err != nil && (!errors.Is(err, os.ErrExist) || f.rejects != "" || n == rejectFilesMax) {
+			return fmt.Errorf("file for rejected records: %w; name another with --rejects", err)
+		}
+	}
+	if f.rows == nil {
+		return nil
+	}
+	f.table = csv.NewWriter(f.file)
+	f.table.Comma = f.rows.Delimiter()
+	return f.table.Write(append(f.own(f.rows.Header()), intake.OwnColumns+"line", intake.OwnColumns+"reason"))
+}
+
 func (f *rejectFile) add(r intake.Result) error {
 	reason := r.Err.Error()
 	if f.file == nil {
-		var err error
-		// What stands in it is personal.
-		if f.file, err = os.OpenFile(f.name, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600); err != nil {
-			return fmt.Errorf("file for rejected records: %w", err)
-		}
-		if f.rows != nil {
-			f.table = csv.NewWriter(f.file)
-			f.table.Comma = f.rows.Delimiter()
-			if err := f.table.Write(append(f.own(f.rows.Header()), intake.OwnColumns+"line", intake.OwnColumns+"reason")); err != nil {
-				return err
-			}
+		if err := f.create(); err != nil {
+			return err
 		}
 	}
 	if f.rows != nil {

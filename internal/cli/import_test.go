@@ -174,6 +174,14 @@ func TestImport(t *testing.T) {
 		t.Errorf("rejected: -got +want:\n%s", diff)
 	}
 
+	// A second time the file of rejected rows is another one: the first may have been mended meanwhile.
+	if code, _, stderr = s.run("", "import", "shop", file); code != cli.ExitFailed || !strings.Contains(stderr, "mend them in "+s.dir+"/history.rejected-2.csv") {
+		t.Errorf("the same again: got code %d\n%s", code, stderr)
+	}
+	if code, _, stderr = s.run("", "import", "shop", file, "--rejects", file); code != cli.ExitFailed || !strings.Contains(stderr, "nothing was sent: file for rejected records: ") {
+		t.Errorf("rejects into the file itself: got code %d\n%s", code, stderr)
+	}
+
 	// Mended, they land; they and the whole file again make no event that was not there.
 	s.write("mended.csv", strings.ReplaceAll(want, `,"5,00",`, ",5.00,"))
 	if code, stdout, stderr = s.run("", "import", "shop", filepath.Join(s.dir, "mended.csv")); code != cli.ExitOK || !strings.Contains(stdout, "3 records are kept") {
@@ -184,8 +192,8 @@ func TestImport(t *testing.T) {
 		t.Fatalf("again: got code %d\n%s\n%s", code, stdout, stderr)
 	}
 	all := s.events()
-	if ids := byID(t, all); len(all) != 600 || len(ids) != 300 {
-		t.Errorf("got %d records of %d events, want 600 of 300", len(all), len(ids))
+	if ids := byID(t, all); len(all) != 897 || len(ids) != 300 {
+		t.Errorf("got %d records of %d events, want 897 of 300", len(all), len(ids))
 	}
 }
 

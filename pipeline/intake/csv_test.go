@@ -58,29 +58,38 @@ func TestRows(t *testing.T) {
 		{"our names", "order_id,status,occurred_at,amount,currency,customer.email\n1,PAID,2026-11-02T10:00:00Z,5.00,EUR,a@example.com\n", intake.Table{}, []string{
 			`{"data":{"amount":"5.00","currency":"EUR","customer":{"email":"a@example.com"},"occurred_at":"2026-11-02T10:00:00Z","order_id":"1","status":"PAID"}}`,
 		}},
-		{"a spreadsheet of another country", "\xef\xbb\xbfBestellung;Stand;Datum;Summe;Mail;Farbe.1;Intern;tillstream_line\r\n\" 7\";bezahlt;02.11.2026 10:00;\"1.234,50\";a@example.com;rot;x;3\r\n",
+		{
+			"a spreadsheet of another country", "\xef\xbb\xbfBestellung;Stand;Datum;Summe;Mail;Farbe.1;Intern;tillstream_line\r\n\" 7\";bezahlt;02.11.2026 10:00;\"1.234,50\";a@example.com;rot;x;3\r\n",
 			intake.Table{
 				Columns:      map[string]string{"Bestellung": "order_id", "Stand": "status", "Datum": "occurred_at", "Summe": "amount", "Mail": "customer.email", "Intern": "-"},
 				Fixed:        map[string]string{"currency": "EUR", "type": "order.history"},
 				DecimalComma: true, Zone: warsaw, TimeLayouts: []string{intake.Layout("DD.MM.YYYY HH:mm")},
-			}, []string{
+			},
+			[]string{
 				`{"data":{"amount":"1234.50","currency":"EUR","customer":{"email":"a@example.com"},"metadata":{"Farbe_1":"rot"},"occurred_at":"2026-11-02T09:00:00Z","order_id":"7","status":"bezahlt"},"type":"order.history"}`,
-			}},
+			},
+		},
 		{"items, and a sequence", "order_id\tstatus\toccurred_at\titems.name\titems.price\tsequence\n1\tPAID\t2026-11-02T10:00:00Z\tBelt\t5\t007\n", intake.Table{}, []string{
 			`{"data":{"items":[{"name":"Belt","price":"5"}],"occurred_at":"2026-11-02T10:00:00Z","order_id":"1","status":"PAID"},"sequence":"007"}`,
 		}},
-		{"bad rows hold up no other", "order_id,status,occurred_at\n1,PAID\n2,PAID,yesterday\n3,PA\"ID,2026-11-02T10:00:00Z\n4,\xff,2026-11-02T10:00:00Z\n5,PAID,2026-11-02 10:00:00\n6,PAID,2026-11-02T10:00:00Z\n",
-			intake.Table{}, []string{
+		{
+			"bad rows hold up no other", "order_id,status,occurred_at\n1,PAID\n2,PAID,yesterday\n3,PA\"ID,2026-11-02T10:00:00Z\n4,\xff,2026-11-02T10:00:00Z\n5,PAID,2026-11-02 10:00:00\n6,PAID,2026-11-02T10:00:00Z\n",
+			intake.Table{},
+			[]string{
 				"line 2: 2 cells, and the header has 3", `line 3: occurred_at: "yesterday" is no date and time of a known layout`,
 				`line 4: column 5: bare " in non-quoted-field`, "line 5: status: not UTF-8; save the table as UTF-8",
 				`line 6: occurred_at: "2026-11-02 10:00:00": the time has no zone: say which is meant`,
 				`{"data":{"occurred_at":"2026-11-02T10:00:00Z","order_id":"6","status":"PAID"}}`,
-			}},
-		{"amounts with a comma", "order_id,status,occurred_at,amount\n1,PAID,2026-11-02T10:00:00Z,\"-1\u00a0234,5\"\n2,PAID,2026-11-02T10:00:00Z,12.50\n3,PAID,2026-11-02T10:00:00Z,\"1,5,0\"\n",
-			intake.Table{DecimalComma: true}, []string{
+			},
+		},
+		{
+			"amounts with a comma", "order_id,status,occurred_at,amount\n1,PAID,2026-11-02T10:00:00Z,\"-1\u00a0234,5\"\n2,PAID,2026-11-02T10:00:00Z,12.50\n3,PAID,2026-11-02T10:00:00Z,\"1,5,0\"\n",
+			intake.Table{DecimalComma: true},
+			[]string{
 				`{"data":{"amount":"-1234.5","occurred_at":"2026-11-02T10:00:00Z","order_id":"1","status":"PAID"}}`,
 				`line 3: amount: "12.50" is no amount with a decimal comma`, `line 4: amount: "1,5,0" is no amount with a decimal comma`,
-			}},
+			},
+		},
 		{"cells over several lines", "order_id,status,occurred_at,note\n1,PAID,2026-11-02T10:00:00Z,\"a\nb\"\n2,PAID,never,\n", intake.Table{}, []string{
 			`{"data":{"note":"a\u000ab","occurred_at":"2026-11-02T10:00:00Z","order_id":"1","status":"PAID"}}`, `line 4: occurred_at: "never" is no date and time of a known layout`,
 		}},
