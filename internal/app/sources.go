@@ -154,9 +154,13 @@ func (p *process) startPolling(ctx context.Context) error {
 
 // startEnriching asks the providers for what events do not say.
 func (p *process) startEnriching(ctx context.Context) error {
+	grace := p.Config.Settings.Ingest.EnrichAfter
+	if grace < 0 {
+		return nil
+	}
 	e, err := enrich.New(enrich.Options{
 		Kafka: p.Config.Settings.Kafka, Decode: p.codec.Decode, Keeper: ingest.Keeper{Appender: &p.gate, Encode: p.gate.encode},
-		Group: enrichGroup, Log: p.Log.With().Str("role", "enrich").Logger(), Registerer: p.metrics,
+		Group: enrichGroup, Grace: grace, Log: p.Log.With().Str("role", "enrich").Logger(), Registerer: p.metrics,
 	})
 	if err != nil {
 		return fmt.Errorf("enrichment: %w", err)

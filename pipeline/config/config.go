@@ -94,6 +94,8 @@ type Ingest struct {
 	PublicURL     string `yaml:"public_url" jsonschema:"description=The address under which providers reach this receiver; webhooks are registered under it. PayPal wants https on port 443."`
 	BodyBytesMax  int64  `yaml:"body_bytes_max" jsonschema:"description=Default: 1 MiB"`
 	ConcurrentMax int    `yaml:"concurrent_max" jsonschema:"description=Requests at a time. Default: 256."`
+	// EnrichAfter is the patience with events that say who and what an earlier one is about.
+	EnrichAfter time.Duration `yaml:"enrich_after" jsonschema:"description=How long an order may lack its customer\\, or a refund its order\\, before the provider is asked. Default: 30s. Below zero: it is never asked."`
 	// TrustedProxies: without them, who connects is who sends.
 	TrustedProxies []string `yaml:"trusted_proxies" jsonschema:"description=Addresses or networks (10.0.0.0/8) of proxies whose X-Forwarded-For names the sender."`
 	// AllowCardNumbers: such a body would bring its whole way under the rules for card data (PCI DSS).
@@ -368,6 +370,7 @@ func (l *loader) settings() {
 	if _, err := s.Ingest.Proxies(); err != nil {
 		l.at(doc, "ingest.trusted_proxies", err.Error(), "write for example 10.0.0.7 or 10.0.0.0/8")
 	}
+	def(&s.Ingest.EnrichAfter, 30*time.Second)
 	def(&s.Stages.Lanes, 1)
 	def(&s.Stages.OrphanAfter, time.Hour)
 	def(&s.Stages.ClockSkew, 5*time.Minute)
