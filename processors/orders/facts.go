@@ -176,6 +176,8 @@ func (s *State) status(m *balance) schemas.PaymentStatus {
 		m = &sums
 	}
 	switch {
+	case known && base.Status == schemas.StatusRefunded && s.Order.Claim != nil && s.Order.Claim.At == base.At && !refund.at.newer(base.At):
+		return base.Status // the order's own newest word, although a payment or refund may be unknown here
 	case standing:
 		if m.paid.positive() && m.refunded.compare(m.paid) >= 0 {
 			return schemas.StatusRefunded
@@ -203,9 +205,14 @@ func refundable(status schemas.PaymentStatus) bool {
 	return false
 }
 
-// base is the newest statement about the root apart from refunds.
+// base is the newest statement about the root apart from refunds. While a dispute is open, nobody else's word that
+// the order is paid ends it; and a payment that failed says nothing of an order that another one has paid.
 func (s *State) base() (best claim, known bool) {
+	disputed := slices.ContainsFunc(s.Disputes, func(d dispute) bool { return d.Status == schemas.StatusDisputed })
 	offer := func(at *triple, status schemas.PaymentStatus) {
+		if disputed && (status == schemas.StatusPaid || status == schemas.StatusPartiallyPaid) {
+			return
+		}
 		if says(status) && (!known || at.newer(best.At)) {
 			best, known = claim{*at, status}, true
 		}
@@ -216,7 +223,9 @@ func (s *State) base() (best claim, known bool) {
 	for i := range s.Payments {
 		steps := s.Payments[i].Steps
 		for j := range steps {
-			offer(&steps[j].At, steps[j].Status)
+			if steps[j].Status != schemas.StatusFailed || !s.paidBesides(i) {
+				offer(&steps[j].At, steps[j].Status)
+			}
 		}
 	}
 	for i := range s.Refunds {
@@ -231,6 +240,19 @@ func (s *State) base() (best claim, known bool) {
 		}
 	}
 	return best, known
+}
+
+// paidBesides reports whether money was received by another payment than number i, or the order says so.
+func (s *State) paidBesides(i int) bool {
+	if c := s.Order.Claim; c != nil && captured(c.Status) {
+		return true
+	}
+	for j := range s.Payments {
+		if j != i && captured(s.Payments[j].newest().Status) {
+			return true
+		}
+	}
+	return false
 }
 
 // refunding tells whether a refund stands, or all were undone, and when the newest of those was said.

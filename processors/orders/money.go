@@ -40,19 +40,19 @@ func (s *State) authorizations() func(id string) bool {
 func (s *State) money() balance {
 	b := balance{currency: s.currency()}
 	isAuthorization := s.authorizations()
-	var captures bool
 	for i := range s.Payments {
 		p := &s.Payments[i]
 		if !p.everCaptured() || isAuthorization(p.ID) {
 			continue // an authorization's own notices repeat the money of its captures
 		}
 		if value, currency := p.amount(); value != "" && currency == b.currency {
-			captures = true
 			b.paid = b.paid.add(parsed(value))
 		}
 	}
-	if own := s.Order.paid(); !captures && own != nil && own.Currency == b.currency {
-		b.paid = parsed(own.Value)
+	if own := s.Order.paid(); own != nil && own.Currency == b.currency {
+		if whole := parsed(own.Value); whole.compare(b.paid) > 0 {
+			b.paid = whole // a payment's notice is missing
+		}
 	}
 	b.refunded = s.refunded(b.currency)
 	for _, st := range s.Settled {

@@ -72,6 +72,11 @@ func refundedTotal(v string) mod {
 	return func(e *schemas.OrderEvent) { e.RefundedTotal = &schemas.Amount{Value: v, Currency: "EUR"} }
 }
 
+// second is another payment of the order.
+func second(status schemas.PaymentStatus, minute int, value string) *schemas.OrderEvent {
+	return event(schemas.KindPayment, "O1", "C2", status, minute, amount(value), link(schemas.LinkOrder, "O1"))
+}
+
 // removed says at minute that the order is gone at the provider.
 func removed(minute int) *schemas.OrderEvent {
 	return order(schemas.StatusUnknown, minute, payer(nil), func(e *schemas.OrderEvent) { e.Deleted = true })
@@ -281,6 +286,27 @@ func TestSemantics(t *testing.T) {
 		"a refund without its notice is in the order's own total": {
 			story: []any{order(paid, 1, amount("10")), capture(paid, 2), refund("R1", "4", refunded, 5), order(schemas.StatusPartiallyRefunded, 6, amount("10"), refundedTotal("7"))},
 			want:  []string{"O1 CHANGED >PAID 10/0", "O1 RECORDED PAID>PAID 10/0", "O1 CHANGED PAID>PARTIALLY_REFUNDED 10/4", "O1 RECORDED PARTIALLY_REFUNDED>PARTIALLY_REFUNDED 10/7"},
+		},
+		"a payment that fails beside one that was captured says nothing": {
+			story: []any{order(schemas.StatusPartiallyPaid, 1, amount("20")), capture(paid, 1), second(failed, 5, "10")},
+			want:  []string{"O1 CHANGED >PARTIALLY_PAID 0/0", "O1 CHANGED PARTIALLY_PAID>PAID 10/0", "O1 RECORDED PAID>PAID 10/0"},
+		},
+		"an open dispute stands while the order is only touched": {
+			story: []any{order(paid, 1, amount("10")), capture(paid, 1), dispute(schemas.StatusDisputed, 2), order(paid, 5, amount("10")), dispute(schemas.StatusUnknown, 9)},
+			want: []string{
+				"O1 CHANGED >PAID 10/0", "O1 LATE PAID>PAID 10/0", "O1 CHANGED PAID>DISPUTED 10/0",
+				"O1 RECORDED DISPUTED>DISPUTED 10/0", "O1 CHANGED DISPUTED>PAID 10/0",
+			},
+		},
+		"the order's own word that all went back stands, although a refund is unknown": {
+			story: []any{order(paid, 1, amount("10")), capture(paid, 2), refund("R1", "4", refunded, 5), order(refunded, 6, amount("10"))},
+			want: []string{
+				"O1 CHANGED >PAID 10/0", "O1 RECORDED PAID>PAID 10/0", "O1 CHANGED PAID>PARTIALLY_REFUNDED 10/4", "O1 CHANGED PARTIALLY_REFUNDED>REFUNDED 10/4",
+			},
+		},
+		"an order paid by two payments of which one is unknown": {
+			story: []any{order(paid, 3, amount("20")), capture(paid, 1), refund("R1", "10", refunded, 5)},
+			want:  []string{"O1 CHANGED >PAID 20/0", "O1 LATE PAID>PAID 20/0", "O1 CHANGED PAID>PARTIALLY_REFUNDED 20/10"},
 		},
 		"a quarantined delivery ends with its cause": {
 			story: []any{order(approved, 0, func(e *schemas.OrderEvent) {
