@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -42,11 +43,10 @@ func compileRules(c *config.Config) (rulesSet, error) {
 		files[d.Name] = *d.Value.(*automation.MappingFile)
 		lines[d.Name] = d
 	}
-	known := automation.Known{}
+	known := automation.Known{Connections: slices.Clone(c.Disconnected)} // a mapping stays good while its account is disconnected
 	for _, conn := range c.Connections {
 		known.Connections = append(known.Connections, conn.Name)
 	}
-	// Of every connector, not of the connected ones alone: a mapping stays good while its account is disconnected.
 	for _, connector := range c.Connectors {
 		for _, r := range connector.Resources {
 			known.Resources = append(known.Resources, r.ID)

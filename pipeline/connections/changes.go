@@ -248,11 +248,11 @@ func (d *Desk) Disconnect(ctx context.Context, name string, forget bool) (*Resul
 	if err != nil {
 		return nil, err
 	}
-	aside := x.File + disconnectedSuffix
+	aside := x.File + config.DisconnectedSuffix
+	if err := d.spared(c, x, aside, forget); err != nil {
+		return nil, err
+	}
 	if d.kept(name) == "" {
-		if _, err := d.load(map[string]*string{x.File: nil}, nil); err != nil { // something else names it
-			return nil, err
-		}
 		if err := os.Rename(d.path(x.File), d.path(aside)); err != nil {
 			return nil, refuse(Failed, "put the file of %s aside: %s", name, err.Error())
 		}
@@ -283,13 +283,25 @@ func (d *Desk) Disconnect(ctx context.Context, name string, forget bool) (*Resul
 	return r, nil
 }
 
+// spared says whether the rest of the configuration is good without x: what names it may go on naming it while it is put
+// aside, and no longer once it is forgotten.
+func (d *Desk) spared(c *config.Config, x config.Connection, aside string, forget bool) error {
+	text := c.Files[x.File]
+	files := map[string]*string{x.File: nil, aside: &text}
+	if forget {
+		files[aside] = nil
+	}
+	_, err := d.load(files, nil)
+	return err
+}
+
 func (d *Desk) path(file string) string { return filepath.Join(d.Dir, filepath.FromSlash(file)) }
 
 // leaving is the connection that is to be disconnected, or is already.
 func (d *Desk) leaving(name string) (*config.Config, config.Connection, error) {
 	files := map[string]*string{}
 	if file := d.kept(name); file != "" {
-		text, err := d.read(file + disconnectedSuffix)
+		text, err := d.read(file + config.DisconnectedSuffix)
 		if err != nil {
 			return nil, config.Connection{}, fmt.Errorf("disconnect %s: %w", name, err)
 		}
@@ -339,7 +351,7 @@ func (d *Desk) Reconnect(ctx context.Context, name string, force bool) (*Result,
 	if _, err := os.Stat(d.path(file)); err == nil {
 		return nil, refuse(Conflict, "there is a connection %q already", name)
 	}
-	text, err := d.read(file + disconnectedSuffix)
+	text, err := d.read(file + config.DisconnectedSuffix)
 	if err != nil {
 		return nil, fmt.Errorf("reconnect %s: %w", name, err)
 	}
@@ -358,7 +370,7 @@ func (d *Desk) Reconnect(ctx context.Context, name string, force bool) (*Result,
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Rename(d.path(file+disconnectedSuffix), d.path(file)); err != nil {
+	if err := os.Rename(d.path(file+config.DisconnectedSuffix), d.path(file)); err != nil {
 		return nil, refuse(Failed, "take up the file of %s: %s", name, err.Error())
 	}
 	r := &Result{Findings: findingViews(found), Next: []string{name + " is connected again; what was received before is as it was"}}

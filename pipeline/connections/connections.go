@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
 
@@ -63,15 +62,14 @@ func (o Opener) Open(ctx context.Context, c config.Connection) (connectors.Sourc
 // same reports whether a source of a serves b as well. Settings are compared with their secrets, so that a secret that
 // was changed in its file counts.
 func same(a, b config.Connection) bool {
-	return sameAccount(a, b) && a.Name == b.Name && slices.Equal(a.Resources, b.Resources) &&
-		a.Token == b.Token && a.AllowPrivate == b.AllowPrivate && a.TLSRoots == b.TLSRoots && a.PollEvery == b.PollEvery
+	if a.Connector.Type != b.Connector.Type {
+		return false
+	}
+	a.Connector, b.Connector = connectors.Connector{}, connectors.Connector{} // functions compare with nothing
+	return reflect.DeepEqual(a, b)
 }
 
-// sameAccount reports whether a and b say the same of one account, in one environment.
-func sameAccount(a, b config.Connection) bool {
-	return a.Environment == b.Environment && sameSettings(a, b)
-}
-
+// sameSettings reports whether a and b are told the same of an account, in whichever environment.
 func sameSettings(a, b config.Connection) bool {
 	return a.Connector.Type == b.Connector.Type && reflect.DeepEqual(a.Settings, b.Settings)
 }

@@ -51,9 +51,6 @@ type Result struct {
 	Next []string `json:"next"`
 }
 
-// disconnectedSuffix follows the name of a disconnected connection's file.
-const disconnectedSuffix = ".disconnected"
-
 // Load loads the folder as it is.
 func (d *Desk) Load() (*config.Config, error) { return d.load(nil, nil) }
 
@@ -117,7 +114,7 @@ func (d *Desk) List() ([]View, error) {
 			out = append(out, viewOf(x, d.opener(c).URL(x)))
 		}
 	}
-	files, err := filepath.Glob(filepath.Join(d.Dir, config.ConnectionsFolder, "*"+disconnectedSuffix))
+	files, err := filepath.Glob(filepath.Join(d.Dir, config.ConnectionsFolder, "*"+config.DisconnectedSuffix))
 	if err != nil {
 		return nil, err
 	}
@@ -131,19 +128,19 @@ func (d *Desk) List() ([]View, error) {
 
 // nameOf is the connection's name in the path of a disconnected file.
 func nameOf(file string) string {
-	base := strings.TrimSuffix(filepath.Base(file), disconnectedSuffix)
+	base := strings.TrimSuffix(filepath.Base(file), config.DisconnectedSuffix)
 	return strings.TrimSuffix(base, path.Ext(base))
 }
 
 // disconnected shows a kept file, as far as it can be read.
 func (d *Desk) disconnected(name string) View {
 	file := d.kept(name)
-	v := View{Name: name, State: StateDisconnected, File: file + disconnectedSuffix, Resources: []ResourceView{}, Alarms: []Alarm{}}
-	if text, err := d.read(file + disconnectedSuffix); err == nil {
+	v := View{Name: name, State: StateDisconnected, File: file + config.DisconnectedSuffix, Resources: []ResourceView{}, Alarms: []Alarm{}}
+	if text, err := d.read(file + config.DisconnectedSuffix); err == nil {
 		if c, err := d.load(map[string]*string{file: &text}, nil); err == nil {
 			if x, ok := find(c, name); ok {
 				v = viewOf(x, "")
-				v.State, v.File = StateDisconnected, file+disconnectedSuffix
+				v.State, v.File = StateDisconnected, file+config.DisconnectedSuffix
 			}
 		}
 	}
@@ -157,7 +154,7 @@ func (d *Desk) kept(name string) string {
 	}
 	for _, ext := range []string{".yaml", ".yml"} {
 		file := path.Join(config.ConnectionsFolder, name+ext)
-		if _, err := os.Stat(filepath.Join(d.Dir, file+disconnectedSuffix)); err == nil {
+		if _, err := os.Stat(filepath.Join(d.Dir, file+config.DisconnectedSuffix)); err == nil {
 			return file
 		}
 	}

@@ -357,25 +357,37 @@ func TestDisconnectAndReconnect(t *testing.T) {
 	}
 }
 
-func TestAnAccountThatAMappingNamesIsNotDisconnected(t *testing.T) {
+// What names an account may go on doing so while it is put aside, and not once it is forgotten.
+func TestAnAccountThatAMappingNamesIsNotForgotten(t *testing.T) {
 	o := newOffice(t, nil)
 	if _, err := o.Connect(t.Context(), draft("eu")); err != nil {
 		t.Fatal(err)
 	}
-	before := o.files(t)
 	o.Check = func(c *config.Config) error {
-		if _, ok := find(c, "eu"); !ok {
+		if _, ok := find(c, "eu"); !ok && !slices.Contains(c.Disconnected, "eu") {
 			return config.Problems{{File: "mappings/orders.yaml", Line: 3, Message: "there is no connection eu"}}
 		}
 		return nil
 	}
-	_, err := o.Disconnect(t.Context(), "eu", false)
-	var problems config.Problems
-	if !errors.As(err, &problems) || !strings.Contains(err.Error(), "mappings/orders.yaml:3") {
-		t.Errorf("got %v", err)
+	refused := func(when string) {
+		t.Helper()
+		before := o.files(t)
+		_, err := o.Disconnect(t.Context(), "eu", true)
+		var problems config.Problems
+		if !errors.As(err, &problems) || !strings.Contains(err.Error(), "mappings/orders.yaml:3") {
+			t.Errorf("%s: got %v", when, err)
+		}
+		if diff := cmp.Diff(before, o.files(t)); diff != "" {
+			t.Errorf("%s: the folder was changed:\n%s", when, diff)
+		}
 	}
-	if diff := cmp.Diff(before, o.files(t)); diff != "" {
-		t.Errorf("the folder was changed:\n%s", diff)
+	refused("while it is connected")
+	if _, err := o.Disconnect(t.Context(), "eu", false); err != nil {
+		t.Error(err)
+	}
+	refused("while it is disconnected")
+	if _, err := o.Reconnect(t.Context(), "eu", false); err != nil {
+		t.Error(err)
 	}
 }
 
