@@ -3,6 +3,7 @@ package paypal
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func BenchmarkNormalize(b *testing.B) {
 			d := delivery(string(body))
 			b.SetBytes(int64(len(d.Body)))
 			b.ReportAllocs()
-			var ours, theirs time.Duration
+			var ours, theirs []time.Duration
 			for b.Loop() {
 				begin := time.Now()
 				if _, err := normalize(d); err != nil {
@@ -49,10 +50,14 @@ func BenchmarkNormalize(b *testing.B) {
 				if err := json.Unmarshal(d.Body, &v); err != nil {
 					b.Fatal(err)
 				}
-				ours, theirs = ours+between.Sub(begin), theirs+time.Since(between)
+				ours, theirs = append(ours, between.Sub(begin)), append(theirs, time.Since(between))
 			}
-			b.ReportMetric(float64(ours)/float64(theirs), "ratio")
-			b.ReportMetric(float64(ours)/float64(b.N), "ours-ns/op")
+			// The middle one: what the machine does besides falls on single turns.
+			slices.Sort(ours)
+			slices.Sort(theirs)
+			mine := ours[len(ours)/2]
+			b.ReportMetric(float64(mine)/float64(theirs[len(theirs)/2]), "ratio")
+			b.ReportMetric(float64(mine), "ours-ns/op")
 		})
 	}
 }
