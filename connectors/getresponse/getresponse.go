@@ -52,7 +52,7 @@ type Config struct {
 	// Statuses says what the shop's own billing statuses mean, by a canonical status for each word. Canonical names and
 	// the usual words of WooCommerce and Magento are understood without it.
 	Statuses map[string]string `yaml:"statuses"`
-	// RecentOrders is how many of the newest orders are read each minute; all are read each hour. Default: 1000.
+	// RecentOrders is how many of the newest orders are read each minute; all are read each hour. Default, and 0: 1000.
 	RecentOrders int `yaml:"recent_orders"`
 	// Domain is that of a GetResponse MAX account.
 	Domain string `yaml:"domain"`
@@ -103,8 +103,8 @@ func (c *Config) Validate() []connectors.Finding {
 			bad("statuses."+word, hintStatus, "%.40q is no canonical status", means)
 		}
 	}
-	if c.RecentOrders < 1 || c.RecentOrders > RecentOrdersMax {
-		bad("recent_orders", "a thousand suits most shops", "recent_orders %d is not within 1 and %d", c.RecentOrders, RecentOrdersMax)
+	if c.RecentOrders < 0 || c.RecentOrders > RecentOrdersMax {
+		bad("recent_orders", "a thousand suits most shops", "recent_orders %d is not within 0 (the default) and %d", c.RecentOrders, RecentOrdersMax)
 	}
 	if c.Domain != "" && (len(c.Domain) > domainByteMax || !domainForm.MatchString(c.Domain) || strings.HasPrefix(c.Domain, "www.")) {
 		bad("domain", "write it as example.com: lower case, without https:// and www.", "domain %.80q is none", c.Domain)
@@ -123,6 +123,15 @@ func (c *Config) Validate() []connectors.Finding {
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// recentPages is how many pages hold the recent orders.
+func (c *Config) recentPages() int {
+	n := c.RecentOrders
+	if n == 0 {
+		n = RecentOrdersDefault
+	}
+	return (n + ordersPerPage - 1) / ordersPerPage
 }
 
 // words are the configured meanings by folded word.

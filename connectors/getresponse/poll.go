@@ -96,7 +96,7 @@ func (s *source) Poll(ctx context.Context, q connectors.Query) (connectors.Page,
 	sort, lastPage := "ASC", pagesMax // at its end, what is made meanwhile moves nothing
 	switch q.Feed {
 	case FeedRecent:
-		sort, lastPage = "DESC", (s.cfg.RecentOrders+ordersPerPage-1)/ordersPerPage
+		sort, lastPage = "DESC", s.cfg.recentPages()
 	case FeedAll:
 	default:
 		return connectors.Page{}, fmt.Errorf("getresponse connection %s has no feed %q", s.env.Connection, q.Feed)

@@ -51,7 +51,7 @@ func newWorld(t *testing.T, o twin.Options) *world {
 }
 
 func config() *getresponse.Config {
-	return &getresponse.Config{APIKey: schemas.NewSecret(apiKey), ShopID: "pf3", RecentOrders: getresponse.RecentOrdersDefault}
+	return &getresponse.Config{APIKey: schemas.NewSecret(apiKey), ShopID: "pf3"}
 }
 
 func (w *world) clock() time.Time {
@@ -395,7 +395,8 @@ func TestValidate(t *testing.T) {
 		{"a status that is none", "statuses.x", func(c *getresponse.Config) { c.Statuses = map[string]string{"x": "SHIPPED"} }},
 		{"a status of subscriptions", "statuses.x", func(c *getresponse.Config) { c.Statuses = map[string]string{"x": "ACTIVE"} }},
 		{"an empty word", "statuses", func(c *getresponse.Config) { c.Statuses = map[string]string{" ": "PAID"} }},
-		{"no recent orders", "recent_orders", func(c *getresponse.Config) { c.RecentOrders = 0 }},
+		{"the default of recent orders", "", func(c *getresponse.Config) { c.RecentOrders = 0 }},
+		{"fewer than none", "recent_orders", func(c *getresponse.Config) { c.RecentOrders = -1 }},
 		{"too many", "recent_orders", func(c *getresponse.Config) { c.RecentOrders = 1 << 20 }},
 		{"a domain with www", "domain", func(c *getresponse.Config) { c.Domain = "www.example.com" }},
 		{"a domain with a scheme", "domain", func(c *getresponse.Config) { c.Domain = "https://example.com" }},
