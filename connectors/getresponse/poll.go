@@ -36,7 +36,7 @@ const (
 	allEvery    = time.Hour
 	// ordersPerPage bounds the contacts that one page can ask for; GetResponse allows 1000 orders.
 	ordersPerPage  = 100
-	contactsAtOnce = 4
+	contactsAtOnce = 3
 	// pagesMax bounds a walk: 30,000 requests are all that the account has in ten minutes.
 	pagesMax = 20_000
 	// rereadsMax bounds how often a walk goes back because orders were deleted before it.
