@@ -206,6 +206,9 @@ func (h *Handler) Server(addr string) *http.Server {
 	}
 }
 
+// spanOptions: the sender does not choose our traces.
+var spanOptions = []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindServer), trace.WithNewRoot()}
+
 // answer is what a request gets, and why.
 type answer struct {
 	status     int
@@ -229,7 +232,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	ctx, span := h.tracer.Start(r.Context(), "webhook", trace.WithSpanKind(trace.SpanKindServer), trace.WithNewRoot())
+	ctx, span := h.tracer.Start(r.Context(), "webhook", spanOptions...)
 	defer span.End()
 	a, late := answer{status: http.StatusNotFound, outcome: outcomeUnknown, reason: "no such endpoint"}, false
 	if found {
@@ -238,16 +241,25 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.metrics.answered.WithLabelValues(e.Connection, a.outcome).Inc()
 	h.metrics.seconds.WithLabelValues(e.Connection).Observe(h.o.Clock.Now().Sub(start).Seconds())
-	span.SetAttributes(attribute.String("tillstream.connection", e.Connection), attribute.String("tillstream.outcome", a.outcome),
-		attribute.Int("http.response.status_code", a.status))
+	if span.IsRecording() {
+		tell(span, e, a)
+	}
 	if a.status >= http.StatusMultipleChoices {
-		span.SetStatus(codes.Error, a.outcome)
 		h.log(e, a)
 	}
 	if late {
 		h.delay(r)
 	}
 	respond(w, r, a)
+}
+
+// tell says in the span what came of the request.
+func tell(span trace.Span, e Endpoint, a answer) {
+	span.SetAttributes(attribute.String("tillstream.connection", e.Connection), attribute.String("tillstream.outcome", a.outcome),
+		attribute.Int("http.response.status_code", a.status))
+	if a.status >= http.StatusMultipleChoices {
+		span.SetStatus(codes.Error, a.outcome)
+	}
 }
 
 // delay holds an answer back, where not too many are held already. The request has given back all that it took.
