@@ -115,9 +115,7 @@ func Run(ctx context.Context, o Options) error {
 	})
 	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), p.board)
 	p.board.Add(api.Part{Name: "start", Ready: p.started})
-	if o.Desk != nil && !o.Roles.Connectors { // from the files: another process runs them
-		p.board.SetConnections(o.Desk)
-	}
+	p.showFolder()
 	if o.Healthy != nil {
 		p.board.Add(api.Part{Name: "embedded parts", Ready: o.Healthy})
 	}
@@ -136,16 +134,10 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	var hooks net.Listener
-	if o.Roles.Connectors {
-		if hooks, err = net.Listen("tcp", o.Config.Settings.Ingest.Listen); err != nil {
-			management.Close()
-			return fmt.Errorf("ingest.listen %q: %w; free the port or choose another", o.Config.Settings.Ingest.Listen, err)
-		}
-	}
-
-	if hooks != nil && o.Receiving != nil {
-		o.Receiving(hooks.Addr().String())
+	hooks, err := o.listen()
+	if err != nil {
+		management.Close()
+		return err
 	}
 
 	p.group, ctx = errgroup.WithContext(ctx)
@@ -178,6 +170,21 @@ func Run(ctx context.Context, o Options) error {
 		return nil
 	}
 	return err
+}
+
+// listen opens the webhook port; nil where this process does not receive.
+func (o Options) listen() (net.Listener, error) {
+	if !o.Roles.Connectors {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", o.Config.Settings.Ingest.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("ingest.listen %q: %w; free the port or choose another", o.Config.Settings.Ingest.Listen, err)
+	}
+	if o.Receiving != nil {
+		o.Receiving(l.Addr().String())
+	}
+	return l, nil
 }
 
 // start waits for what everything needs, then adds the roles to the group.

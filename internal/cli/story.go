@@ -82,32 +82,7 @@ func (d *demo) play(running context.Context) error {
 	began := d.process.Now()
 	first := make(chan float64, 1)
 	go func() { first <- d.firstContact(ctx) }()
-	events := story.New(story.Options{
-		Seed: d.o.Seed, Orders: d.o.orders, Accounts: []string{"paypal-eu", "paypal-us"},
-		Start: began.AddDate(-1, -2, 0),
-	}).Events()
-	inShops := max(2, d.o.orders/shopShare)
-	d.show.line("Everything runs. PayPal sends %d events of %d orders and subscriptions, and %d shops those of %d orders each, some twice, some late, some out of order ...",
-		len(events), d.o.orders, len(d.cluster.Shops), inShops)
-	sending, sendCtx := errgroup.WithContext(ctx)
-	sending.Go(func() error {
-		if err := d.send(sendCtx, events); err != nil {
-			return err
-		}
-		if err := d.cluster.PayPal.Wait(sendCtx); err != nil {
-			return fmt.Errorf("wait for PayPal's deliveries: %w", err)
-		}
-		return nil
-	})
-	for _, shop := range d.cluster.Shops {
-		sending.Go(func() error {
-			if err := trade(sendCtx, shop.Twin, story.ShopOrders(d.o.Seed, shop.Connection, inShops)); err != nil {
-				return fmt.Errorf("%s: %w", shop.Connection, err)
-			}
-			return nil
-		})
-	}
-	if err := sending.Wait(); err != nil {
+	if err := d.tellStory(ctx, began); err != nil {
 		return err
 	}
 	d.show.line("All deliveries are acknowledged. Waiting for the last ones to reach the CRM and ClickHouse ...")
@@ -141,6 +116,36 @@ func (d *demo) play(running context.Context) error {
 		return &codedError{ExitDisagree, fmt.Errorf("%d lost, %d doubled: %s", report.Lost, report.Doubled, strings.Join(report.Findings[:min(3, len(report.Findings))], "; "))}
 	}
 	return nil
+}
+
+// tellStory sends what PayPal and every shop have to tell, at once, until all of it is acknowledged.
+func (d *demo) tellStory(ctx context.Context, began time.Time) error {
+	events := story.New(story.Options{
+		Seed: d.o.Seed, Orders: d.o.orders, Accounts: []string{"paypal-eu", "paypal-us"},
+		Start: began.AddDate(-1, -2, 0),
+	}).Events()
+	inShops := max(2, d.o.orders/shopShare)
+	d.show.line("Everything runs. PayPal sends %d events of %d orders and subscriptions, and %d shops those of %d orders each, some twice, some late, some out of order ...",
+		len(events), d.o.orders, len(d.cluster.Shops), inShops)
+	sending, ctx := errgroup.WithContext(ctx)
+	sending.Go(func() error {
+		if err := d.send(ctx, events); err != nil {
+			return err
+		}
+		if err := d.cluster.PayPal.Wait(ctx); err != nil {
+			return fmt.Errorf("wait for PayPal's deliveries: %w", err)
+		}
+		return nil
+	})
+	for _, shop := range d.cluster.Shops {
+		sending.Go(func() error {
+			if err := trade(ctx, shop.Twin, story.ShopOrders(d.o.Seed, shop.Connection, inShops)); err != nil {
+				return fmt.Errorf("%s: %w", shop.Connection, err)
+			}
+			return nil
+		})
+	}
+	return sending.Wait()
 }
 
 // ready waits until every part says that it is.

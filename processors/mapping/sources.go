@@ -138,8 +138,13 @@ func timeText(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// Known reports whether name is one of known.
-func Known(name string, known []string) bool { return slices.Contains(known, name) }
+// Known reports whether name is one of known; an entry that ends in * stands for every name that goes on from there.
+func Known(name string, known []string) bool {
+	return slices.ContainsFunc(known, func(k string) bool {
+		prefix, open := strings.CutSuffix(k, "*")
+		return k == name || open && len(name) > len(prefix) && strings.HasPrefix(name, prefix)
+	})
+}
 
 // nearestMax is the number of wrong letters up to which a name counts as mistyped rather than unknown.
 const nearestMax = 3
