@@ -30,6 +30,13 @@ type sourcesState struct {
 	onBoard []string // connections that have a part there
 }
 
+// showFolder has a process that runs no connections itself tell of them from the files.
+func (p *process) showFolder() {
+	if p.Desk != nil && !p.Roles.Connectors {
+		p.board.SetConnections(p.Desk)
+	}
+}
+
 // onServed has f called with the connections as they are served, now and after each change, never twice at a time.
 func (p *process) onServed(f func([]connections.Served)) {
 	p.sources.mu.Lock()

@@ -122,76 +122,94 @@ func (d Draft) Missing(c connectors.Connector) []connectors.Finding {
 
 // file is a draft as its files: the connection's text and the secrets' by their path in the folder.
 func (d Draft) file(c connectors.Connector, token string) (text string, secrets map[string]string, err error) {
-	values, secrets := map[string]any{}, map[string]string{}
-	known := map[string]Setting{}
-	order := map[string]int{}
+	known, order := map[string]Setting{}, map[string]int{}
 	for i, s := range Settings(c) {
 		known[s.Key], order[s.Key] = s, i
 	}
-	for key, value := range d.Settings {
-		if strings.Contains(value, "${") {
-			return "", nil, refuse(Invalid, "%s: a reference is given as a secret, and no other text may hold ${", key)
-		}
-		s, ok := known[key]
-		switch {
-		case ok && s.Secret:
-			return "", nil, refuse(Invalid, "%s is a secret: give it as one", key)
-		case ok && !s.List && (s.Type == "text" || s.Type == "duration"):
-			values[key] = value
-		default:
-			var v any
-			if err := yaml.Unmarshal([]byte(value), &v); err != nil {
-				return "", nil, refuse(Invalid, "%s: the value cannot be read as YAML", key)
-			}
-			values[key] = v
-		}
+	values, err := d.values(known)
+	if err != nil {
+		return "", nil, err
 	}
-	for key, ref := range d.References {
-		if kind, rest, ok := strings.Cut(ref, ":"); !ok || kind != "env" && kind != "file" || rest == "" || strings.ContainsAny(rest, "{}") {
-			return "", nil, refuse(Invalid, "%s: write env:NAME or file:PATH, where the secret is kept", key)
-		}
-		values[listKey(known, key)] = "${" + ref + "}"
-	}
-	for key, value := range d.Secrets {
-		if value == "" || strings.ContainsAny(value, "\r\n\x00") {
-			return "", nil, refuse(Invalid, "%s: a secret is one line of text", key)
-		}
-		name := d.Name + ".key"
-		if len(d.Secrets) > 1 {
-			name = d.Name + "." + strings.ReplaceAll(key, ".", "-") + ".key"
-		}
-		secrets[path.Join(config.SecretsFolder, name)] = value
-		values[listKey(known, key)] = "${file:" + path.Join(config.SecretsFolder, name) + "}"
+	if secrets, err = d.secrets(known, values); err != nil {
+		return "", nil, err
 	}
 	tree, err := treeOf(values, order)
 	if err != nil {
 		return "", nil, err
 	}
-	doc := yaml.MapSlice{{Key: "connector", Value: d.Type}, {Key: "environment", Value: string(d.Environment)}}
-	head, err := yaml.Marshal(doc)
-	if err != nil {
-		return "", nil, fmt.Errorf("write the connection: %w", err)
-	}
-	rest := yaml.MapSlice{{Key: "token", Value: token}}
+	head := yaml.MapSlice{{Key: "connector", Value: d.Type}, {Key: "environment", Value: string(d.Environment)}}
+	tail := yaml.MapSlice{{Key: "token", Value: token}}
 	if d.AllowPrivate {
-		rest = append(rest, yaml.MapItem{Key: "allow_private_address", Value: true})
+		tail = append(tail, yaml.MapItem{Key: "allow_private_address", Value: true})
 	}
 	if d.TLSRoots != "" {
-		rest = append(rest, yaml.MapItem{Key: "tls_roots", Value: d.TLSRoots})
+		tail = append(tail, yaml.MapItem{Key: "tls_roots", Value: d.TLSRoots})
 	}
 	if tree != nil {
-		rest = append(rest, yaml.MapItem{Key: "settings", Value: tree})
-	}
-	tail, err := yaml.MarshalWithOptions(rest, yaml.IndentSequence(true))
-	if err != nil {
-		return "", nil, fmt.Errorf("write the connection: %w", err)
+		tail = append(tail, yaml.MapItem{Key: "settings", Value: tree})
 	}
 	resources := ""
 	if len(d.Resources) > 0 {
 		resources = "resources: " + flow(d.Resources) + "\n"
 	}
+	before, err := yaml.Marshal(head)
+	if err != nil {
+		return "", nil, fmt.Errorf("write the connection: %w", err)
+	}
+	after, err := yaml.MarshalWithOptions(tail, yaml.IndentSequence(true))
+	if err != nil {
+		return "", nil, fmt.Errorf("write the connection: %w", err)
+	}
 	return "# " + c.Title + ", " + d.Name + ". The file's name is the connection's name; change it while Tillstream runs.\n" +
-		string(head) + resources + string(tail), secrets, nil
+		string(before) + resources + string(after), secrets, nil
+}
+
+// values are the settings by their paths, each of the type that it has.
+func (d Draft) values(known map[string]Setting) (map[string]any, error) {
+	values := map[string]any{}
+	for key, value := range d.Settings {
+		if strings.Contains(value, "${") {
+			return nil, refuse(Invalid, "%s: a reference is given as a secret, and no other text may hold ${", key)
+		}
+		s, ok := known[key]
+		switch {
+		case ok && s.Secret:
+			return nil, refuse(Invalid, "%s is a secret: give it as one", key)
+		case ok && !s.List && (s.Type == "text" || s.Type == "duration"):
+			values[key] = value
+		default:
+			var v any
+			if err := yaml.Unmarshal([]byte(value), &v); err != nil {
+				return nil, refuse(Invalid, "%s: the value cannot be read as YAML", key)
+			}
+			values[key] = v
+		}
+	}
+	return values, nil
+}
+
+// secrets puts references to the secrets among the values, and returns those that are to be kept by the path of their file.
+func (d Draft) secrets(known map[string]Setting, values map[string]any) (map[string]string, error) {
+	for key, ref := range d.References {
+		if kind, rest, ok := strings.Cut(ref, ":"); !ok || kind != "env" && kind != "file" || rest == "" || strings.ContainsAny(rest, "{}") {
+			return nil, refuse(Invalid, "%s: write env:NAME or file:PATH, where the secret is kept", key)
+		}
+		values[listKey(known, key)] = "${" + ref + "}"
+	}
+	kept := map[string]string{}
+	for key, value := range d.Secrets {
+		if value == "" || strings.ContainsAny(value, "\r\n\x00") {
+			return nil, refuse(Invalid, "%s: a secret is one line of text", key)
+		}
+		name := d.Name + ".key"
+		if len(d.Secrets) > 1 {
+			name = d.Name + "." + strings.ReplaceAll(key, ".", "-") + ".key"
+		}
+		file := path.Join(config.SecretsFolder, name)
+		kept[file] = value
+		values[listKey(known, key)] = "${file:" + file + "}"
+	}
+	return kept, nil
 }
 
 // listKey is the path of a list's first element where only the list was named.
