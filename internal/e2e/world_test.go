@@ -22,6 +22,7 @@ import (
 	"github.com/tillstream/tillstream/internal/app"
 	"github.com/tillstream/tillstream/internal/audit"
 	"github.com/tillstream/tillstream/internal/e2e/parts"
+	"github.com/tillstream/tillstream/internal/local"
 	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/pipeline/config"
 	"github.com/tillstream/tillstream/pipeline/kafka"
@@ -96,6 +97,16 @@ func (w *world) writeConfig(t *testing.T) {
 	w.config = filepath.Join(w.dir, "config")
 	if err := os.CopyFS(w.config, os.DirFS("../local/template")); err != nil {
 		t.Fatal(err)
+	}
+	// The simulated shops run inside the demo and dev; these worlds have PayPal alone.
+	shops := []string{filepath.Join(w.config, "mappings/shop-orders.yaml")}
+	for _, kind := range local.ShopKinds() {
+		shops = append(shops, filepath.Join(w.config, "connections", kind.Name+".yaml"))
+	}
+	for _, file := range shops {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
 	}
 	err := filepath.WalkDir(w.config, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
