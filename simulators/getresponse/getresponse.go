@@ -1,6 +1,7 @@
-// Package getresponse is a twin of GetResponse's API v3, as far as shops need it: shops, their orders, and the contacts
-// that made them, behind the original's key, limits and errors. It sends no webhooks about orders, as the original does
-// not.
+// Package getresponse is a twin of GetResponse's API v3: shops and their orders; and lists, contacts, custom fields, tags
+// and custom events, with creation through a queue, and faults on demand; behind the original's key, limits and errors.
+// It sends no webhooks about orders, as the original does not. What the provider's documentation leaves open is decided
+// here and said beside it.
 //
 // It keeps every order and every change of a billing status: Orders and Changes are the truth for an audit.
 package getresponse
@@ -56,9 +57,14 @@ type Options struct {
 	WithoutProcessedAt bool
 	// WindowMax, SecondMax and ParallelMax replace the limits; zero: GetResponse's.
 	WindowMax, SecondMax, ParallelMax int
-	Seed                              int64 // of ids
-	Now                               func() time.Time
-	Log                               zerolog.Logger
+	// Fields is the number of custom fields; default 137. The fields of a payment stand behind the first page of 100.
+	Fields int
+	// CreateDelay is how long a created contact waits in the queue before the API shows it.
+	CreateDelay time.Duration
+	Faults      Faults
+	Seed        int64 // of ids
+	Now         func() time.Time
+	Log         zerolog.Logger
 }
 
 // Server is the twin. Its methods may be called from several goroutines.
@@ -74,6 +80,18 @@ type Server struct {
 	taken    map[string]bool // ids in use
 	limits   usage
 	truth    []*order // of the story
+
+	lists     []*list
+	fields    []*field
+	tags      []*tag
+	tagsByKey map[string]*tag // by id, and by lower-case name behind a slash
+	events    []*customEvent
+	triggered []Triggered
+	byEmail   map[string][]*contact // by lower-case address, removed ones too
+	faults    Faults
+	chance    *rand.Rand // of faults
+	stats     Stats
+	arrived   []time.Time // requests of the last second
 }
 
 var _ simulators.Shop = (*Server)(nil)
@@ -98,6 +116,9 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	s := &Server{o: o, contacts: map[string]*contact{}, taken: map[string]bool{o.ShopID: true}, random: rand.New(rand.NewPCG(uint64(o.Seed), 0x9e3779b97f4a7c15))}
+	s.byEmail, s.faults = map[string][]*contact{}, o.Faults
+	s.chance = rand.New(rand.NewPCG(uint64(o.Seed), 0x5eed))
+	s.initCRM()
 	s.shops = []*shop{{id: o.ShopID, name: o.ShopName, currency: o.Currency, created: o.Now()}}
 	return s, nil
 }

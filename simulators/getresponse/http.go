@@ -85,23 +85,38 @@ type handler func(r *http.Request, body []byte) (answerTo, error)
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]handler{
-		"GET /v3/contacts":                    s.listContacts,
-		"GET /v3/contacts/{id}":               s.getContact,
-		"GET /v3/shops":                       s.listShops,
-		"GET /v3/shops/{shop}":                s.getShop,
-		"GET /v3/shops/{shop}/orders":         s.listOrders,
-		"POST /v3/shops/{shop}/orders":        s.createOrder,
-		"GET /v3/shops/{shop}/orders/{id}":    s.getOrder,
-		"POST /v3/shops/{shop}/orders/{id}":   s.updateOrder,
-		"DELETE /v3/shops/{shop}/orders/{id}": s.deleteOrder,
-		"GET /v3/accounts":                    s.getAccount,
-		"/v3/":                                func(r *http.Request, _ []byte) (answerTo, error) { return answerTo{}, notFound("path", r.URL.Path) },
+		"GET /v3/contacts":                     s.listContacts,
+		"POST /v3/contacts":                    s.createContact,
+		"GET /v3/contacts/{id}":                s.getContact,
+		"POST /v3/contacts/{id}":               s.updateContact,
+		"DELETE /v3/contacts/{id}":             s.deleteContact,
+		"POST /v3/contacts/{id}/custom-fields": s.upsertFields,
+		"POST /v3/contacts/{id}/tags":          s.upsertTags,
+		"POST /v3/search-contacts/contacts":    s.searchContacts,
+		"GET /v3/campaigns":                    s.listCampaigns,
+		"GET /v3/campaigns/{id}":               s.getCampaign,
+		"GET /v3/custom-fields":                s.listFields,
+		"GET /v3/tags":                         s.listTags,
+		"POST /v3/tags":                        s.createTag,
+		"GET /v3/custom-events":                s.listEvents,
+		"POST /v3/custom-events":               s.createEvent,
+		"POST /v3/custom-events/trigger":       s.triggerEvent,
+		"GET /v3/shops":                        s.listShops,
+		"GET /v3/shops/{shop}":                 s.getShop,
+		"GET /v3/shops/{shop}/orders":          s.listOrders,
+		"POST /v3/shops/{shop}/orders":         s.createOrder,
+		"GET /v3/shops/{shop}/orders/{id}":     s.getOrder,
+		"POST /v3/shops/{shop}/orders/{id}":    s.updateOrder,
+		"DELETE /v3/shops/{shop}/orders/{id}":  s.deleteOrder,
+		"GET /v3/accounts":                     s.getAccount,
+		"/v3/":                                 func(r *http.Request, _ []byte) (answerTo, error) { return answerTo{}, notFound("path", r.URL.Path) },
 	} {
-		mux.HandleFunc(pattern, s.limited(h))
+		mux.HandleFunc(pattern, s.faulty(s.limited(h)))
 	}
 	mux.HandleFunc("GET /_simulator/status", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, s.Status()) })
 	mux.HandleFunc("GET /_simulator/orders", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, s.Orders()) })
 	mux.HandleFunc("GET /_simulator/changes", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, s.Changes()) })
+	s.control(mux)
 	return mux
 }
 
@@ -132,6 +147,10 @@ func (s *Server) limited(h handler) http.HandlerFunc {
 			s.fail(w, err)
 		case out.status == http.StatusNoContent:
 			w.WriteHeader(out.status)
+		case out.body == nil:
+			// Accepted for the queue, or done: GetResponse answers with nothing.
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(out.status)
 		default:
 			if out.pages > 0 {
 				w.Header().Set("TotalCount", strconv.Itoa(out.total))
@@ -158,6 +177,7 @@ func (s *Server) enter(h http.Header) (done func(), err error) {
 	u.inWindow++
 	u.inSecond++
 	u.parallel++
+	s.count(now, u.parallel)
 	done = func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -171,10 +191,12 @@ func (s *Server) enter(h http.Header) (done func(), err error) {
 	}
 	switch {
 	case u.inSecond > s.o.SecondMax || u.parallel > s.o.ParallelMax:
+		s.stats.TooMany++
 		say(s.o.SecondMax, 0, time.Second)
 		h.Set("Retry-After", "1")
 		return done, throttled(s.o.WindowMax, wait)
 	case u.inWindow > s.o.WindowMax:
+		s.stats.TooMany++
 		say(s.o.WindowMax, 0, wait)
 		return done, throttled(s.o.WindowMax, wait)
 	}
