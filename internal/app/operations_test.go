@@ -20,9 +20,11 @@ import (
 	"github.com/tillstream/tillstream/pipeline"
 	"github.com/tillstream/tillstream/pipeline/connections"
 	"github.com/tillstream/tillstream/pipeline/deliver"
+	"github.com/tillstream/tillstream/pipeline/enrich"
 	"github.com/tillstream/tillstream/pipeline/ingest"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/pipeline/load"
+	"github.com/tillstream/tillstream/pipeline/poll"
 	"github.com/tillstream/tillstream/pipeline/store/redisstore"
 	"github.com/tillstream/tillstream/processors/orders"
 	"github.com/tillstream/tillstream/schemas"
@@ -242,6 +244,13 @@ func describe(t *testing.T) (out []string) {
 		t.Fatal(err)
 	}
 	if _, err := ingest.New(ingest.Options{Appender: &gate{}, Encode: ids.Encode, Registerer: reg}); err != nil {
+		t.Fatal(err)
+	}
+	keeper := ingest.Keeper{Appender: &gate{}, Encode: ids.Encode}
+	if _, err := poll.New(poll.Options{Kafka: brokers, Codec: ids, Keeper: keeper, Group: "g", Registerer: reg}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := enrich.New(enrich.Options{Kafka: brokers, Decode: ids.Decode, Keeper: keeper, Group: "g", Registerer: reg}); err != nil {
 		t.Fatal(err)
 	}
 	reg.MustRegister(api.NewBoard(nil), newGroups(), &connections.Manager{}, &follower{})
