@@ -208,17 +208,7 @@ func count(t *testing.T, db driver.Conn, query string) (n uint64) {
 // subscribeToEverything changes the account's webhook at PayPal, as somebody could by hand.
 func (w *world) subscribeToEverything(t *testing.T, client string) {
 	t.Helper()
-	var token struct {
-		AccessToken string `json:"access_token"`
-	}
-	w.ask(t, "POST", "/v1/oauth2/token", "grant_type=client_credentials", func(r *http.Request) {
-		r.SetBasicAuth(client, "made-up")
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}, &token)
-	bearer := func(r *http.Request) {
-		r.Header.Set("Authorization", "Bearer "+token.AccessToken)
-		r.Header.Set("Content-Type", "application/json")
-	}
+	bearer := w.bearer(t, client)
 	var list struct {
 		Webhooks []struct {
 			ID string `json:"id"`
