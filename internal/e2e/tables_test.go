@@ -10,13 +10,19 @@ import (
 	"github.com/tillstream/tillstream/internal/e2e/parts"
 )
 
-// TestTheTableOfBadInputNamesRealTests keeps docs/bad-input.md from promising tests that are not there.
-func TestTheTableOfBadInputNamesRealTests(t *testing.T) {
+// TestTablesNameRealTests keeps the documents from promising tests that are not there.
+func TestTablesNameRealTests(t *testing.T) {
 	root, err := parts.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
-	table, err := os.ReadFile(filepath.Join(root, "docs", "bad-input.md"))
+	for _, name := range []string{"bad-input.md", "sources.md"} {
+		t.Run(name, func(t *testing.T) { namesRealTests(t, root, name) })
+	}
+}
+
+func namesRealTests(t *testing.T, root, document string) {
+	table, err := os.ReadFile(filepath.Join(root, "docs", document))
 	if err != nil {
 		t.Fatal(err)
 	}
