@@ -33,8 +33,8 @@ type options struct {
 	gcPercent             int
 
 	// Of the programs that the command starts.
-	role, program, source, setup string
-	broker, redisAddress, topic  string
+	role, source, setup         string
+	broker, redisAddress, topic string
 }
 
 func parse() options {

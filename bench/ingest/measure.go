@@ -53,7 +53,6 @@ type rig struct {
 	given      setup
 	ours, bare *process
 	good, bad  []message
-	topics     map[string]int64 // accepted
 }
 
 func measureSource(ctx context.Context, o options, b *broker, s source) (result, error) {
