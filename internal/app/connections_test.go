@@ -204,6 +204,7 @@ func TestABadFileLeavesWhatRunsUntouched(t *testing.T) {
 		}
 		settle()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if diff := cmp.Diff([]int{200, 404}, r.answers("eu", "us")); diff != "" {
 			t.Errorf("with a bad file:\n%s", diff)
 		}

@@ -3,6 +3,7 @@ package connections
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -186,4 +187,16 @@ func (s *fakeSource) Budget() outbound.Budget {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
 	return s.p.budget
+}
+
+// seen is what came of a provider so far.
+type seen struct {
+	opened, closed, register, open int
+	hooks                          map[string][]string
+}
+
+func (p *provider) see() seen {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return seen{p.opened, p.closed, p.register, len(p.open), maps.Clone(p.hooks)}
 }

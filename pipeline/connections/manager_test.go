@@ -26,11 +26,29 @@ import (
 type rig struct {
 	*Manager
 	p   *provider
-	log bytes.Buffer
+	log lines
 
 	mu       sync.Mutex
 	served   map[string]Served
 	progress []poll.Status
+}
+
+// lines is a log that several goroutines write.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func newRig(t *testing.T) *rig {
@@ -111,14 +129,20 @@ func (r *rig) alarms(t *testing.T, name string) (kinds []string) {
 	return kinds
 }
 
+// pass lets time pass, and what it began come to rest.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func bubble(t *testing.T, f func(t *testing.T, r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		defer func() {
 			r.Close()
-			if r.p.opened != r.p.closed {
-				t.Errorf("%d sources were opened and %d closed", r.p.opened, r.p.closed)
+			if r.p.see().opened != r.p.see().closed {
+				t.Errorf("%d sources were opened and %d closed", r.p.see().opened, r.p.see().closed)
 			}
 		}()
 		f(t, r)
@@ -139,17 +163,17 @@ func TestAConnectionIsOpenedRegisteredAndChecked(t *testing.T) {
 		if got := r.status(t, "eu").LastEventAt; got.IsZero() {
 			t.Error("the last genuine delivery has no time")
 		}
-		time.Sleep(time.Hour)
-		if r.p.register < 5 || r.p.register > 8 {
-			t.Errorf("registered %d times in an hour, want about 6", r.p.register)
+		pass(time.Hour)
+		if r.p.see().register < 5 || r.p.see().register > 8 {
+			t.Errorf("registered %d times in an hour, want about 6", r.p.see().register)
 		}
 		if n := strings.Count(r.log.String(), "webhook registered"); n != 1 {
 			t.Errorf("told %d times that it is registered, want once", n)
 		}
 		// A list that says the same changes nothing.
-		opened := r.p.opened
+		opened := r.p.see().opened
 		r.apply(t, r.entry("eu", "right", "orders"))
-		if r.p.opened != opened {
+		if r.p.see().opened != opened {
 			t.Error("the same entry was opened anew")
 		}
 	})
@@ -172,7 +196,7 @@ func TestOneConnectionsFailureTouchesNoOther(t *testing.T) {
 			t.Errorf("alarms of eu: %v", got)
 		}
 		r.p.set(func(p *provider) { p.broken = "" })
-		time.Sleep(retryMax)
+		pass(retryMax)
 		if r.verdict("broken") != connectors.Genuine || len(r.alarms(t, "broken")) > 0 {
 			t.Errorf("once it can be opened: verdict %v, alarms %v", r.verdict("broken"), r.alarms(t, "broken"))
 		}
@@ -206,23 +230,23 @@ func TestRegistrationIsTriedUntilItWorksAndMendedLater(t *testing.T) {
 			t.Errorf("alarms: %v, want webhook among them", got)
 		}
 		since := r.status(t, "eu").Alarms[0].Since
-		time.Sleep(3 * time.Minute)
+		pass(3 * time.Minute)
 		if got := r.status(t, "eu").Alarms[0].Since; !got.Equal(since) {
 			t.Errorf("the alarm began at %s, and is told to have begun at %s", since, got)
 		}
 		r.p.set(func(p *provider) { p.down = false })
-		time.Sleep(checkAgain + time.Minute)
+		pass(checkAgain + time.Minute)
 		if got := r.alarms(t, "eu"); len(got) > 0 || r.verdict("eu") != connectors.Genuine {
 			t.Errorf("once it answers: alarms %v, verdict %v", got, r.verdict("eu"))
 		}
 
 		r.p.set(func(p *provider) { p.hooks["https://till.example/webhooks/eu"] = nil })
-		time.Sleep(registerEvery + time.Minute)
+		pass(registerEvery + time.Minute)
 		s := r.status(t, "eu")
 		if len(s.Alarms) != 1 || s.Alarms[0].Kind != AlarmWebhook || !strings.Contains(s.Alarms[0].What, "switched on again") {
 			t.Errorf("after a disabled hook was mended: %+v", s.Alarms)
 		}
-		time.Sleep(mendedFor)
+		pass(mendedFor)
 		if got := r.alarms(t, "eu"); len(got) > 0 {
 			t.Errorf("an hour later: %v", got)
 		}
@@ -265,25 +289,25 @@ func TestAChangedConnectionTakesOverWithoutARefusedRequest(t *testing.T) {
 				}
 			}
 		}()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		r.p.set(func(p *provider) { p.down = true }) // the change is not registered for a while
 		r.apply(t, r.entry("eu", "right", "refunds"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if s := r.status(t, "eu"); s.Running || !slices.Contains(r.alarms(t, "eu"), AlarmWebhook) {
 			t.Errorf("while it cannot be registered: %+v", s)
 		}
 		r.p.set(func(p *provider) { p.down = false })
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		close(stop)
 		<-done
 		if s := r.status(t, "eu"); !s.Running {
 			t.Errorf("afterwards: %+v", s)
 		}
-		if diff := cmp.Diff(map[string][]string{"https://till.example/webhooks/eu": {"refunds"}}, r.p.hooks); diff != "" {
+		if diff := cmp.Diff(map[string][]string{"https://till.example/webhooks/eu": {"refunds"}}, r.p.see().hooks); diff != "" {
 			t.Errorf("hooks (-want +got):\n%s", diff)
 		}
-		if asked < 1000 || r.p.opened != 2 || r.p.closed != 1 {
-			t.Errorf("asked %d times, opened %d, closed %d", asked, r.p.opened, r.p.closed)
+		if asked < 1000 || r.p.see().opened != 2 || r.p.see().closed != 1 {
+			t.Errorf("asked %d times, opened %d, closed %d", asked, r.p.see().opened, r.p.see().closed)
 		}
 	})
 }
@@ -299,17 +323,17 @@ func TestChangesInARowEndWithTheLast(t *testing.T) {
 			t.Error("the first one serves no more")
 		}
 		r.p.set(func(p *provider) { p.down = false })
-		time.Sleep(2 * time.Minute)
-		if diff := cmp.Diff([]string{"orders", "refunds"}, r.p.hooks["https://till.example/webhooks/eu"]); diff != "" || len(r.p.open) != 1 {
-			t.Errorf("%d sources are open; hook (-want +got):\n%s", len(r.p.open), diff)
+		pass(2 * time.Minute)
+		if diff := cmp.Diff([]string{"orders", "refunds"}, r.p.see().hooks["https://till.example/webhooks/eu"]); diff != "" || r.p.see().open != 1 {
+			t.Errorf("%d sources are open; hook (-want +got):\n%s", r.p.see().open, diff)
 		}
 		r.p.set(func(p *provider) { p.down = true })
 		r.apply(t, r.entry("eu", "right", "refunds"))
 		r.apply(t, r.entry("eu", "right", "orders", "refunds")) // as it was
 		r.apply(t)
-		time.Sleep(time.Minute)
-		if len(r.p.open) != 0 {
-			t.Errorf("%d sources are open after it was removed", len(r.p.open))
+		pass(time.Minute)
+		if r.p.see().open != 0 {
+			t.Errorf("%d sources are open after it was removed", r.p.see().open)
 		}
 	})
 }
@@ -321,17 +345,16 @@ func TestARemovedConnectionIsClosedAndStaysRegistered(t *testing.T) {
 		if r.verdict("eu") != 0 || r.verdict("us") != connectors.Genuine {
 			t.Errorf("verdicts: eu %v, us %v", r.verdict("eu"), r.verdict("us"))
 		}
-		if r.p.closed != 0 {
+		if r.p.see().closed != 0 {
 			t.Error("its source was closed while requests may still be judged by it")
 		}
-		time.Sleep(retireAfter)
-		synctest.Wait()
-		if r.p.closed != 1 || len(r.p.hooks) != 2 {
-			t.Errorf("closed %d sources, %d hooks left; want 1 and 2", r.p.closed, len(r.p.hooks))
+		pass(retireAfter)
+		if r.p.see().closed != 1 || len(r.p.see().hooks) != 2 {
+			t.Errorf("closed %d sources, %d hooks left; want 1 and 2", r.p.see().closed, len(r.p.see().hooks))
 		}
-		register := r.p.register
-		time.Sleep(registerEvery)
-		if got := r.p.register - register; got > 2 {
+		register := r.p.see().register
+		pass(registerEvery)
+		if got := r.p.see().register - register; got > 2 {
 			t.Errorf("%d registrations after it was removed", got)
 		}
 	})
@@ -358,8 +381,8 @@ func TestAChangedSecretIsTakenOver(t *testing.T) {
 			t.Error(diff)
 		}
 		r.apply(t, r.entry("eu", "right", "orders"))
-		if got := r.alarms(t, "eu"); len(got) > 0 || r.p.opened != 2 {
-			t.Errorf("alarms %v after %d opens", got, r.p.opened)
+		if got := r.alarms(t, "eu"); len(got) > 0 || r.p.see().opened != 2 {
+			t.Errorf("alarms %v after %d opens", got, r.p.see().opened)
 		}
 	})
 }
@@ -406,10 +429,10 @@ func TestAlarmsOfWhatIsWatched(t *testing.T) {
 			c.set()
 			r.p.mu.Unlock()
 			r.mu.Unlock()
-			time.Sleep(watchEvery + refusedFor)
+			pass(watchEvery + refusedFor)
 			if c.name == "too many requests" { // it is told for a while after the last refusal
 				r.p.set(func(p *provider) { p.budget.Refused++ })
-				time.Sleep(watchEvery)
+				pass(watchEvery)
 			}
 			if diff := cmp.Diff(c.want, r.alarms(t, "eu")); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", c.name, diff)
@@ -459,8 +482,8 @@ func TestTwoProcessesRegisterOnce(t *testing.T) {
 		defer other.Close()
 		r.apply(t, r.entry("eu", "right", "orders"))
 		other.apply(t, other.entry("eu", "right", "orders"))
-		if len(r.p.hooks) != 1 || r.verdict("eu") != connectors.Genuine || other.verdict("eu") != connectors.Genuine {
-			t.Errorf("%d hooks, verdicts %v and %v", len(r.p.hooks), r.verdict("eu"), other.verdict("eu"))
+		if len(r.p.see().hooks) != 1 || r.verdict("eu") != connectors.Genuine || other.verdict("eu") != connectors.Genuine {
+			t.Errorf("%d hooks, verdicts %v and %v", len(r.p.see().hooks), r.verdict("eu"), other.verdict("eu"))
 		}
 	})
 }
