@@ -296,6 +296,7 @@ type world struct {
 	clock    clock.Clock
 	metrics  *metrics
 	logged   *bytes.Buffer
+	lines    zerolog.Logger // into logged
 }
 
 func newWorld(t testing.TB, feeds ...connectors.Feed) *world {
@@ -308,7 +309,11 @@ func newWorld(t testing.TB, feeds ...connectors.Feed) *world {
 		feeds = []connectors.Feed{{Name: "events", Every: 5 * time.Minute, WindowMax: 6 * time.Hour, Match: connectors.MatchEvent, History: true}}
 	}
 	c := clock.System()
-	return &world{log: newLog(c.Now), provider: &provider{now: c.Now, feeds: feeds}, clock: c, metrics: m, logged: &bytes.Buffer{}}
+	logged := &bytes.Buffer{}
+	return &world{
+		log: newLog(c.Now), provider: &provider{now: c.Now, feeds: feeds}, clock: c, metrics: m,
+		logged: logged, lines: zerolog.New(zerolog.SyncWriter(logged)),
+	}
 }
 
 func (w *world) connection() Connection {
@@ -318,7 +323,7 @@ func (w *world) connection() Connection {
 func (w *world) keeper() ingest.Keeper { return ingest.Keeper{Appender: w.log, Encode: encode} }
 
 func (w *world) worker(c Connection) *worker {
-	o := Options{Keeper: w.keeper(), Clock: w.clock, Log: zerolog.New(zerolog.SyncWriter(w.logged))}
+	o := Options{Keeper: w.keeper(), Clock: w.clock, Log: w.lines}
 	wk := newWorker(c, o, w.log, w.log, newTail(w.log, shop.Topic, w.log, o.Log), w.metrics, make(chan struct{}, 4))
 	wk.jitter = func() float64 { return 0.5 }
 	return wk
