@@ -70,17 +70,17 @@ func cardsIn(b []byte, start, end int) (out []span) {
 	if !inText(b, start, end) {
 		return nil
 	}
-	var groups [32]span
-	n := 0
-	for at := start; at < end && n < len(groups); n++ {
+	var few [32]span // what a text needs; more only where it is all numbers
+	groups := few[:0]
+	for at := start; at < end; {
 		stop := at
 		for stop < end && digit(b[stop]) {
 			stop++
 		}
-		groups[n] = span{at, stop}
+		groups = append(groups, span{at, stop})
 		at = stop + 1
 	}
-	for i := 0; i < n; i++ {
+	for i := 0; i < len(groups); i++ {
 		if g := groups[i]; g.end-g.start >= cardDigitsMin && g.end-g.start <= cardDigitsMax {
 			if isCard(b[g.start:g.end]) && !namedOtherwise(b, g) {
 				out = append(out, g)
@@ -88,7 +88,7 @@ func cardsIn(b []byte, start, end int) (out []span) {
 			continue
 		}
 		for _, form := range groupings {
-			if i+len(form) <= n && formed(groups[i:i+len(form)], form) {
+			if i+len(form) <= len(groups) && formed(groups[i:i+len(form)], form) {
 				if g := (span{groups[i].start, groups[i+len(form)-1].end}); isCard(b[g.start:g.end]) {
 					out = append(out, g)
 					i += len(form) - 1
