@@ -76,7 +76,7 @@ func TestCardNumbers(t *testing.T) {
 // TestManyCardNumbers: none is left over, however many stand in one row.
 func TestManyCardNumbers(t *testing.T) {
 	const many = 10_000
-	for _, one := range []string{"4111 1111 1111 1111 ", "4111-1111-1111-1111-", "4111111111111111 ", `","4111111111111111`} {
+	for _, one := range []string{"4111 1111 1111 1111 ", "4111-1111-1111-1111 ", "4111111111111111 ", `","4111111111111111`} {
 		masked, found := maskCardNumbers([]byte(`{"notes":["` + strings.Repeat(one, many) + `."]}`))
 		if found != many || bytes.Contains(masked, []byte("4111")) {
 			t.Errorf("%q: got %d masked of %d", one, found, many)
