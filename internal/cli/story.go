@@ -20,6 +20,7 @@ import (
 	"github.com/tillstream/tillstream/internal/app"
 	"github.com/tillstream/tillstream/internal/audit"
 	"github.com/tillstream/tillstream/internal/local"
+	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/pipeline/config"
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/simulators"
@@ -213,6 +214,10 @@ func trade(ctx context.Context, shop simulators.Shop, orders []story.ShopOrder) 
 		ids[i] = id
 	}
 	for step, more := 0, true; more; step++ {
+		// Stores date a change to the second: two of one order within it could not be told apart.
+		if err := clock.System().Sleep(ctx, 1100*time.Millisecond); err != nil {
+			return err
+		}
 		more = false
 		for i, o := range orders {
 			if step >= len(o.Steps) {
