@@ -3,6 +3,7 @@ package getresponse
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -381,4 +382,18 @@ func (s *Server) Confirm(email string) {
 	for _, c := range s.byEmail[strings.ToLower(email)] {
 		c.unconfirmed = false
 	}
+}
+
+// Subscribe has a person sign up for a list by themselves.
+func (s *Server) Subscribe(email, name, listID string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.listByID(listID)
+	if l == nil {
+		return fmt.Errorf("getresponse simulator: there is no list %q", listID)
+	}
+	if s.onList(email, l) == nil {
+		s.changed(s.addContact(email, name, l))
+	}
+	return nil
 }

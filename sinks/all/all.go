@@ -4,7 +4,8 @@ package all
 import (
 	"github.com/tillstream/tillstream/sinks"
 	"github.com/tillstream/tillstream/sinks/activecampaign"
+	"github.com/tillstream/tillstream/sinks/getresponse"
 )
 
 // Sinks returns the registry of shipped sinks.
-func Sinks() *sinks.Registry { return sinks.NewRegistry(activecampaign.Sink) }
+func Sinks() *sinks.Registry { return sinks.NewRegistry(activecampaign.Sink, getresponse.Sink) }
