@@ -162,7 +162,7 @@ func TestCardNumberIsKeptMasked(t *testing.T) {
 	if err := json.Unmarshal(s.values[0], &got); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(got.Problem, QuarantinePrefix) || got.Kind != schemas.KindOther || !strings.HasPrefix(got.EventID, "quarantined-") ||
+	if got.Problem == "" || got.ProblemCause != schemas.CauseQuarantined || got.Kind != schemas.KindOther || !strings.HasPrefix(got.EventID, "quarantined-") ||
 		got.RootID != got.EventID || strings.Contains(string(s.values[0]), "4111") || !bytes.Contains(got.Body, []byte("**** 1111")) {
 		t.Errorf("got %+v with body %s", got, got.Body)
 	}

@@ -45,13 +45,11 @@ func normalize(c connectors.Connector, d connectors.Delivery) (events []schemas.
 	return c.Normalize(d)
 }
 
-// QuarantinePrefix begins the Problem of a delivery that is genuine as far as can be told and must not have an effect.
-const QuarantinePrefix = "quarantined: "
-
-// quarantined is an event of its own, the same for each sending of the same bytes, so that it stands beside what else
+// quarantined is a delivery that is genuine as far as can be told and must not have an effect. It is an event of its own, the same for each sending of the same bytes, so that it stands beside what else
 // came under its delivery's id.
 func quarantined(c connectors.Connector, d connectors.Delivery, why string) schemas.OrderEvent {
-	e := problem(c, d, errors.New(QuarantinePrefix+why))
+	e := problem(c, d, errors.New(why))
+	e.ProblemCause = schemas.CauseQuarantined
 	e.EventID = "quarantined-" + e.BodyHash
 	e.RootID = e.EventID
 	return e

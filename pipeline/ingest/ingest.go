@@ -487,9 +487,9 @@ func (h *Handler) append(ctx context.Context, e Endpoint, d connectors.Delivery)
 			continue
 		}
 		line := h.o.Log.Warn().Str("connection", e.Connection).Str("body_sha256", events[i].BodyHash)
-		if why, yes := strings.CutPrefix(events[i].Problem, QuarantinePrefix); yes {
+		if events[i].ProblemCause == schemas.CauseQuarantined {
 			outcome = outcomeQuarantined
-			line.Str("reason", why).Msg("webhook quarantined: it is kept, and will not be applied")
+			line.Str("reason", events[i].Problem).Msg("webhook quarantined: it is kept, and will not be applied")
 			continue
 		}
 		h.metrics.problems.WithLabelValues(e.Connection).Inc()

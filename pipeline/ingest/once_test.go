@@ -51,7 +51,7 @@ func problems(t *testing.T, s *shelf) (out []string) {
 		if err := json.Unmarshal(v, &e); err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, string(e.Body)+": "+e.Problem)
+		out = append(out, string(e.Body)+": "+strings.TrimSpace(e.ProblemCause+" "+e.Problem))
 	}
 	return out
 }
@@ -79,7 +79,7 @@ func TestOnceID(t *testing.T) {
 				switch {
 				case strings.HasPrefix(p, "A: ") && p != "A: ":
 					t.Errorf("the first body was not taken: %s", p)
-				case strings.HasPrefix(p, "B: "+QuarantinePrefix):
+				case strings.HasPrefix(p, "B: "+schemas.CauseQuarantined):
 					n++
 				case p != "A: ":
 					t.Errorf("got %q", p)
@@ -129,7 +129,7 @@ func TestOnceIDWithoutRedis(t *testing.T) {
 	post(h, path, "good", "A")
 	got := problems(t, s)
 	for i, p := range got {
-		if quarantined := strings.Contains(p, QuarantinePrefix); quarantined != strings.HasPrefix(p, "B") {
+		if quarantined := strings.Contains(p, schemas.CauseQuarantined); quarantined != strings.HasPrefix(p, "B") {
 			t.Errorf("delivery %d: got %q", i, p)
 		}
 	}
