@@ -21,6 +21,15 @@ const (
 // token or the like of something else: providers' own ids are as long.
 func maskCardNumbers(body []byte) (masked []byte, found int) {
 	masked = body
+	// What is masked can part digits that hid a number among them, so that it is looked at again.
+	for left := 1; left > 0; found += left {
+		masked, left = maskOnce(masked)
+	}
+	return masked, found
+}
+
+func maskOnce(body []byte) (masked []byte, found int) {
+	masked = body
 	// Every group of four digits covers one of these places, so that the others need no look.
 	for i := 3; i < len(body); {
 		if !digit(body[i]) {
