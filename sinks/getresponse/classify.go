@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -63,7 +64,6 @@ func (f *failure) outcome(effect bool) sinks.Outcome {
 
 // GetResponse's error codes that this sink acts on.
 const (
-	codeInternal        = 1
 	codeValidation      = 1000
 	codeRelated         = 1001
 	codeState           = 1002
@@ -181,15 +181,18 @@ func withoutAnswer(f *failure, r reply, what string) *failure {
 // timeToReset.
 func (f *failure) read(body []byte) (detail string, reset time.Duration) {
 	var shape struct {
-		Code    int             `json:"code"`
+		Code    json.RawMessage `json:"code"`
 		Message string          `json:"message"`
 		Context json.RawMessage `json:"context"`
 		UUID    string          `json:"uuid"`
 	}
-	if json.Unmarshal(body, &shape) != nil {
+	// A member of another type than documented hides no other one.
+	if err := json.Unmarshal(body, &shape); err != nil && !errors.As(err, new(*json.UnmarshalTypeError)) {
 		return "", 0
 	}
-	f.code = shape.Code
+	if n, err := strconv.ParseUint(strings.Trim(string(shape.Code), `"`), 10, 16); err == nil {
+		f.code = int(n)
+	}
 	var parts []string
 	if shape.Message != "" {
 		parts = append(parts, shape.Message)
@@ -206,8 +209,8 @@ func (f *failure) read(body []byte) (detail string, reset time.Duration) {
 		}
 	}
 	detail = strings.Join(parts, "; ")
-	if shape.Code != 0 {
-		detail += fmt.Sprintf(" (code %d", shape.Code)
+	if f.code != 0 {
+		detail += fmt.Sprintf(" (code %d", f.code)
 		if shape.UUID != "" {
 			detail += ", uuid " + shape.UUID
 		}

@@ -217,7 +217,9 @@ func TestWhatIsNotNamedStays(t *testing.T) {
 		name, path string
 	}{
 		"a field and a tag more": {
-			change: func(c *schemas.Contact) { c.Fields, c.Tags = map[string]string{"order_status": "PAID"}, []string{"new one"} },
+			change: func(c *schemas.Contact) {
+				c.Fields, c.Tags = map[string]string{"order_status": "PAID"}, []string{"new one"}
+			},
 			fields: map[string][]string{"order_id": {"5O1"}, "order_status": {"PAID"}, "age": {"30-44"}}, tags: []string{"new_one", "old"}, name: "Ada L",
 			path: "POST /v3/contacts/{id}/custom-fields",
 		},
