@@ -32,8 +32,11 @@ const connection = "shop"
 // receive is Tillstream's receiver, or the bare program. It tells its address on standard output and ends with its
 // standard input.
 func receive(ctx context.Context, o options) error {
-	if o.gcPercent != 0 {
+	switch {
+	case o.gcPercent != 0:
 		debug.SetGCPercent(o.gcPercent)
+	case o.role == roleOurs:
+		debug.SetGCPercent(ingest.GCPercent) // as a process that only receives does
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

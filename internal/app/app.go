@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,6 +25,7 @@ import (
 	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/pipeline/config"
 	"github.com/tillstream/tillstream/pipeline/connections"
+	"github.com/tillstream/tillstream/pipeline/ingest"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/pipeline/poll"
 	"github.com/tillstream/tillstream/schemas/codec"
@@ -126,6 +129,9 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer stopTracing()
+	if o.Roles == (Roles{Connectors: true}) && os.Getenv("GOGC") == "" {
+		defer debug.SetGCPercent(debug.SetGCPercent(ingest.GCPercent))
+	}
 	rules, err := compileRules(o.Config)
 	if err != nil {
 		return err
