@@ -219,13 +219,24 @@ func (s *Server) createTag(_ *http.Request, body []byte) (answerTo, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := "/" + strings.ToLower(in.Name)
-	if s.tagsByKey[key] != nil {
+	if s.tagsByKey["/"+strings.ToLower(in.Name)] != nil {
 		return answerTo{}, taken(in.Name)
 	}
-	t := &tag{id: s.id(), name: in.Name, created: s.o.Now()}
-	s.tags, s.tagsByKey[t.id], s.tagsByKey[key] = append(s.tags, t), t, t
-	return answerTo{status: 201, body: t.show()}, nil
+	return answerTo{status: 201, body: s.addTag(in.Name).show()}, nil
+}
+
+// addTag makes a tag. s.mu is held.
+func (s *Server) addTag(name string) *tag {
+	t := &tag{id: s.id(), name: name, created: s.o.Now()}
+	s.tags, s.tagsByKey[t.id], s.tagsByKey["/"+strings.ToLower(name)] = append(s.tags, t), t, t
+	return t
+}
+
+// AddTag has a person make a tag.
+func (s *Server) AddTag(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.addTag(name)
 }
 
 func taken(value string) error {

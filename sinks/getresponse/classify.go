@@ -64,7 +64,6 @@ func (f *failure) outcome(effect bool) sinks.Outcome {
 
 // GetResponse's error codes that this sink acts on.
 const (
-	codeValidation      = 1000
 	codeRelated         = 1001
 	codeState           = 1002
 	codeExternal        = 1010

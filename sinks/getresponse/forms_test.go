@@ -243,7 +243,7 @@ func TestClassifyKnowsTheDocumentedErrors(t *testing.T) {
 		kind         failKind
 		wait         time.Duration
 	}{
-		"validation_400": {400, codeValidation, failReject, 0}, "auth_401": {401, codeAuthentication, failAccount, 0},
+		"validation_400": {400, 1000, failReject, 0}, "auth_401": {401, codeAuthentication, failAccount, 0},
 		"not_found_404": {404, codeNotFound, failReject, 0}, "duplicate_409": {409, codeTaken, failReject, 0},
 		"throttled_429": {429, codeThrottled, failAccount, 100 * time.Second},
 	} {

@@ -90,6 +90,8 @@ func TestConformance(t *testing.T) {
 type bench struct {
 	*twin.Server
 	w sinks.Writer
+	// change may change a request on its way; set before the first one.
+	change func(*http.Request)
 
 	mu   sync.Mutex
 	now  time.Time
@@ -129,6 +131,9 @@ func open(t *testing.T, o twin.Options, change ...func(*getresponse.Config)) *be
 	b.Server = newTwin(t, o)
 	handler := b.Handler()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if b.change != nil {
+			b.change(r)
+		}
 		b.mu.Lock()
 		b.seen = append(b.seen, r.Method+" "+r.URL.Path)
 		// The clock stands still otherwise, and the twin counts requests of a second.
@@ -404,6 +409,87 @@ func TestEventIsTriggeredOnce(t *testing.T) {
 	o := b.w.Reconcile(t.Context(), *paid())
 	if o.Kind != sinks.Unknown || o.Err == nil || o.Remedy == "" {
 		t.Errorf("reconcile: got %d: %v", o.Kind, o.Err)
+	}
+}
+
+// TestEventAfterTrouble: what the server may have done before it failed is unknown; what it says was not found did not
+// happen, and is tried with what is there now.
+func TestEventAfterTrouble(t *testing.T) {
+	b := open(t, twin.Options{})
+	b.deliver(t, *paid())
+	for _, c := range []struct {
+		status, code int
+		want         sinks.OutcomeKind
+	}{
+		{500, 1, sinks.Unknown}, {502, 1, sinks.Unknown}, {503, 1019, sinks.Retryable}, {429, 1015, sinks.Retryable},
+		{400, 1000, sinks.Rejected}, {404, 1013, sinks.Retryable},
+	} {
+		b.Break(twin.Failure{Path: "/custom-events/trigger", Status: c.status, Code: c.code})
+		if o := b.write(t.Context(), *paid()); o.Kind != c.want {
+			t.Errorf("%d with code %d: got %d, want %d: %v", c.status, c.code, o.Kind, c.want, o.Err)
+		}
+	}
+	// Before the trigger nothing can have happened, whatever goes wrong.
+	fresh := open(t, twin.Options{})
+	fresh.Break(twin.Failure{Path: "/contacts", Status: 502, Code: 1, Count: 1})
+	if o := fresh.write(t.Context(), *paid()); o.Kind != sinks.Retryable {
+		t.Errorf("got %d, want Retryable: %v", o.Kind, o.Err)
+	}
+	fresh.deliver(t, *paid())
+	if n := len(fresh.Triggered()); n != 1 {
+		t.Errorf("got %d events, want 1", n)
+	}
+}
+
+// TestContactThatVanished: what is remembered is no longer so, and the address counts.
+func TestContactThatVanished(t *testing.T) {
+	b := open(t, twin.Options{})
+	b.deliver(t, ada())
+	b.TakeOff("ada@shop.example", "user")
+	if err := b.Subscribe("ada@shop.example", "New", "V"); err != nil {
+		t.Fatal(err)
+	}
+	b.deliver(t, ada())
+	for _, c := range b.Contacts() {
+		if c.Gone == "" && (c.List != "V" || c.Fields["order_id"] == nil) {
+			t.Errorf("got %+v, want the one on V to be written", c)
+		}
+	}
+}
+
+// TestPatternOfOthers: should the flag for an exact match be ignored, another address that holds ours is not taken for it.
+func TestPatternOfOthers(t *testing.T) {
+	b := open(t, twin.Options{})
+	b.change = func(r *http.Request) {
+		q := r.URL.Query()
+		q.Del("additionalFlags")
+		r.URL.RawQuery = q.Encode()
+	}
+	if err := b.Subscribe("canada@shop.example", "", "C"); err != nil {
+		t.Fatal(err)
+	}
+	b.deliver(t, ada())
+	for _, c := range b.Contacts() {
+		if (c.Fields["order_id"] != nil) != (c.Email == "ada@shop.example") {
+			t.Errorf("%s: got fields %v", c.Email, c.Fields)
+		}
+	}
+}
+
+// TestManyTagsOfTheAccount: all pages of tags are read, whatever the order.
+func TestManyTagsOfTheAccount(t *testing.T) {
+	b := open(t, twin.Options{SecondMax: 1_000_000})
+	for i := range 1010 {
+		b.AddTag(fmt.Sprintf("t_%d", i))
+	}
+	cmd := ada()
+	cmd.Contact.Tags, cmd.Contact.NoTags = []string{"T 1005"}, nil
+	b.deliver(t, cmd)
+	if n := b.asked("POST /v3/tags"); n != 0 {
+		t.Errorf("got %d tags made, want none", n)
+	}
+	if d := cmp.Diff(b.one(t).Tags, []string{"t_1005"}); d != "" {
+		t.Errorf("got - want:\n%s", d)
 	}
 }
 
