@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"slices"
 	"sync/atomic"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -195,31 +193,11 @@ func polled(list []connections.Served) (out []poll.Connection) {
 		if s.Source == nil {
 			continue
 		}
-		c := poll.Connection{Name: s.Name, Environment: s.Environment, Connector: s.Connector}
+		c := poll.Connection{Name: s.Name, Environment: s.Environment, Connector: s.Connector, Every: s.PollEvery}
 		c.Poller, _ = s.Source.(connectors.Poller)
-		if c.Poller != nil && s.PollEvery > 0 {
-			c.Poller = paced{c.Poller, s.PollEvery}
-		}
 		out = append(out, c)
 	}
 	return out
-}
-
-// paced reads the lists of a connection as often as its configuration says.
-type paced struct {
-	connectors.Poller
-	every time.Duration
-}
-
-// Feeds implements connectors.Poller.
-func (p paced) Feeds() []connectors.Feed {
-	feeds := slices.Clone(p.Poller.Feeds())
-	for i := range feeds {
-		if feeds[i].Every > 0 {
-			feeds[i].Every = p.every
-		}
-	}
-	return feeds
 }
 
 // openGate lets the receiver keep what it gets.

@@ -18,6 +18,19 @@ type Keeper struct {
 	AllowCardNumbers bool
 }
 
+const cardNumberFound = "a payment card number stands in it, which is masked here and must not be sent"
+
+// Events are the records that Keep would append of d.
+func (k Keeper) Events(c connectors.Connector, d connectors.Delivery) []schemas.OrderEvent {
+	if !k.AllowCardNumbers {
+		if masked, found := maskCardNumbers(d.Body); found > 0 {
+			d.Body = masked
+			return []schemas.OrderEvent{quarantined(c, d, cardNumberFound)}
+		}
+	}
+	return Events(c, d, nil)
+}
+
 // Keep turns d into records and appends all of them; it returns them once every replica has them. Where one of several
 // fails, those before it come again with the repetition and are recognised. A delivery that is not understood is kept
 // as one record with a Problem: that is no error.
@@ -25,7 +38,7 @@ func (k Keeper) Keep(ctx context.Context, c connectors.Connector, d connectors.D
 	if !k.AllowCardNumbers {
 		if masked, found := maskCardNumbers(d.Body); found > 0 {
 			d.Body = masked
-			return k.quarantine(ctx, c, d, "a payment card number stands in it, which is masked here and must not be sent")
+			return k.quarantine(ctx, c, d, cardNumberFound)
 		}
 	}
 	events, values, err := k.records(c, d)

@@ -1,6 +1,7 @@
 package poll
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -194,6 +195,7 @@ func running(c Connection) (out []connectors.Feed, err error) {
 			return nil, fmt.Errorf("a feed of connection %s has no name", c.Name)
 		}
 		if f.Every > 0 {
+			f.Every = cmp.Or(c.Every, f.Every)
 			out = append(out, f)
 		}
 	}

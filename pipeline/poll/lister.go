@@ -62,10 +62,11 @@ type lister struct {
 	origin  schemas.Origin
 	limiter *rate.Limiter
 	slots   chan struct{} // questions of all connections at a time; nil: no bound
+	keeper  ingest.Keeper
 }
 
-func newLister(c Connection, k clock.Clock, o schemas.Origin, slots chan struct{}) *lister {
-	return &lister{c: c, clock: k, origin: o, limiter: rate.NewLimiter(pagesPerSecond, pagesBurst), slots: slots}
+func newLister(c Connection, k clock.Clock, o schemas.Origin, slots chan struct{}, keeper ingest.Keeper) *lister {
+	return &lister{c: c, clock: k, origin: o, keeper: keeper, limiter: rate.NewLimiter(pagesPerSecond, pagesBurst), slots: slots}
 }
 
 // listed is one record of a provider's list, and its events as they would be appended.
@@ -211,7 +212,7 @@ func (l *lister) prepare(found []connectors.Found) []listed {
 		if d.ReceivedAt.IsZero() {
 			d.ReceivedAt = l.clock.Now()
 		}
-		out[i] = listed{d, f.Cause, ingest.Events(l.c.Connector, d, nil)}
+		out[i] = listed{d, f.Cause, l.keeper.Events(l.c.Connector, d)}
 	}
 	return out
 }

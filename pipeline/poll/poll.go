@@ -34,6 +34,7 @@ type Connection struct {
 	Environment schemas.Environment
 	Connector   connectors.Connector
 	Poller      connectors.Poller // nil: its webhooks are counted, so that silence is noticed
+	Every       time.Duration     // between two readings of a feed; zero: the feed's own
 }
 
 func (c Connection) key() string { return schemas.SourceKey(c.Environment, c.Name) }
@@ -46,7 +47,7 @@ func (c Connection) hooked() bool {
 
 // same reports whether a worker of c may go on for d.
 func (c Connection) same(d Connection) bool {
-	if c.key() != d.key() || c.Connector.Type != d.Connector.Type || c.Connector.Topic != d.Connector.Topic {
+	if c.key() != d.key() || c.Every != d.Every || c.Connector.Type != d.Connector.Type || c.Connector.Topic != d.Connector.Topic {
 		return false
 	}
 	t := reflect.TypeOf(c.Poller)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/outbound"
+	"github.com/tillstream/tillstream/pipeline/ingest"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -325,7 +326,7 @@ func TestFeedsComeAndGo(t *testing.T) {
 func TestEndlessList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		l := newLister(Connection{Name: "till", Poller: looping{}}, w.clock, schemas.OriginPoll, nil)
+		l := newLister(Connection{Name: "till", Poller: looping{}}, w.clock, schemas.OriginPoll, nil, ingest.Keeper{})
 		err := l.window(t.Context(), "events", Span{w.clock.Now().Add(-time.Hour), w.clock.Now()}, false, func([]listed) error { return nil })
 		if !errors.Is(err, errEndless) {
 			t.Errorf("got %v, want that the list does not end", err)

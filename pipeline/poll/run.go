@@ -170,7 +170,7 @@ func newWorker(c Connection, o Options, l Log, d Decoder, t *tail, m *metrics, s
 		c: c, o: o, source: l, decode: d, clock: o.Clock, tail: t, metrics: m, jitter: rand.Float64,
 		log:   o.Log.With().Str("connection", c.Name).Logger(),
 		lines: rate.NewLimiter(linesPerSecond, linesBurst),
-		list:  newLister(c, o.Clock, schemas.OriginPoll, slots),
+		list:  newLister(c, o.Clock, schemas.OriginPoll, slots, o.Keeper),
 	}
 	if c.hooked() {
 		w.grace = inFlight

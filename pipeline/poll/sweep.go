@@ -85,7 +85,7 @@ func (o Sweep) open(ctx context.Context, origin schemas.Origin, serves func(conn
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &sweep{Sweep: o, list: newLister(o.Connection, o.Clock, origin, nil)}
+	s := &sweep{Sweep: o, list: newLister(o.Connection, o.Clock, origin, nil, o.Keeper)}
 	s.tail = newTail(o.Log, o.Connection.Connector.Topic, o.Decoder, o.Lines)
 	s.book = newBook(o.Connection.key(), newLedger(widest(feeds), sweepDigestsMax))
 	since := o.Span.From.Add(-receiptSlack)
