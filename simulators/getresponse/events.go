@@ -146,3 +146,10 @@ func (s *Server) DefineEvent(name string, attributes ...string) {
 	}
 	s.events = append(s.events, e)
 }
+
+// DeleteEvent has a person delete the definition of a custom event.
+func (s *Server) DeleteEvent(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = slices.DeleteFunc(s.events, func(e *customEvent) bool { return e.name == name })
+}

@@ -55,9 +55,10 @@ type usage struct {
 	parallel           int
 }
 
-// Failure is trouble on demand: the next Count requests whose path starts with Path (below /v3) get it in place of an
-// answer. Code is GetResponse's own.
+// Failure is trouble on demand: the next Count requests whose path starts with Path (below /v3), and whose method is
+// Method where one is named, get it in place of an answer. Code is GetResponse's own.
 type Failure struct {
+	Method string `json:"method,omitempty"`
 	Path   string `json:"path"`
 	Status int    `json:"status"`
 	Code   int    `json:"code"`
@@ -208,7 +209,7 @@ func (s *Server) trouble(r *http.Request) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, f := range s.failures {
-		if strings.HasPrefix(strings.TrimPrefix(r.URL.Path, "/v3"), f.Path) {
+		if (f.Method == "" || f.Method == r.Method) && strings.HasPrefix(strings.TrimPrefix(r.URL.Path, "/v3"), f.Path) {
 			if f.Count--; f.Count == 0 {
 				s.failures = slices.Delete(s.failures, i, i+1)
 			}

@@ -131,6 +131,13 @@ func (s *Server) fieldByID(id string) *field {
 
 func (s *Server) tagByID(id string) *tag { return s.tagsByKey[id] }
 
+// AddField has a person make a custom field of texts.
+func (s *Server) AddField(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fields = append(s.fields, &field{id: s.id(), name: name, kind: "string", format: "text"})
+}
+
 // DeleteField has a person delete a custom field; contacts lose its values.
 func (s *Server) DeleteField(name string) {
 	s.mu.Lock()

@@ -397,3 +397,15 @@ func (s *Server) Subscribe(email, name, listID string) error {
 	}
 	return nil
 }
+
+// ChangeEmail has a person change their address on all lists.
+func (s *Server) ChangeEmail(from, to string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	moved := s.byEmail[strings.ToLower(from)]
+	delete(s.byEmail, strings.ToLower(from))
+	for _, c := range moved {
+		c.email = to
+	}
+	s.byEmail[strings.ToLower(to)] = append(s.byEmail[strings.ToLower(to)], moved...)
+}

@@ -20,7 +20,7 @@ import (
 
 func TestTagName(t *testing.T) {
 	for in, want := range map[string]string{
-		"paid": "paid", "Paid": "Paid", "paypal-integration": "paypal_integration", " order  paid! ": "order_paid", "a.b/c": "a_b_c",
+		"paid": "paid", "Paid": "Paid", "paypal-integration": "paypal_integration", " order  paid! ": "order_paid", "a.b/c": "a_b_c", "!paid?": "paid",
 		"_private_": "_private_", "zapłacono": "zap_acono", "x": "", "": "", "оплачено": "", "___": "", "--": "",
 		strings.Repeat("t", 64): strings.Repeat("t", 64), strings.Repeat("t", 65): "",
 	} {
@@ -231,6 +231,18 @@ func TestClassify(t *testing.T) {
 				t.Errorf("got %q, want it to say %q, a remedy, and nothing personal", text, c.says)
 			}
 		})
+	}
+}
+
+// TestOnlyQueuesAnswerWithNothing: an empty 200 is not the API's.
+func TestOnlyQueuesAnswerWithNothing(t *testing.T) {
+	for status, want := range map[int]bool{200: false, 201: true, 202: true} {
+		if got := answered(status, " ").ok(nil); got != want {
+			t.Errorf("%d with nothing: got %v, want %v", status, got, want)
+		}
+		if !answered(status, "{}").ok(nil) || answered(status, "{").ok(nil) || answered(status, "").ok(new(details)) {
+			t.Errorf("%d: JSON is refused, half of it taken, or nothing taken for something", status)
+		}
 	}
 }
 

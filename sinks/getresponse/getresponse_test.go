@@ -218,6 +218,7 @@ func TestWhatIsNotNamedStays(t *testing.T) {
 	for name, c := range map[string]struct {
 		change     func(*schemas.Contact)
 		fields     map[string][]string
+		before     []string // tags; default: old
 		tags       []string
 		name, path string
 	}{
@@ -231,6 +232,11 @@ func TestWhatIsNotNamedStays(t *testing.T) {
 		"a tag less": {
 			change: func(c *schemas.Contact) { c.NoTags = []string{"old"} },
 			fields: map[string][]string{"order_id": {"5O1"}, "age": {"30-44"}}, tags: []string{}, name: "Ada L", path: "POST /v3/contacts/{id}",
+		},
+		"a tag less of two": {
+			change: func(c *schemas.Contact) { c.NoTags, c.Tags = []string{"more"}, []string{"new"} },
+			before: []string{"more", "old"},
+			fields: map[string][]string{"order_id": {"5O1"}, "age": {"30-44"}}, tags: []string{"new", "old"}, name: "Ada L", path: "POST /v3/contacts/{id}",
 		},
 		"a tag for another": {
 			change: func(c *schemas.Contact) { c.Tags, c.NoTags = []string{"new"}, []string{"OLD"} },
@@ -249,6 +255,9 @@ func TestWhatIsNotNamedStays(t *testing.T) {
 			b := open(t, twin.Options{})
 			first := ada()
 			first.Contact = schemas.Contact{Email: "ada@shop.example", FirstName: "Ada", LastName: "L", Tags: []string{"old"}, Fields: map[string]string{"order_id": "5O1", "age": "30-44"}}
+			if c.before != nil {
+				first.Contact.Tags = c.before
+			}
 			b.deliver(t, first)
 			id := b.one(t).ID
 			b.asked("")
@@ -457,6 +466,100 @@ func TestContactThatVanished(t *testing.T) {
 	}
 }
 
+// TestAddressThatMoved: a contact that has another address now is somebody else's business.
+func TestAddressThatMoved(t *testing.T) {
+	b := open(t, twin.Options{})
+	b.deliver(t, ada())
+	b.ChangeEmail("ada@shop.example", "lovelace@shop.example")
+	then := ada()
+	then.Contact.Fields = map[string]string{"order_id": "5O2"}
+	b.deliver(t, then)
+	got := map[string][]string{}
+	for _, c := range b.Contacts() {
+		got[c.Email] = c.Fields["order_id"]
+	}
+	if d := cmp.Diff(got, map[string][]string{"ada@shop.example": {"5O2"}, "lovelace@shop.example": {"5O1"}}); d != "" {
+		t.Errorf("got - want:\n%s", d)
+	}
+}
+
+// TestRelatedMissing: with a catalogue of just now, a related thing that is missing is the command's fault; with the
+// list gone, it is the account's.
+func TestRelatedMissing(t *testing.T) {
+	b := open(t, twin.Options{})
+	b.Break(twin.Failure{Method: "POST", Path: "/contacts", Status: 400, Code: 1001})
+	if o := b.write(t.Context(), ada()); o.Kind != sinks.Rejected || o.Remedy == "" {
+		t.Errorf("got %d: %v", o.Kind, o.Err)
+	}
+	none := open(t, twin.Options{}, func(c *getresponse.Config) { c.List = "zz" })
+	out := none.w.Write(t.Context(), []schemas.Command{ada(), ada()})
+	for i, o := range out {
+		if o.Kind != sinks.Retryable || !o.Account || !strings.Contains(o.Err.Error(), "zz") {
+			t.Errorf("command %d: got %d, account %v: %v", i, o.Kind, o.Account, o.Err)
+		}
+	}
+	if n := none.asked("POST /v3/contacts"); n != 1 {
+		t.Errorf("got %d creations, want 1: what the account refuses once, it refuses to the rest", n)
+	}
+}
+
+// TestTakenOnCreation: on the list already, though no list shows it: looked for, not created again.
+func TestTakenOnCreation(t *testing.T) {
+	b := open(t, twin.Options{CreateDelay: time.Minute})
+	b.Break(twin.Failure{Method: "POST", Path: "/contacts", Status: 409, Code: 1008})
+	for range 2 {
+		o := b.write(t.Context(), ada())
+		if o.Kind != sinks.Retryable || o.RetryAfter == 0 {
+			t.Fatalf("got %d after %s: %v", o.Kind, o.RetryAfter, o.Err)
+		}
+		b.wait(o.RetryAfter)
+	}
+	if n := b.asked("POST /v3/contacts"); n != 1 {
+		t.Errorf("got %d creations, want 1", n)
+	}
+}
+
+// TestCatalogueIsReadAgain: a field that a person makes after it was missed is found a minute later, and an event whose
+// definition they delete is defined again.
+func TestCatalogueIsReadAgain(t *testing.T) {
+	b := open(t, twin.Options{})
+	cmd := ada()
+	cmd.Contact.Fields = map[string]string{"new_one": "x"}
+	for range 2 {
+		if o := b.write(t.Context(), cmd); o.Kind != sinks.Rejected {
+			t.Fatalf("got %d: %v", o.Kind, o.Err)
+		}
+	}
+	if n := b.asked("GET /v3/custom-fields"); n != 2 {
+		t.Errorf("got %d pages read, want both pages once", n)
+	}
+	b.AddField("new_one")
+	b.wait(time.Minute)
+	b.deliver(t, cmd)
+	b.deliver(t, *paid())
+	b.DeleteEvent("order_paid")
+	if o := b.write(t.Context(), *paid()); o.Kind != sinks.Retryable {
+		t.Fatalf("got %d: %v", o.Kind, o.Err)
+	}
+	b.deliver(t, *paid())
+	if n := len(b.Triggered()); n != 2 {
+		t.Errorf("got %d events, want 2", n)
+	}
+}
+
+// TestNamesAndPhones: a long name is cut, and a mapped phone field wins over the contact's number.
+func TestNamesAndPhones(t *testing.T) {
+	b := open(t, twin.Options{})
+	cmd := ada()
+	cmd.Contact.LastName = strings.Repeat("ł", 200)
+	cmd.Contact.Fields = map[string]string{"Phone": "+48 99 999 9999"}
+	b.deliver(t, cmd)
+	got := b.one(t)
+	if want := "Ada " + strings.Repeat("ł", 124); got.Name != want || got.Fields["phone"][0] != "+48999999999" {
+		t.Errorf("got %q, %v", got.Name, got.Fields["phone"])
+	}
+}
+
 // TestPatternOfOthers: should the flag for an exact match be ignored, another address that holds ours is not taken for it.
 func TestPatternOfOthers(t *testing.T) {
 	b := open(t, twin.Options{})
@@ -509,8 +612,8 @@ func TestEventWaitsForItsContact(t *testing.T) {
 // TestEventsOfOthers: an event that a person defined is used as it is, if it can carry the value.
 func TestEventsOfOthers(t *testing.T) {
 	b := open(t, twin.Options{})
-	b.DefineEvent("order_paid_twice", "data") // the filter by name is a pattern
 	b.DefineEvent("order_paid")
+	b.DefineEvent("order_paid_twice", "data") // the filter by name is a pattern
 	if o := b.write(t.Context(), *paid()); o.Kind != sinks.Rejected || !strings.Contains(o.Err.Error(), `"data"`) {
 		t.Errorf("got %d: %v", o.Kind, o.Err)
 	}
