@@ -64,6 +64,28 @@ func TestMissingIsAppendedOnce(t *testing.T) {
 	})
 }
 
+// TestAQuarantinedOrderIsAppendedOnce: what is kept apart for the card number in it is known when it is listed again.
+func TestAQuarantinedOrderIsAppendedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		_, stop := w.start(t, w.connection())
+		defer stop()
+		c := order(1, w.clock.Now())
+		c.Note = "card 4111 1111 1111 1111"
+		w.provider.happen(c)
+		pass(3 * time.Hour)
+		n := 0
+		for id, times := range w.log.events(shop.Topic) {
+			if n += times; !strings.HasPrefix(id, "quarantined-") {
+				t.Errorf("got event %s, want it kept apart", id)
+			}
+		}
+		if n != 1 {
+			t.Errorf("got %d events, want 1", n)
+		}
+	})
+}
+
 // TestWebhookOnItsWayIsNotMissing: a change of this moment is left to its webhook; one that came while a page was read
 // is seen before anything is appended.
 func TestWebhookOnItsWayIsNotMissing(t *testing.T) {

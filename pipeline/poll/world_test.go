@@ -172,6 +172,7 @@ type change struct {
 	ID     string    `json:"id"`
 	Entity string    `json:"entity"`
 	Status string    `json:"status"`
+	Note   string    `json:"note,omitempty"`
 	At     time.Time `json:"at"`
 	listed time.Time // when it appears in the list
 }
