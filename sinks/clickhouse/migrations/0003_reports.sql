@@ -1,7 +1,7 @@
 -- The views of the reports. Each takes environment ('live' or 'sandbox'), store (the connection's name; '' is all), since
 -- and until (the end is not part of the span; YYYY-MM-DD, or YYYY-MM-DD HH:MM:SS, UTC), so that nobody adds up the two worlds
 -- by forgetting a WHERE. Test events never count. Money is never added over currencies. Of repeated rows they see one,
--- because each reduces them first by what names a record or a fact: min, max, argMax, uniqExact, groupUniqArray.
+-- because each reduces them first by what names a record or a fact: min, max, argMax, uniqExact, and sorted arrays without neighbours that are equal.
 -- The comment of a view is its definition: the command and the documentation print it.
 
 CREATE OR REPLACE VIEW v_money_steps
@@ -11,6 +11,7 @@ SELECT
     g.connection AS connection,
     g.root_key AS root_key,
     g.kind AS kind,
+    g.contact_key AS contact_key,
     g.currency AS currency,
     s.1 AS at,
     s.2 AS captured,
@@ -23,7 +24,8 @@ FROM
         t.root_key AS root_key,
         t.root_kind AS kind,
         t.currency AS currency,
-        arraySort(groupUniqArray((t.number, t.provider_time, assumeNotNull(t.paid), assumeNotNull(t.refunded)))) AS totals
+        argMax(t.contact_key, (t.contact_key != '', t.number)) AS contact_key,
+        arrayCompact(arraySort(groupArray((t.number, t.provider_time, assumeNotNull(t.paid), assumeNotNull(t.refunded))))) AS totals
     FROM transitions AS t
     WHERE NOT t.test AND t.currency != '' AND t.paid IS NOT NULL AND t.refunded IS NOT NULL AND t.disposition NOT IN ('DUPLICATE', 'IGNORED')
     GROUP BY environment, connection, root_key, kind, currency
@@ -268,15 +270,8 @@ SELECT
     gross - refunds AS net
 FROM
 (
-    SELECT s.root_key AS root_key, s.currency AS currency, sum(s.captured) AS gross, sum(s.refunded) AS refunds, any(o.contact_key) AS contact_key
+    SELECT s.root_key AS root_key, s.currency AS currency, sum(s.captured) AS gross, sum(s.refunded) AS refunds, any(s.contact_key) AS contact_key
     FROM v_money_steps AS s
-    INNER JOIN
-    (
-        SELECT root_key, argMax(contact_key, number) AS contact_key
-        FROM transitions
-        WHERE transitions.contact_key != '' AND environment = {environment:String} AND ({store:String} = '' OR connection = {store:String})
-        GROUP BY root_key
-    ) AS o ON o.root_key = s.root_key
     WHERE s.environment = {environment:String} AND ({store:String} = '' OR s.connection = {store:String})
         AND s.at >= parseDateTime64BestEffort({since:String}, 3, 'UTC') AND s.at < parseDateTime64BestEffort({until:String}, 3, 'UTC')
     GROUP BY root_key, currency
@@ -321,17 +316,11 @@ FROM
         FROM
         (
             SELECT
-                o.contact_key AS contact_key, s.currency AS currency, toStartOfMonth(s.at) AS month,
+                s.contact_key AS contact_key, s.currency AS currency, toStartOfMonth(s.at) AS month,
                 sum(s.captured) AS gross, sum(s.captured) - sum(s.refunded) AS net
             FROM v_money_steps AS s
-            INNER JOIN
-            (
-                SELECT root_key, argMax(contact_key, number) AS contact_key
-                FROM transitions
-                WHERE transitions.contact_key != '' AND environment = {environment:String} AND ({store:String} = '' OR connection = {store:String})
-                GROUP BY root_key
-            ) AS o ON o.root_key = s.root_key
             WHERE s.environment = {environment:String} AND ({store:String} = '' OR s.connection = {store:String})
+                AND s.contact_key != ''
             GROUP BY contact_key, currency, month
         ) AS m
     ) AS w
