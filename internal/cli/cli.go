@@ -17,6 +17,7 @@ import (
 
 	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/internal/app"
+	"github.com/tillstream/tillstream/internal/local"
 	"github.com/tillstream/tillstream/pipeline/config"
 	"github.com/tillstream/tillstream/sinks"
 )
@@ -148,6 +149,9 @@ func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
 
 // loadConfig loads a folder with the registries of this binary.
 func (p Process) loadConfig(dir string, getenv func(string) (string, bool)) (*config.Config, error) {
+	if getenv != nil {
+		getenv = local.Environment(dir, getenv)
+	}
 	c, err := config.LoadDir(dir, p.configOptions(getenv))
 	if err != nil {
 		return nil, err

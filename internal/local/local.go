@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"embed"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -118,6 +120,10 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 		c.Close()
 		return nil, err
 	}
+	if err := c.leaveEnvironment(); err != nil {
+		c.Close()
+		return nil, err
+	}
 	return c, nil
 }
 
@@ -217,11 +223,51 @@ func (c *Cluster) ClickHouse() *clickhouse.Options {
 // Getenv resolves what the template's files name, and leaves the rest to outer.
 func (c *Cluster) Getenv(outer func(string) (string, bool)) func(string) (string, bool) {
 	return func(name string) (string, bool) {
-		if short, ok := strings.CutPrefix(name, "TILLSTREAM_DEV_"); ok {
+		if short, ok := strings.CutPrefix(name, variablePrefix); ok {
 			v, ok := c.env[short]
 			return v, ok
 		}
 		return outer(name)
+	}
+}
+
+// environmentFile, in the data folder, tells other commands what the template's files name while a cluster runs. It holds
+// the secrets of simulators only.
+const environmentFile = "dev-environment.json"
+
+const variablePrefix = "TILLSTREAM_DEV_"
+
+func (c *Cluster) leaveEnvironment() error {
+	text, err := json.Marshal(c.env)
+	if err != nil {
+		return fmt.Errorf("tell other commands where the parts are: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(c.Dir, environmentFile), text, 0o600); err != nil {
+		return fmt.Errorf("tell other commands where the parts are: %w", err)
+	}
+	return nil
+}
+
+// Environment resolves what the files of a folder beside a running cluster's data name; outer knows the rest, and
+// comes first.
+func Environment(configDir string, outer func(string) (string, bool)) func(string) (string, bool) {
+	file := filepath.Join(filepath.Dir(filepath.Clean(configDir)), environmentFile)
+	left := sync.OnceValue(func() (env map[string]string) {
+		if text, err := os.ReadFile(file); err == nil {
+			_ = json.Unmarshal(text, &env) // a file that is cut knows nothing: the configuration then says what it lacks
+		}
+		return env
+	})
+	return func(name string) (string, bool) {
+		if v, ok := outer(name); ok {
+			return v, true
+		}
+		short, ours := strings.CutPrefix(name, variablePrefix)
+		if !ours {
+			return "", false
+		}
+		v, ok := left()[short]
+		return v, ok
 	}
 }
 
@@ -244,6 +290,7 @@ func CheckEnv(configDir string, outer func(string) (string, bool)) func(string) 
 func (c *Cluster) Close() error {
 	c.cancel()
 	err := c.group.Wait()
+	_ = os.Remove(filepath.Join(c.Dir, environmentFile)) // what is left of it names ports that nobody listens on
 	c.Services.Close()
 	return err
 }

@@ -376,6 +376,10 @@ func (c *connection) status(now time.Time, p *poll.Status) Status {
 		Connection: c.cfg, Running: c.serving, Tried: c.tried, Registration: c.registered.Registration, RegisteredAt: c.registered.at,
 		Findings: c.findings, CheckedAt: c.checkedAt, LastEventAt: c.lastEvent, Progress: p, Alarms: c.alarmsOf(now, p),
 	}
+	if c.src != nil {
+		_, listens := c.src.(connectors.Webhooker)
+		s.Deaf = !listens
+	}
 	if c.registered.err != nil {
 		s.Webhook = outbound.Redact(c.registered.err.Error())
 	} else if _, ok := c.src.(connectors.Registrar); ok && c.registered.at.IsZero() {

@@ -198,6 +198,7 @@ type Status struct {
 	Connection   config.Connection
 	Running      bool // it serves as it is configured
 	Tried        bool // it, or its registration where it has one, was tried
+	Deaf         bool // its source is open and takes no webhooks
 	Registration connectors.Registration
 	RegisteredAt time.Time // zero: it is not, or has none
 	Webhook      string    // why it is not registered; empty: it is, or has none

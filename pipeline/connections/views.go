@@ -133,7 +133,10 @@ func (s Status) show(url string) View {
 	if s.Running {
 		v.State = StateRunning
 	}
-	if v.Webhook != nil || s.Webhook != "" || s.Registration.ID != "" {
+	switch {
+	case s.Deaf:
+		v.Webhook = nil
+	case v.Webhook != nil || s.Webhook != "" || s.Registration.ID != "":
 		r := s.Registration
 		v.Webhook = &WebhookView{Address: url, ID: r.ID, Used: r.Used, Limit: r.Limit, RegisteredAt: s.RegisteredAt, Error: s.Webhook}
 	}
