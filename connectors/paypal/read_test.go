@@ -91,8 +91,13 @@ func TestReadObjects(t *testing.T) {
 // TestReadLinks: an id that a transaction refers to is linked as what it is said to be.
 func TestReadLinks(t *testing.T) {
 	for _, c := range []struct{ code, typ, want string }{
-		{"T0006", "ODR", "ORDER X"}, {"T0006", "TXN", "AUTHORIZATION X"}, {"T1107", "TXN", "CAPTURE X"}, {"T0002", "SUB", "SUBSCRIPTION X"},
-		{"T0003", "PAP", ""}, {"T0006", "", ""}, {"T0006", "NEW", ""},
+		{"T0006", "ODR", "ORDER X"},
+		{"T0006", "TXN", "AUTHORIZATION X"},
+		{"T1107", "TXN", "CAPTURE X"},
+		{"T0002", "SUB", "SUBSCRIPTION X"},
+		{"T0003", "PAP", ""},
+		{"T0006", "", ""},
+		{"T0006", "NEW", ""},
 	} {
 		events, err := normalize(readAs(schemas.OriginPoll, fmt.Sprintf(`{"transaction_info":{"transaction_id":"T","transaction_event_code":%q,"transaction_status":"S",
 			"transaction_updated_date":"2026-11-02T08:00:00+0000","paypal_reference_id":"X","paypal_reference_id_type":%q}}`, c.code, c.typ)))

@@ -27,8 +27,11 @@ func TestRegisterMends(t *testing.T) {
 		{"created", func() {}, connectors.Registration{ID: "HOOK2", Changed: "the webhook was created", Used: 2, Limit: 10}, 1},
 		{"nothing wrong", func() {}, connectors.Registration{ID: "HOOK2", Used: 2, Limit: 10}, 0},
 		{"types changed by hand", func() { a.hooks[1].EventTypes = typeList([]string{"*"}) }, connectors.Registration{ID: "HOOK2", Changed: "the webhook's event types were corrected", Used: 2, Limit: 10}, 1},
-		{"a type switched off by PayPal", func() { a.hooks[1].EventTypes[0].Status = "DISABLED" },
-			connectors.Registration{ID: "HOOK2", Changed: "disabled event types were switched on again: BILLING.SUBSCRIPTION.ACTIVATED", Used: 2, Limit: 10}, 1},
+		{
+			"a type switched off by PayPal", func() { a.hooks[1].EventTypes[0].Status = "DISABLED" },
+			connectors.Registration{ID: "HOOK2", Changed: "disabled event types were switched on again: BILLING.SUBSCRIPTION.ACTIVATED", Used: 2, Limit: 10},
+			1,
+		},
 		{"the resources changed", func() { s.wanted, _ = eventTypes([]string{ResourceBilling}) }, connectors.Registration{ID: "HOOK2", Changed: "the webhook's event types were corrected", Used: 2, Limit: 10}, 1},
 		{"deleted by hand", func() { a.hooks = a.hooks[:1] }, connectors.Registration{ID: "HOOK2", Changed: "the webhook was deleted at PayPal, and is made anew", Used: 2, Limit: 10}, 1},
 		{"nothing wrong again", func() {}, connectors.Registration{ID: "HOOK2", Used: 2, Limit: 10}, 0},

@@ -55,8 +55,11 @@ func (f *fieldSet) order(o object, cancelled time.Time) error {
 	}
 	f.set("order.fulfillment_status", o.Text("fulfillment_status"))
 	for _, m := range [][2]string{
-		{"subtotal_price", "order.item_total"}, {"total_tax", "order.tax_total"}, {"total_discounts", "order.discount"},
-		{"current_total_price", "order.current_total"}, {"total_outstanding", "order.outstanding"},
+		{"subtotal_price", "order.item_total"},
+		{"total_tax", "order.tax_total"},
+		{"total_discounts", "order.discount"},
+		{"current_total_price", "order.current_total"},
+		{"total_outstanding", "order.outstanding"},
 	} {
 		a, err := amountOf(o, m[0], o.Text("currency"))
 		if err != nil {

@@ -489,8 +489,12 @@ func TestConnectorsAreShownWithSettingsAndSchema(t *testing.T) {
 		t.Fatalf("got %+v, %v", list, err)
 	}
 	want := []Setting{
-		{Key: "account", Type: "text"}, {Key: "secret", Type: "text", Secret: true}, {Key: "more", Type: "text", Secret: true, List: true},
-		{Key: "hosts", Type: "text", List: true}, {Key: "wait", Type: "duration"}, {Key: "strict", Type: "yes or no"},
+		{Key: "account", Type: "text"},
+		{Key: "secret", Type: "text", Secret: true},
+		{Key: "more", Type: "text", Secret: true, List: true},
+		{Key: "hosts", Type: "text", List: true},
+		{Key: "wait", Type: "duration"},
+		{Key: "strict", Type: "yes or no"},
 		{Key: "inner.words", Type: "keys and values"},
 	}
 	if diff := cmp.Diff(want, list[0].Settings); diff != "" {

@@ -16,31 +16,38 @@ func TestResourcesAreEditedInPlace(t *testing.T) {
 		get  string
 	}{
 		"in brackets": {
-			"# one\nconnector: x # two\nresources: [a, b]   # three\nsettings: {}\n", []string{"a"},
+			"# one\nconnector: x # two\nresources: [a, b]   # three\nsettings: {}\n",
+			[]string{"a"},
 			"# one\nconnector: x # two\nresources: [a]   # three\nsettings: {}\n",
 		},
 		"in brackets over lines": {
-			"connector: x\nresources: [a,\n  b] # end\nsettings: {}\n", []string{"a", "c"},
+			"connector: x\nresources: [a,\n  b] # end\nsettings: {}\n",
+			[]string{"a", "c"},
 			"connector: x\nresources: [a, c] # end\nsettings: {}\n",
 		},
 		"with dashes, one removed": {
-			"connector: x\nresources:\n  # the first\n  - a # it\n  - b # the other\nsettings: {}\n", []string{"a"},
+			"connector: x\nresources:\n  # the first\n  - a # it\n  - b # the other\nsettings: {}\n",
+			[]string{"a"},
 			"connector: x\nresources:\n  # the first\n  - a # it\nsettings: {}\n",
 		},
 		"with dashes, one added": {
-			"connector: x\nresources:\n- \"a\" # it\n\n# the rest\nsettings: {}\n", []string{"a", "b"},
+			"connector: x\nresources:\n- \"a\" # it\n\n# the rest\nsettings: {}\n",
+			[]string{"a", "b"},
 			"connector: x\nresources:\n- \"a\" # it\n- b\n\n# the rest\nsettings: {}\n",
 		},
 		"with dashes, one for another": {
-			"resources:\n  - a\n  - b\nconnector: x\n", []string{"a", "c"},
+			"resources:\n  - a\n  - b\nconnector: x\n",
+			[]string{"a", "c"},
 			"resources:\n  - a\n  - c\nconnector: x\n",
 		},
 		"at the end without a line's end": {
-			"connector: x\nresources:\n  - a", []string{"a", "b"},
+			"connector: x\nresources:\n  - a",
+			[]string{"a", "b"},
 			"connector: x\nresources:\n  - a\n  - b\n",
 		},
 		"not there": {
-			"connector: x\nenvironment: live # really\n\n# keys\nsettings: {}\n", []string{"a"},
+			"connector: x\nenvironment: live # really\n\n# keys\nsettings: {}\n",
+			[]string{"a"},
 			"connector: x\nenvironment: live # really\nresources: [a]\n\n# keys\nsettings: {}\n",
 		},
 		"not there, at the end": {"connector: x", []string{"a"}, "connector: x\nresources: [a]\n"},

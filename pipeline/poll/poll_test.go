@@ -361,6 +361,7 @@ type looping struct{}
 func (looping) Feeds() []connectors.Feed {
 	return []connectors.Feed{{Name: "events", Every: time.Minute}}
 }
+
 func (looping) Poll(context.Context, connectors.Query) (connectors.Page, error) {
 	return connectors.Page{Next: "same"}, nil
 }
