@@ -63,7 +63,7 @@ func noAmount(e *schemas.OrderEvent) { e.Amount = nil }
 func payer(p *schemas.Payer) mod     { return func(e *schemas.OrderEvent) { e.Payer = p } }
 func id(v string) mod                { return func(e *schemas.OrderEvent) { e.EventID = v } }
 func fingerprint(v string) mod       { return func(e *schemas.OrderEvent) { e.Fingerprint = v } }
-func delivery(v string) mod { return func(e *schemas.OrderEvent) { e.DeliveryIDs = []string{v} } }
+func delivery(v string) mod          { return func(e *schemas.OrderEvent) { e.DeliveryIDs = []string{v} } }
 
 func version(n int64) mod {
 	return func(e *schemas.OrderEvent) { e.Sequence, e.Versioned = n, true }
