@@ -52,8 +52,10 @@ func (s *Store) StoredOffsets(ctx context.Context, topic, topicID string, partit
 	if !ok {
 		return Stored{}, fmt.Errorf("topic %s has no table", topic)
 	}
-	named := []any{clickhouse.Named("topic", topic), clickhouse.Named("id", topicID), clickhouse.Named("partition", partition),
-		clickhouse.Named("from", from), clickhouse.Named("until", until)}
+	named := []any{
+		clickhouse.Named("topic", topic), clickhouse.Named("id", topicID), clickhouse.Named("partition", partition),
+		clickhouse.Named("from", from), clickhouse.Named("until", until),
+	}
 	const where = ` WHERE _topic = @topic AND _topic_id = @id AND _partition = @partition AND _offset >= @from AND _offset < @until`
 	var got Stored
 	rows, err := s.conn.Query(ctx, `SELECT min(o) AS first, max(o) AS last, toUInt64(sum(n - 1)) AS repeated FROM
