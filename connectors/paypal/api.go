@@ -220,10 +220,10 @@ func (a *api) deny(scope string) {
 }
 
 // trouble is why PayPal gives no token, and since when.
-func (a *api) trouble() (error, time.Time) {
+func (a *api) trouble() (since time.Time, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.refused, a.refusedSince
+	return a.refusedSince, a.refused
 }
 
 // keepToken notes how the request for a token ended.

@@ -16,7 +16,7 @@ const certificateEndsSoon = 30 * 24 * time.Hour
 func (s *source) Watch() []connectors.Finding {
 	var out []connectors.Finding
 	now := s.env.Now()
-	if err, since := s.api.trouble(); err != nil {
+	if since, err := s.api.trouble(); err != nil {
 		f := connectors.Finding{
 			Level: connectors.Warn, Field: "base_url", Message: fmt.Sprintf("PayPal has given no token since %s: %v", since.UTC().Format(time.RFC3339), err),
 			Hint: "see whether this machine reaches PayPal, and PayPal's status page",

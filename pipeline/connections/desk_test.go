@@ -478,7 +478,7 @@ func TestTheStampChangesWithEveryFile(t *testing.T) {
 		}
 		seen[s] = step.name
 	}
-	if o.Stamp() != o.Stamp() {
+	if first, second := o.Stamp(), o.Stamp(); first != second {
 		t.Error("the stamp changes without a change")
 	}
 }
