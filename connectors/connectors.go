@@ -118,7 +118,8 @@ type Registration struct {
 // A Poller lists what changed at the provider, for what no webhook brought and for history. It is asked feed by feed,
 // a window at a time, page by page, and its answers pass the same Normalize as webhooks do.
 type Poller interface {
-	// Feeds are the lists that this connection can be asked for, the same at each call.
+	// Feeds are the lists that this connection can be asked for. One that the provider refuses for want of a permission is
+	// left out from then on; it is asked for again at each round.
 	Feeds() []Feed
 	// Poll returns one page of what changed in [q.From, q.To), oldest first where the provider can. A record may come
 	// twice, or although it changed a little outside; none inside may be missing once every page was read.
