@@ -1,6 +1,7 @@
 package getresponse
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -8,7 +9,9 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -302,6 +305,53 @@ func TestWindow(t *testing.T) {
 	if got := cl.open(); got != 0 {
 		t.Errorf("in the next window: got %s", got)
 	}
+}
+
+// held requests wait for a word.
+type heldRequests struct {
+	release chan struct{}
+	inside  atomic.Int64
+}
+
+func (h *heldRequests) RoundTrip(r *http.Request) (*http.Response, error) {
+	h.inside.Add(1)
+	defer h.inside.Add(-1)
+	<-h.release
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("[]")), Request: r}, nil
+}
+
+// TestParallel: of sixty callers ten are let through at a time; one who gives up while waiting sends nothing.
+func TestParallel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &heldRequests{release: make(chan struct{})}
+		c := &client{base: "http://x.example", now: time.Now, http: &http.Client{Transport: h}, turns: make(chan struct{}, ParallelMax)}
+		ctx, cancel := context.WithCancel(t.Context())
+		var good, unsent atomic.Int64
+		for range 60 {
+			go func() {
+				switch r := c.call(ctx, http.MethodGet, "/tags", nil, nil); {
+				case r.ok(nil):
+					good.Add(1)
+				case errors.As(r.err, new(notSent)):
+					unsent.Add(1)
+				}
+			}()
+		}
+		for n := range 20 {
+			synctest.Wait()
+			if got := h.inside.Load(); got != ParallelMax || good.Load() != int64(n) {
+				t.Fatalf("got %d at a time and %d answered, want %d and %d", got, good.Load(), ParallelMax, n)
+			}
+			h.release <- struct{}{}
+		}
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		if got := unsent.Load(); got != 30 {
+			t.Errorf("got %d not sent, want those 30 that waited", got)
+		}
+		close(h.release)
+	})
 }
 
 // TestManyTags: with as many tags as the API shows, none is removed through it.

@@ -90,18 +90,24 @@ func TestConformance(t *testing.T) {
 type bench struct {
 	*twin.Server
 	w sinks.Writer
-	// change may change a request on its way; set before the first one.
-	change func(*http.Request)
 
 	mu   sync.Mutex
 	now  time.Time
 	seen []string // method and path of each request
+	// change may change a request on its way.
+	change func(*http.Request)
 }
 
 func (b *bench) clock() time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.now
+}
+
+func (b *bench) onTheWay(change func(*http.Request)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.change = change
 }
 
 func (b *bench) wait(d time.Duration) {
@@ -131,8 +137,11 @@ func open(t *testing.T, o twin.Options, change ...func(*getresponse.Config)) *be
 	b.Server = newTwin(t, o)
 	handler := b.Handler()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if b.change != nil {
-			b.change(r)
+		b.mu.Lock()
+		change := b.change
+		b.mu.Unlock()
+		if change != nil {
+			change(r)
 		}
 		b.mu.Lock()
 		b.seen = append(b.seen, r.Method+" "+r.URL.Path)
@@ -430,8 +439,12 @@ func TestEventAfterTrouble(t *testing.T) {
 		status, code int
 		want         sinks.OutcomeKind
 	}{
-		{500, 1, sinks.Unknown}, {502, 1, sinks.Unknown}, {503, 1019, sinks.Retryable}, {429, 1015, sinks.Retryable},
-		{400, 1000, sinks.Rejected}, {404, 1013, sinks.Retryable},
+		{500, 1, sinks.Unknown},
+		{502, 1, sinks.Unknown},
+		{503, 1019, sinks.Retryable},
+		{429, 1015, sinks.Retryable},
+		{400, 1000, sinks.Rejected},
+		{404, 1013, sinks.Retryable},
 	} {
 		b.Break(twin.Failure{Path: "/custom-events/trigger", Status: c.status, Code: c.code})
 		if o := b.write(t.Context(), *paid()); o.Kind != c.want {
@@ -545,6 +558,22 @@ func TestCatalogueIsReadAgain(t *testing.T) {
 	if n := len(b.Triggered()); n != 2 {
 		t.Errorf("got %d events, want 2", n)
 	}
+	// A list that is old is read again though nothing is missing.
+	b.DeleteField("new_one")
+	b.wait(10 * time.Minute)
+	if o := b.write(t.Context(), cmd); o.Kind != sinks.Rejected {
+		t.Errorf("got %d: %v", o.Kind, o.Err)
+	}
+}
+
+// TestCreationOfUnknownOutcome: the queue gets its time before anybody is asked for again.
+func TestCreationOfUnknownOutcome(t *testing.T) {
+	b := open(t, twin.Options{})
+	b.Break(twin.Failure{Method: "POST", Path: "/contacts", Status: 504, Code: 1})
+	if o := b.write(t.Context(), ada()); o.Kind != sinks.Retryable || o.RetryAfter != 5*time.Second {
+		t.Errorf("got %d after %s: %v", o.Kind, o.RetryAfter, o.Err)
+	}
+	b.deliver(t, ada())
 }
 
 // TestNamesAndPhones: a long name is cut, and a mapped phone field wins over the contact's number.
@@ -563,11 +592,11 @@ func TestNamesAndPhones(t *testing.T) {
 // TestPatternOfOthers: should the flag for an exact match be ignored, another address that holds ours is not taken for it.
 func TestPatternOfOthers(t *testing.T) {
 	b := open(t, twin.Options{})
-	b.change = func(r *http.Request) {
+	b.onTheWay(func(r *http.Request) {
 		q := r.URL.Query()
 		q.Del("additionalFlags")
 		r.URL.RawQuery = q.Encode()
-	}
+	})
 	if err := b.Subscribe("canada@shop.example", "", "C"); err != nil {
 		t.Fatal(err)
 	}
@@ -783,29 +812,6 @@ func TestQuota(t *testing.T) {
 	}
 	b.wait(o.RetryAfter)
 	b.deliver(t, ada())
-}
-
-// TestParallel: however many callers, at most ten requests at a time.
-func TestParallel(t *testing.T) {
-	b := open(t, twin.Options{SecondMax: 1_000_000, ParallelMax: 1_000})
-	b.deliver(t, ada()) // the catalogue is known then
-	var group sync.WaitGroup
-	for i := range 60 {
-		group.Go(func() {
-			cmd := ada()
-			cmd.Contact.Email = fmt.Sprintf("p%d@shop.example", i)
-			if o := b.write(t.Context(), cmd); o.Kind != sinks.Delivered {
-				t.Errorf("got %d: %v", o.Kind, o.Err)
-			}
-		})
-	}
-	group.Wait()
-	if got := b.Stats().MaxParallel; got > getresponse.ParallelMax || got < 2 {
-		t.Errorf("got %d at a time, want several and at most %d", got, getresponse.ParallelMax)
-	}
-	if got := len(b.Contacts()); got != 61 {
-		t.Errorf("got %d contacts, want 61", got)
-	}
 }
 
 // TestTroubleEndsRight: with every fault of the twin drawn at random, each contact ends in its newest state, is there
