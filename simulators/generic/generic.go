@@ -47,7 +47,6 @@ const (
 	disorderDelay       = 200 * time.Millisecond
 	retryAfterSecondMax = 3600
 	requestBytesMax     = 64 << 10
-	drainTimeout        = 5 * time.Second
 )
 
 // schedule is the one that Standard Webhooks advises: the waits before each attempt.
@@ -190,36 +189,10 @@ func (s *Server) SetWebhook(url string) {
 
 // ListenAndServe serves HTTP on addr until ctx ends. ready is called once with the address reached.
 func (s *Server) ListenAndServe(ctx context.Context, addr string, ready func(url string)) error {
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return fmt.Errorf("shop simulator: %w", err)
-	}
-	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: drainTimeout, IdleTimeout: time.Minute}
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(ln) }()
-	if ready != nil {
-		ready("http://" + ln.Addr().String())
-	}
-	select {
-	case err := <-done:
-		return fmt.Errorf("shop simulator: %w", err)
-	case <-ctx.Done():
-	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	if err := server.Shutdown(drain); err != nil {
-		server.Close()
-	}
-	<-done
-	return nil
+	return simulators.Serve(ctx, "shop", addr, s.Handler(), func(at *net.TCPAddr) string { return "http://" + at.String() }, ready)
 }
 
 // Run is a whole simulator: made, served on addr and closed when ctx ends.
 func Run(ctx context.Context, o Options, addr string, ready func(url string)) error {
-	s, err := New(o)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	return s.ListenAndServe(ctx, addr, ready)
+	return simulators.Run(ctx, New, o, addr, ready)
 }

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/simulators"
 )
 
 // Bounds and defaults.
@@ -37,7 +37,6 @@ const (
 	parallelDefault    = 16
 	reportItemsDefault = 10_000
 	deliveryTimeout    = 30 * time.Second
-	drainTimeout       = 5 * time.Second
 )
 
 // Account is one REST app of one PayPal account.
@@ -209,40 +208,10 @@ func (s *Server) ListenAndServe(ctx context.Context, addr string, ready func(url
 	if err != nil {
 		return err
 	}
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return fmt.Errorf("paypal simulator: %w", err)
-	}
-	url := fmt.Sprintf("https://localhost:%d", ln.Addr().(*net.TCPAddr).Port)
-	if s.URL() == "" {
-		s.SetPublicURL(url)
-	}
-	server := &http.Server{Handler: s.Handler(), TLSConfig: config, ReadHeaderTimeout: drainTimeout, IdleTimeout: time.Minute}
-	done := make(chan error, 1)
-	go func() { done <- server.ServeTLS(ln, "", "") }()
-	if ready != nil {
-		ready(s.URL())
-	}
-	select {
-	case err := <-done:
-		return fmt.Errorf("paypal simulator: %w", err)
-	case <-ctx.Done():
-	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	if err := server.Shutdown(drain); err != nil {
-		server.Close()
-	}
-	<-done
-	return nil
+	return simulators.ServeTLS(ctx, "paypal", addr, s.Handler(), config, simulators.Public(s, "https://localhost:%d"), ready)
 }
 
 // Run is a whole simulator: made, served on addr and closed when ctx ends.
 func Run(ctx context.Context, o Options, addr string, ready func(url string)) error {
-	s, err := New(o)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	return s.ListenAndServe(ctx, addr, ready)
+	return simulators.Run(ctx, New, o, addr, ready)
 }

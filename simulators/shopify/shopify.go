@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -36,7 +35,6 @@ const (
 
 	parallelDefault = 8
 	deliveryTimeout = 5 * time.Second
-	drainTimeout    = 5 * time.Second
 )
 
 // Versions that are served, oldest first; an older one that was asked for is answered with the first.
@@ -245,39 +243,10 @@ func (s *Server) Install() {
 
 // ListenAndServe serves HTTP on addr until ctx ends. ready is called once with the address reached.
 func (s *Server) ListenAndServe(ctx context.Context, addr string, ready func(url string)) error {
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return fmt.Errorf("shopify simulator: %w", err)
-	}
-	if s.URL() == "" {
-		s.SetPublicURL(fmt.Sprintf("http://127.0.0.1:%d", ln.Addr().(*net.TCPAddr).Port))
-	}
-	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: drainTimeout, IdleTimeout: time.Minute}
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(ln) }()
-	if ready != nil {
-		ready(s.URL())
-	}
-	select {
-	case err := <-done:
-		return fmt.Errorf("shopify simulator: %w", err)
-	case <-ctx.Done():
-	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	if err := server.Shutdown(drain); err != nil {
-		server.Close()
-	}
-	<-done
-	return nil
+	return simulators.Serve(ctx, "shopify", addr, s.Handler(), simulators.Public(s, "http://127.0.0.1:%d"), ready)
 }
 
 // Run is a whole simulator: made, served on addr and closed when ctx ends.
 func Run(ctx context.Context, o Options, addr string, ready func(url string)) error {
-	s, err := New(o)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	return s.ListenAndServe(ctx, addr, ready)
+	return simulators.Run(ctx, New, o, addr, ready)
 }

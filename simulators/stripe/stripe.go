@@ -11,9 +11,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -40,7 +38,6 @@ const (
 	requestBytesMax = 1 << 20
 	parallelDefault = 8
 	deliveryTimeout = 30 * time.Second
-	drainTimeout    = 5 * time.Second
 	reach           = 30 * 24 * time.Hour
 )
 
@@ -166,38 +163,12 @@ func (s *Server) Close() {
 
 // ListenAndServe serves HTTP on addr until ctx ends. ready is called once with the address reached.
 func (s *Server) ListenAndServe(ctx context.Context, addr string, ready func(url string)) error {
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return fmt.Errorf("stripe simulator: %w", err)
-	}
-	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: drainTimeout, IdleTimeout: time.Minute}
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(ln) }()
-	if ready != nil {
-		ready(fmt.Sprintf("http://localhost:%d", ln.Addr().(*net.TCPAddr).Port))
-	}
-	select {
-	case err := <-done:
-		return fmt.Errorf("stripe simulator: %w", err)
-	case <-ctx.Done():
-	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	if err := server.Shutdown(drain); err != nil {
-		server.Close()
-	}
-	<-done
-	return nil
+	return simulators.Serve(ctx, "stripe", addr, s.Handler(), simulators.Localhost, ready)
 }
 
 // Run is a whole simulator: made, served on addr and closed when ctx ends.
 func Run(ctx context.Context, o Options, addr string, ready func(url string)) error {
-	s, err := New(o)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	return s.ListenAndServe(ctx, addr, ready)
+	return simulators.Run(ctx, New, o, addr, ready)
 }
 
 const idLetters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -7,9 +7,7 @@ package woocommerce
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -30,7 +28,6 @@ const (
 
 	parallelDefault = 4
 	deliveryTimeout = 60 * time.Second // WordPress's own
-	drainTimeout    = 5 * time.Second
 	disorderDefault = 200 * time.Millisecond
 	firstID         = 700
 )
@@ -165,39 +162,10 @@ func (s *Server) nextID() int64 {
 // ListenAndServe serves plain HTTP on addr until ctx ends, as behind a proxy that ends TLS. ready is called once with
 // the address reached; a PublicURL of the options stays.
 func (s *Server) ListenAndServe(ctx context.Context, addr string, ready func(url string)) error {
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return fmt.Errorf("woocommerce simulator: %w", err)
-	}
-	if s.URL() == "" {
-		s.SetPublicURL(fmt.Sprintf("http://127.0.0.1:%d", ln.Addr().(*net.TCPAddr).Port))
-	}
-	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: drainTimeout, IdleTimeout: time.Minute}
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(ln) }()
-	if ready != nil {
-		ready(s.URL())
-	}
-	select {
-	case err := <-done:
-		return fmt.Errorf("woocommerce simulator: %w", err)
-	case <-ctx.Done():
-	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	if err := server.Shutdown(drain); err != nil {
-		server.Close()
-	}
-	<-done
-	return nil
+	return simulators.Serve(ctx, "woocommerce", addr, s.Handler(), simulators.Public(s, "http://127.0.0.1:%d"), ready)
 }
 
 // Run is a whole simulator: made, served on addr and closed when ctx ends.
 func Run(ctx context.Context, o Options, addr string, ready func(url string)) error {
-	s, err := New(o)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	return s.ListenAndServe(ctx, addr, ready)
+	return simulators.Run(ctx, New, o, addr, ready)
 }
