@@ -7,44 +7,24 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/schemas"
 )
 
-// Bounds of OrderEvent.Fields and Payer. What does not fit is left out; the body keeps it.
+// Bounds of what is read into OrderEvent.Fields and Payer; the body keeps the rest.
 const (
-	fieldsMax        = 100
-	fieldsUsual      = 32
-	fieldBytesMax    = 1024
-	fieldsBytesTotal = 8 << 10
-	fieldNameMax     = 100
-	fieldItemsMax    = 20
-	ownDepthMax      = 6 // of a shop's own field
-	ownEntriesMax    = 3 // of a list, each by its number
-	textBytesMax     = 1000
-	emailBytesMax    = 320 // a longer text is no address, and half of one would be somebody else's
-	phoneBytesMax    = 40
+	fieldsUsual   = 32
+	fieldNameMax  = 100
+	fieldItemsMax = 20
+	ownDepthMax   = 6 // of a shop's own field
+	ownEntriesMax = 3 // of a list, each by its number
+	textBytesMax  = 1000
+	emailBytesMax = 320 // a longer text is no address, and half of one would be somebody else's
+	phoneBytesMax = 40
 )
 
 // OwnFields is in front of the names of a shop's fields that Tillstream does not know: data.loyalty.tier.
 const OwnFields = "data."
-
-// fieldSet collects values by catalogue name, in the order of the calls, until a bound is met.
-type fieldSet struct {
-	values map[string]string
-	bytes  int
-}
-
-func (f *fieldSet) set(name, value string) {
-	value = cut(strings.TrimSpace(value), fieldBytesMax)
-	if value == "" || len(f.values) == fieldsMax || len(name) > fieldNameMax || f.bytes+len(name)+len(value) > fieldsBytesTotal {
-		return
-	}
-	if _, taken := f.values[name]; taken {
-		return
-	}
-	f.values[name] = value
-	f.bytes += len(name) + len(value)
-}
 
 func (d *dialect) payer(e *envelope) *schemas.Payer {
 	whole := func(name string, max int) string {
@@ -53,7 +33,7 @@ func (d *dialect) payer(e *envelope) *schemas.Payer {
 		}
 		return ""
 	}
-	text := func(name string) string { return cut(d.text(e, name), textBytesMax) }
+	text := func(name string) string { return connectors.Cut(d.text(e, name), textBytesMax) }
 	p := schemas.Payer{
 		Email: whole("customer.email", emailBytesMax), Phone: whole("customer.phone", phoneBytesMax), PayerID: whole("customer.external_id", idBytesMax),
 		GivenName: text("customer.first_name"), Surname: text("customer.last_name"), FullName: text("customer.full_name"),
@@ -85,12 +65,12 @@ var named = []struct{ from, to string }{
 }
 
 func (d *dialect) fields(rec *schemas.OrderEvent, e *envelope) (map[string]string, error) {
-	f := &fieldSet{values: make(map[string]string, fieldsUsual)}
+	f := &connectors.FieldSet{Values: make(map[string]string, fieldsUsual)}
 	for _, n := range named {
-		f.set(n.to, d.text(e, n.from))
+		f.Set(n.to, d.text(e, n.from))
 	}
 	if rec.Kind == schemas.KindSubscription {
-		f.set("subscription.id", rec.EntityID)
+		f.Set("subscription.id", rec.EntityID)
 	}
 	for _, n := range []struct{ from, to string }{
 		{"amount_paid", "order.amount_paid"}, {"shipping_total", "order.shipping"}, {"tax_total", "order.tax_total"}, {"discount_total", "order.discount"},
@@ -100,7 +80,7 @@ func (d *dialect) fields(rec *schemas.OrderEvent, e *envelope) (map[string]strin
 			return nil, err
 		}
 		if a != nil {
-			f.set(n.to, a.Value)
+			f.Set(n.to, a.Value)
 		}
 	}
 	for _, n := range []struct{ from, to string }{{"created_at", "order.create_time"}, {"next_billing_at", "subscription.next_billing_time"}} {
@@ -110,15 +90,15 @@ func (d *dialect) fields(rec *schemas.OrderEvent, e *envelope) (map[string]strin
 		if t, err := parseTime(v); err == nil {
 			text = t.Format(time.RFC3339)
 		}
-		f.set(n.to, text)
+		f.Set(n.to, text)
 	}
 	d.items(f, e)
 	d.own(f, e)
-	return f.values, nil
+	return f.Values, nil
 }
 
 // items reads what was bought.
-func (d *dialect) items(f *fieldSet, e *envelope) {
+func (d *dialect) items(f *connectors.FieldSet, e *envelope) {
 	v, _ := d.at(e, "items")
 	list, _ := v.([]any)
 	var names, skus []string
@@ -147,21 +127,21 @@ func (d *dialect) items(f *fieldSet, e *envelope) {
 		}
 		if i < ownEntriesMax {
 			at := fmt.Sprintf("order.items.%d.", i+1)
-			f.set(at+"name", name)
-			f.set(at+"sku", sku)
-			f.set(at+"quantity", member(item, "items.quantity"))
-			f.set(at+"price", member(item, "items.price"))
+			f.Set(at+"name", name)
+			f.Set(at+"sku", sku)
+			f.Set(at+"quantity", member(item, "items.quantity"))
+			f.Set(at+"price", member(item, "items.price"))
 		}
 	}
-	f.set("order.item_names", strings.Join(names, ", "))
-	f.set("order.item_skus", strings.Join(skus, ", "))
+	f.Set("order.item_names", strings.Join(names, ", "))
+	f.Set("order.item_skus", strings.Join(skus, ", "))
 	if quantity > 0 {
-		f.set("order.item_quantity", strconv.FormatInt(quantity, 10))
+		f.Set("order.item_quantity", strconv.FormatInt(quantity, 10))
 	}
 }
 
 // own adds the shop's further fields by their path. What has a name of ours already is not told twice.
-func (d *dialect) own(f *fieldSet, e *envelope) {
+func (d *dialect) own(f *connectors.FieldSet, e *envelope) {
 	w := walker{d: d, f: f, at: make([]byte, 0, fieldNameMax)}
 	w.at = append(w.at, OwnFields...)
 	w.value(map[string]any(e.data), 0)
@@ -170,12 +150,12 @@ func (d *dialect) own(f *fieldSet, e *envelope) {
 // walker goes through data, members in the order of their names so that a bound cuts the same on every machine.
 type walker struct {
 	d  *dialect
-	f  *fieldSet
+	f  *connectors.FieldSet
 	at []byte // the name so far
 }
 
 func (w *walker) value(v any, depth int) {
-	if depth > ownDepthMax || len(w.f.values) == fieldsMax {
+	if depth > ownDepthMax || w.f.Full() {
 		return
 	}
 	before := len(w.at)
@@ -204,8 +184,8 @@ func (w *walker) value(v any, depth int) {
 			step(strconv.Itoa(i+1), entry)
 		}
 	default:
-		if !w.d.known[string(w.at[len(OwnFields):])] {
-			w.f.set(string(w.at), textOf(v))
+		if len(w.at) <= fieldNameMax && !w.d.known[string(w.at[len(OwnFields):])] {
+			w.f.Set(string(w.at), textOf(v))
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package generic
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -9,7 +10,6 @@ import (
 	"strings"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/schemas"
@@ -93,7 +93,7 @@ func unreadable(d connectors.Delivery, err error) schemas.OrderEvent {
 	sum := hash(d.Body)
 	rec := base(d)
 	rec.EventID, rec.RootID, rec.Fingerprint, rec.Kind, rec.Fields = sum, sum, sum, schemas.KindOther, map[string]string{}
-	rec.ProviderTime, rec.Problem = d.ReceivedAt, cut(strings.ToValidUTF8(err.Error(), "\uFFFD"), problemBytesMax)
+	rec.ProviderTime, rec.Problem = d.ReceivedAt, connectors.Cut(strings.ToValidUTF8(err.Error(), "\uFFFD"), problemBytesMax)
 	return rec
 }
 
@@ -132,7 +132,7 @@ func (d *dialect) record(in connectors.Delivery, e *envelope) (schemas.OrderEven
 		return rec, err
 	}
 	rec.Payer = d.payer(e)
-	rec.InvoiceID, rec.CustomID = cut(d.text(e, "invoice_id"), textBytesMax), cut(d.text(e, "reference"), textBytesMax)
+	rec.InvoiceID, rec.CustomID = connectors.Cut(d.text(e, "invoice_id"), textBytesMax), connectors.Cut(d.text(e, "reference"), textBytesMax)
 	rec.Fields, err = d.fields(&rec, e)
 	if err != nil {
 		return rec, err
@@ -244,7 +244,7 @@ func (d *dialect) state(rec *schemas.OrderEvent, e *envelope) error {
 	if len(word) > statusBytesMax || len(raw) > statusBytesMax {
 		return fmt.Errorf("%s: longer than %d bytes", d.where("status"), statusBytesMax)
 	}
-	rec.ProviderStatus = firstOf(raw, word)
+	rec.ProviderStatus = cmp.Or(raw, word)
 	if deleted := d.text(e, "deleted"); deleted == "true" || deleted == "1" || strings.HasSuffix(rec.EventType, ".deleted") {
 		rec.Deleted = true
 		return nil
@@ -342,23 +342,3 @@ func checkID(id string) error {
 }
 
 func hasControl(text string) bool { return strings.ContainsFunc(text, unicode.IsControl) }
-
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
-}
-
-// cut shortens text to at most bytes, never within a character.
-func cut(text string, bytes int) string {
-	if len(text) <= bytes {
-		return text
-	}
-	for bytes > 0 && !utf8.RuneStart(text[bytes]) {
-		bytes--
-	}
-	return text[:bytes]
-}

@@ -426,7 +426,7 @@ func TestFieldsAreInTheCatalogueAndBounded(t *testing.T) {
 					t.Errorf("field %s is not in the catalogue", name)
 				}
 			}
-			if len(e.Fields) > fieldsMax || total > fieldsBytesTotal {
+			if len(e.Fields) > connectors.FieldsMax || total > connectors.FieldsBytesTotal {
 				t.Errorf("got %d fields of %d bytes", len(e.Fields), total)
 			}
 		}

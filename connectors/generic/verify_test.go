@@ -346,7 +346,7 @@ func FuzzNormalize(f *testing.F) {
 			return
 		}
 		for _, e := range events {
-			if e.EventID == "" || e.RootID == "" || e.ProviderTime.IsZero() || e.Fingerprint == "" || len(e.Fields) > fieldsMax {
+			if e.EventID == "" || e.RootID == "" || e.ProviderTime.IsZero() || e.Fingerprint == "" || len(e.Fields) > connectors.FieldsMax {
 				t.Errorf("incomplete: %+v", e)
 			}
 			for _, a := range []*schemas.Amount{e.Amount, e.RefundedTotal} {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -37,7 +38,7 @@ func FuzzNormalize(f *testing.F) {
 		for k, v := range e.Fields {
 			size += len(k) + len(v)
 		}
-		if len(e.Fields) > fieldsMax || size > fieldsBytesTotal {
+		if len(e.Fields) > fieldsMax || size > connectors.FieldsBytesTotal {
 			t.Fatalf("got %d fields of %d bytes", len(e.Fields), size)
 		}
 		for _, a := range []*schemas.Amount{e.Amount, e.RefundedTotal} {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/schemas"
 )
@@ -250,7 +251,7 @@ func TestCatalogue(t *testing.T) {
 		}
 		for name, value := range events[0].Fields {
 			seen[name] = true
-			if !slices.Contains(names, name) || len(value) > fieldBytesMax {
+			if !slices.Contains(names, name) || len(value) > connectors.FieldBytesMax {
 				t.Errorf("%s: field %s is not in the catalogue, or too long", file, name)
 			}
 		}
@@ -260,7 +261,7 @@ func TestCatalogue(t *testing.T) {
 	}
 	long := strings.Repeat("ż", 5000)
 	e := one(t, enveloped(fmt.Sprintf(`"externalId":%q,"description":%q,"billingStatus":%q,"processedAt":%q`, long, long, long, long)))
-	if len(e.CustomID) > textBytesMax || len(e.ProviderStatus) > textBytesMax || len(e.EventID) > 200 || len(e.Fields["order.description"]) > fieldBytesMax {
+	if len(e.CustomID) > textBytesMax || len(e.ProviderStatus) > textBytesMax || len(e.EventID) > 200 || len(e.Fields["order.description"]) > connectors.FieldBytesMax {
 		t.Errorf("got custom id of %d, status of %d, event id of %d bytes", len(e.CustomID), len(e.ProviderStatus), len(e.EventID))
 	}
 }

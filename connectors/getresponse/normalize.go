@@ -1,6 +1,7 @@
 package getresponse
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -8,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/schemas"
@@ -60,13 +60,13 @@ func (n normalizer) normalize(d connectors.Delivery) ([]schemas.OrderEvent, erro
 		return nil, errors.New("delivery: the time at which the order was read is missing")
 	}
 	hash, body := contentHash(envelope, order, contact), sha256.Sum256(d.Body)
-	word := cut(firstOf(order.Text("billingStatus"), order.Text("status")), textBytesMax)
+	word := connectors.Cut(cmp.Or(order.Text("billingStatus"), order.Text("status")), textBytesMax)
 	rec := schemas.OrderEvent{
-		EventID: eventID(id, firstOf(envelope.Text("returned"), order.Text("processedAt")), hash),
+		EventID: eventID(id, cmp.Or(envelope.Text("returned"), order.Text("processedAt")), hash),
 		Kind:    schemas.KindOrder, Provider: Type, Environment: d.Environment, Connection: d.Connection, Resource: ResourceOrders,
 		RootID: id, EntityID: id, Links: []schemas.Link{}, EventType: eventType, ProviderStatus: word, Status: n.statusOf(word),
 		ProviderTime: at, ReceivedAt: d.ReceivedAt, DeliveryIDs: []string{}, Origin: d.Origin, Amount: total,
-		Payer: payerOf(order, contact), CustomID: cut(order.Text("externalId"), textBytesMax),
+		Payer: payerOf(order, contact), CustomID: connectors.Cut(order.Text("externalId"), textBytesMax),
 		Body: d.Body, BodyHash: hex.EncodeToString(body[:]), Fingerprint: hash, Test: d.Test, Headers: d.Headers,
 	}
 	if total != nil {
@@ -89,7 +89,7 @@ const versionBytesMax = 40
 
 // eventID names a content: an order that is read again unchanged is the same event.
 func eventID(order, version, hash string) string {
-	return strings.Join([]string{eventType, order, cut(version, versionBytesMax), hash[:16]}, ":")
+	return strings.Join([]string{eventType, order, connectors.Cut(version, versionBytesMax), hash[:16]}, ":")
 }
 
 // contactContent are the members of a contact that a record is made of. Scores, activities and times change with every
@@ -124,11 +124,11 @@ func amountOf(o object, name string) (*schemas.Amount, error) {
 // payerOf is the contact, with address, phone and the two parts of the name from the order.
 func payerOf(order, contact object) *schemas.Payer {
 	billing, shipping := order.Object("billingAddress"), order.Object("shippingAddress")
-	given, surname := cut(billing.Text("firstName"), textBytesMax), cut(billing.Text("lastName"), textBytesMax)
-	p := schemas.Payer{FullName: cut(strings.TrimSpace(contact.Text("name")), textBytesMax)}
+	given, surname := connectors.Cut(billing.Text("firstName"), textBytesMax), connectors.Cut(billing.Text("lastName"), textBytesMax)
+	p := schemas.Payer{FullName: connectors.Cut(strings.TrimSpace(contact.Text("name")), textBytesMax)}
 	both := strings.TrimSpace(given + " " + surname)
 	if p.FullName == "" || strings.EqualFold(p.FullName, both) { // another name on the bill may be another person's
-		p.GivenName, p.Surname, p.FullName = given, surname, firstOf(p.FullName, cut(both, textBytesMax))
+		p.GivenName, p.Surname, p.FullName = given, surname, cmp.Or(p.FullName, connectors.Cut(both, textBytesMax))
 	}
 	if email := strings.TrimSpace(contact.Text("email")); len(email) <= emailBytesMax {
 		p.Email = email
@@ -142,8 +142,8 @@ func payerOf(order, contact object) *schemas.Payer {
 		}
 		if p.Address.Line1+p.Address.City+p.Address.PostalCode == "" && a != nil {
 			p.Address = schemas.Address{
-				Line1: cut(a.Text("address1"), textBytesMax), Line2: cut(a.Text("address2"), textBytesMax), City: cut(a.Text("city"), textBytesMax),
-				State: cut(a.Text("province"), textBytesMax), PostalCode: cut(a.Text("zip"), textBytesMax), Country: cut(country(a.Text("countryCode")), textBytesMax),
+				Line1: connectors.Cut(a.Text("address1"), textBytesMax), Line2: connectors.Cut(a.Text("address2"), textBytesMax), City: connectors.Cut(a.Text("city"), textBytesMax),
+				State: connectors.Cut(a.Text("province"), textBytesMax), PostalCode: connectors.Cut(a.Text("zip"), textBytesMax), Country: connectors.Cut(country(a.Text("countryCode")), textBytesMax),
 			}
 		}
 	}
@@ -153,29 +153,15 @@ func payerOf(order, contact object) *schemas.Payer {
 	return &p
 }
 
-// Bounds of OrderEvent.Fields. What does not fit is left out; the body keeps it.
+// Bounds of what is read into OrderEvent.Fields; the body keeps the rest.
 const (
-	fieldsMax        = 60
-	fieldBytesMax    = 1024
-	fieldsBytesTotal = 8 << 10
-	itemsMax         = 3
-	metaFieldsMax    = 10
+	fieldsMax     = 60
+	itemsMax      = 3
+	metaFieldsMax = 10
 )
 
-// fieldSet collects values by catalogue name, in the order of the calls, until a bound is met.
-type fieldSet struct {
-	values map[string]string
-	bytes  int
-}
-
-func (f *fieldSet) set(name, value string) {
-	value = cut(strings.TrimSpace(value), fieldBytesMax)
-	if value == "" || len(f.values) == fieldsMax || f.bytes+len(name)+len(value) > fieldsBytesTotal {
-		return
-	}
-	f.values[name] = value
-	f.bytes += len(name) + len(value)
-}
+// fieldSet reads GetResponse's form of dates.
+type fieldSet struct{ connectors.FieldSet }
 
 // timeLayout is GetResponse's: no colon in the offset.
 const timeLayout = "2006-01-02T15:04:05-0700"
@@ -188,36 +174,36 @@ func (f *fieldSet) date(name, value string) {
 			break
 		}
 	}
-	f.set(name, value)
+	f.Set(name, value)
 }
 
 func fieldsOf(order, contact object) (map[string]string, error) {
-	f := fieldSet{values: map[string]string{}}
+	f := fieldSet{connectors.FieldSet{Values: map[string]string{}, Max: fieldsMax}}
 	for _, price := range [][2]string{{"order.shipping", "shippingPrice"}, {"order.total_with_tax", "totalPriceTax"}} {
 		a, err := amountOf(order, price[1])
 		if err != nil {
 			return nil, err
 		}
 		if a != nil {
-			f.set(price[0], a.Value)
+			f.Set(price[0], a.Value)
 		}
 	}
-	f.set("order.fulfilment", order.Text("status"))
-	f.set("order.billing_status", order.Text("billingStatus"))
-	f.set("order.external_id", order.Text("externalId"))
-	f.set("order.url", order.Text("orderUrl"))
-	f.set("order.cart_id", order.Text("cartId"))
-	f.set("order.description", order.Text("description"))
+	f.Set("order.fulfilment", order.Text("status"))
+	f.Set("order.billing_status", order.Text("billingStatus"))
+	f.Set("order.external_id", order.Text("externalId"))
+	f.Set("order.url", order.Text("orderUrl"))
+	f.Set("order.cart_id", order.Text("cartId"))
+	f.Set("order.description", order.Text("description"))
 	f.date("order.create_time", order.Text("processedAt"))
 	ship := order.Object("shippingAddress")
-	f.set("shipping.full_name", firstOf(strings.TrimSpace(ship.Text("firstName")+" "+ship.Text("lastName")), ship.Text("name")))
-	f.set("shipping.company", ship.Text("company"))
-	f.set("shipping.city", ship.Text("city"))
-	f.set("shipping.country", country(ship.Text("countryCode")))
-	f.set("billing.company", order.Text("billingAddress", "company"))
-	f.set("contact.id", firstOf(contact.Text("contactId"), order.Text("contactId")))
-	f.set("contact.list", contact.Text("campaign", "name"))
-	f.set("contact.origin", contact.Text("origin"))
+	f.Set("shipping.full_name", cmp.Or(strings.TrimSpace(ship.Text("firstName")+" "+ship.Text("lastName")), ship.Text("name")))
+	f.Set("shipping.company", ship.Text("company"))
+	f.Set("shipping.city", ship.Text("city"))
+	f.Set("shipping.country", country(ship.Text("countryCode")))
+	f.Set("billing.company", order.Text("billingAddress", "company"))
+	f.Set("contact.id", cmp.Or(contact.Text("contactId"), order.Text("contactId")))
+	f.Set("contact.list", contact.Text("campaign", "name"))
+	f.Set("contact.origin", contact.Text("origin"))
 	quantity := int64(0)
 	for i, item := range order.Objects("selectedVariants") {
 		if n, err := strconv.ParseInt(item.Text("quantity"), 10, 32); err == nil && n > 0 {
@@ -225,15 +211,15 @@ func fieldsOf(order, contact object) (map[string]string, error) {
 		}
 		if i < itemsMax {
 			name := "order.items." + strconv.Itoa(i+1)
-			f.set(name+".variant_id", item.Text("variantId"))
+			f.Set(name+".variant_id", item.Text("variantId"))
 			for _, c := range item.Objects("categories") {
-				f.set(name+".category", c.Text("name"))
+				f.Set(name+".category", c.Text("name"))
 				break
 			}
 		}
 	}
 	if quantity > 0 {
-		f.set("order.item_quantity", strconv.FormatInt(quantity, 10))
+		f.Set("order.item_quantity", strconv.FormatInt(quantity, 10))
 	}
 	var meta []string
 	for i, m := range order.Objects("metaFields") {
@@ -241,26 +227,6 @@ func fieldsOf(order, contact object) (map[string]string, error) {
 			meta = append(meta, m.Text("name")+"="+m.Text("value"))
 		}
 	}
-	f.set("order.meta", strings.Join(meta, ", "))
-	return f.values, nil
-}
-
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
-}
-
-// cut shortens text to at most bytes, never within a character.
-func cut(text string, bytes int) string {
-	if len(text) <= bytes {
-		return text
-	}
-	for bytes > 0 && !utf8.RuneStart(text[bytes]) {
-		bytes--
-	}
-	return text[:bytes]
+	f.Set("order.meta", strings.Join(meta, ", "))
+	return f.Values, nil
 }

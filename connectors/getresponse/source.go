@@ -1,6 +1,7 @@
 package getresponse
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ func open(c *Config, env connectors.Env) (*source, error) {
 	client.Transport = &waitTransport{next: client.Transport}
 	s := &source{cfg: c, env: env, memory: newMemory()}
 	s.api = outbound.NewAPI(outbound.APIOptions{
-		Provider: Type, Base: strings.TrimRight(firstOf(c.BaseURL, defaultBase), "/"), HTTP: &client, Now: env.Now,
+		Provider: Type, Base: strings.TrimRight(cmp.Or(c.BaseURL, defaultBase), "/"), HTTP: &client, Now: env.Now,
 		Authorize: func(r *http.Request) {
 			r.Header.Set("X-Auth-Token", "api-key "+c.APIKey.Reveal())
 			if c.Domain != "" {
@@ -189,10 +190,10 @@ func (s *source) Check(ctx context.Context) []connectors.Finding {
 	found := ""
 	for _, shop := range shops {
 		if shop.ID == s.cfg.ShopID {
-			found = cut(shop.Name, textBytesMax)
+			found = connectors.Cut(shop.Name, textBytesMax)
 		}
 		if len(names) < shopsShownMax && idForm.MatchString(shop.ID) {
-			names = append(names, fmt.Sprintf("%s (%s)", shop.ID, cut(shop.Name, wordBytesMax)))
+			names = append(names, fmt.Sprintf("%s (%s)", shop.ID, connectors.Cut(shop.Name, wordBytesMax)))
 		}
 	}
 	if found == "" {
@@ -207,8 +208,8 @@ func (s *source) Check(ctx context.Context) []connectors.Finding {
 	if err != nil {
 		return append(out, explain(err))
 	}
-	total := firstOf(header.Get("TotalCount"), strconv.Itoa(len(orders)))
-	return append(out, connectors.Finding{Level: connectors.OK, Field: "shop_id", Message: fmt.Sprintf("the shop %s has %s orders", found, cut(total, wordBytesMax))})
+	total := cmp.Or(header.Get("TotalCount"), strconv.Itoa(len(orders)))
+	return append(out, connectors.Finding{Level: connectors.OK, Field: "shop_id", Message: fmt.Sprintf("the shop %s has %s orders", found, connectors.Cut(total, wordBytesMax))})
 }
 
 func (s *source) ordersPath(q url.Values) string {

@@ -2,6 +2,7 @@ package paypal
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -315,16 +316,16 @@ func (a *api) readError(res *http.Response, path string, data []byte) *apiError 
 	}
 	_ = json.Unmarshal(data, &body) // a page of HTML is an error without a name
 	e := &apiError{
-		path: path, status: res.StatusCode, name: cut(firstOf(body.Name, body.Error), 100),
-		message: cut(a.masked(firstOf(body.Message, body.Description)), errorTextMax),
-		debugID: cut(firstOf(res.Header.Get("Paypal-Debug-Id"), body.DebugID), 100),
+		path: path, status: res.StatusCode, name: connectors.Cut(cmp.Or(body.Name, body.Error), 100),
+		message: connectors.Cut(a.masked(cmp.Or(body.Message, body.Description)), errorTextMax),
+		debugID: connectors.Cut(cmp.Or(res.Header.Get("Paypal-Debug-Id"), body.DebugID), 100),
 	}
 	e.retry, _ = outbound.RetryAfter(res.Header, a.now())
 	for _, d := range body.Details {
 		if len(e.issues) == 5 {
 			break
 		}
-		e.issues = append(e.issues, cut(a.masked(strings.TrimSpace(d.Field+" "+firstOf(d.Issue, d.Description))), errorTextMax))
+		e.issues = append(e.issues, connectors.Cut(a.masked(strings.TrimSpace(d.Field+" "+cmp.Or(d.Issue, d.Description))), errorTextMax))
 	}
 	return e
 }

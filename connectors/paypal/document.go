@@ -1,11 +1,11 @@
 package paypal
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/schemas/money"
@@ -28,11 +28,11 @@ func amountOf(o object, field, currency string, path ...string) (*schemas.Amount
 		return nil, fmt.Errorf("%s: not an amount of money", field)
 	}
 	part := object(m)
-	value := firstOf(part.Text("value"), part.Text("total"))
+	value := cmp.Or(part.Text("value"), part.Text("total"))
 	if value == "" && !part.Has("value") && !part.Has("total") {
 		return nil, nil
 	}
-	a := schemas.Amount{Value: value, Currency: strings.ToUpper(firstOf(part.Text("currency_code"), part.Text("currency"), currency))}
+	a := schemas.Amount{Value: value, Currency: strings.ToUpper(cmp.Or(part.Text("currency_code"), part.Text("currency"), currency))}
 	if err := money.Check(a.Value, a.Currency); err != nil {
 		return nil, fmt.Errorf("%s: %w", field, err)
 	}
@@ -151,24 +151,4 @@ func checkID(field, id string) error {
 		return fmt.Errorf("%s: %.40q is no id", field, id)
 	}
 	return nil
-}
-
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
-}
-
-// cut shortens text to at most bytes, never within a character.
-func cut(text string, bytes int) string {
-	if len(text) <= bytes {
-		return text
-	}
-	for bytes > 0 && !utf8.RuneStart(text[bytes]) {
-		bytes--
-	}
-	return text[:bytes]
 }

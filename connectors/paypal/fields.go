@@ -1,77 +1,53 @@
 package paypal
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
-	"time"
 
+	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/schemas"
 )
 
-// Bounds of OrderEvent.Fields. What does not fit is left out; the body keeps it.
+// Bounds of what is read into OrderEvent.Fields; the body keeps the rest.
 const (
-	fieldsMax          = 100
-	fieldBytesMax      = 1024
-	fieldsBytesTotal   = 8 << 10
 	fieldItemsMax      = 20
 	reasonBytesInField = 300
 )
 
-// fieldSet collects values by catalogue name, in the order of the calls, until a bound is met.
-type fieldSet struct {
-	values map[string]string
-	bytes  int
-}
+// fieldSet reads PayPal's forms of dates and money.
+type fieldSet struct{ connectors.FieldSet }
 
-func (f *fieldSet) set(name, value string) {
-	value = cut(strings.TrimSpace(value), fieldBytesMax)
-	if value == "" || len(f.values) == fieldsMax || f.bytes+len(name)+len(value) > fieldsBytesTotal {
-		return
-	}
-	if _, taken := f.values[name]; taken {
-		return
-	}
-	f.values[name] = value
-	f.bytes += len(name) + len(value)
-}
-
-// date writes a moment in one form. A text that is no date stays as it is: a mapping to a date says so, and the event's
-// effect does not hang on it.
-func (f *fieldSet) date(name, value string) {
-	if t, err := parseTime(value); err == nil {
-		value = t.Format(time.RFC3339)
-	}
-	f.set(name, value)
-}
+func (f *fieldSet) date(name, value string) { f.SetDate(name, value, parseTime) }
 
 // money sets the digits under name, and the currency under currencyName where one is given.
 func (f *fieldSet) money(a *schemas.Amount, name, currencyName string) {
 	if a == nil {
 		return
 	}
-	f.set(name, a.Value)
+	f.Set(name, a.Value)
 	if currencyName != "" {
-		f.set(currencyName, a.Currency)
+		f.Set(currencyName, a.Currency)
 	}
 }
 
 func (b *builder) commonFields() {
-	b.fields.set("summary", cut(b.event.Text("summary"), reasonBytesInField))
+	b.fields.Set("summary", connectors.Cut(b.event.Text("summary"), reasonBytesInField))
 }
 
 func (b *builder) orderFields(units []object) error {
 	f, r := &b.fields, b.resource
-	f.set("order.intent", r.Text("intent"))
+	f.Set("order.intent", r.Text("intent"))
 	f.date("order.create_time", r.Text("create_time"))
 	var names, skus []string
 	quantity := 0
 	for _, u := range units {
-		f.set("order.reference_id", u.Text("reference_id"))
-		f.set("order.description", u.Text("description"))
-		f.set("merchant.email", u.Text("payee", "email_address"))
-		f.set("merchant.id", u.Text("payee", "merchant_id"))
-		f.set("shipping.full_name", u.Text("shipping", "name", "full_name"))
-		f.set("shipping.method", u.Text("shipping", "method"))
+		f.Set("order.reference_id", u.Text("reference_id"))
+		f.Set("order.description", u.Text("description"))
+		f.Set("merchant.email", u.Text("payee", "email_address"))
+		f.Set("merchant.id", u.Text("payee", "merchant_id"))
+		f.Set("shipping.full_name", u.Text("shipping", "name", "full_name"))
+		f.Set("shipping.method", u.Text("shipping", "method"))
 		for _, item := range u.Objects("items") {
 			if n, err := strconv.Atoi(item.Text("quantity")); err == nil && n > 0 && n < 1_000_000 {
 				quantity += n
@@ -91,15 +67,15 @@ func (b *builder) orderFields(units []object) error {
 			f.money(a, "order."+part, "")
 		}
 	}
-	f.set("order.item_names", strings.Join(names, ", "))
-	f.set("order.item_skus", strings.Join(skus, ", "))
+	f.Set("order.item_names", strings.Join(names, ", "))
+	f.Set("order.item_skus", strings.Join(skus, ", "))
 	if quantity > 0 {
-		f.set("order.item_quantity", strconv.Itoa(quantity))
+		f.Set("order.item_quantity", strconv.Itoa(quantity))
 	}
 	for i, name := range names[:min(len(names), 3)] {
-		f.set("order.items."+strconv.Itoa(i+1)+".name", name)
+		f.Set("order.items."+strconv.Itoa(i+1)+".name", name)
 	}
-	f.set("payment.source", sourceName(r))
+	f.Set("payment.source", sourceName(r))
 	return nil
 }
 
@@ -128,31 +104,31 @@ func sourceName(resource object) string {
 func (b *builder) subscriptionFields() error {
 	f, r := &b.fields, b.resource
 	currency := r.Text("plan", "curr_code") // v1 agreements write amounts without currency
-	f.set("subscription.id", b.rec.EntityID)
-	f.set("subscription.plan_id", r.Text("plan_id"))
-	f.set("subscription.plan_name", r.Text("plan", "name"))
-	f.set("subscription.description", r.Text("description"))
-	f.set("subscription.quantity", r.Text("quantity"))
-	f.date("subscription.start_time", firstOf(r.Text("start_time"), r.Text("start_date")))
+	f.Set("subscription.id", b.rec.EntityID)
+	f.Set("subscription.plan_id", r.Text("plan_id"))
+	f.Set("subscription.plan_name", r.Text("plan", "name"))
+	f.Set("subscription.description", r.Text("description"))
+	f.Set("subscription.quantity", r.Text("quantity"))
+	f.date("subscription.start_time", cmp.Or(r.Text("start_time"), r.Text("start_date")))
 	f.date("subscription.create_time", r.Text("create_time"))
-	f.set("subscription.status_note", r.Text("status_change_note"))
+	f.Set("subscription.status_note", r.Text("status_change_note"))
 	info, legacy := r.Object("billing_info"), r.Object("agreement_details")
-	f.date("subscription.next_billing_time", firstOf(info.Text("next_billing_time"), legacy.Text("next_billing_date")))
-	f.date("subscription.final_payment_time", firstOf(info.Text("final_payment_time"), legacy.Text("final_payment_due_date"), legacy.Text("final_payment_date")))
-	f.date("subscription.last_payment.time", firstOf(info.Text("last_payment", "time"), legacy.Text("last_payment_date")))
-	f.set("subscription.failed_payments", firstOf(info.Text("failed_payments_count"), legacy.Text("failed_payment_count")))
+	f.date("subscription.next_billing_time", cmp.Or(info.Text("next_billing_time"), legacy.Text("next_billing_date")))
+	f.date("subscription.final_payment_time", cmp.Or(info.Text("final_payment_time"), legacy.Text("final_payment_due_date"), legacy.Text("final_payment_date")))
+	f.date("subscription.last_payment.time", cmp.Or(info.Text("last_payment", "time"), legacy.Text("last_payment_date")))
+	f.Set("subscription.failed_payments", cmp.Or(info.Text("failed_payments_count"), legacy.Text("failed_payment_count")))
 	f.date("subscription.last_failed_payment.time", info.Text("last_failed_payment", "time"))
-	f.set("subscription.last_failed_payment.reason", info.Text("last_failed_payment", "reason_code"))
+	f.Set("subscription.last_failed_payment.reason", info.Text("last_failed_payment", "reason_code"))
 	f.date("subscription.last_failed_payment.next_retry_time", info.Text("last_failed_payment", "next_payment_retry_time"))
 	for _, cycle := range info.Objects("cycle_executions") {
 		if cycle.Text("tenure_type") == "REGULAR" {
-			f.set("subscription.cycles_completed", cycle.Text("cycles_completed"))
-			f.set("subscription.cycles_remaining", cycle.Text("cycles_remaining"))
-			f.set("subscription.total_cycles", cycle.Text("total_cycles"))
+			f.Set("subscription.cycles_completed", cycle.Text("cycles_completed"))
+			f.Set("subscription.cycles_remaining", cycle.Text("cycles_remaining"))
+			f.Set("subscription.total_cycles", cycle.Text("total_cycles"))
 		}
 	}
-	f.set("subscription.cycles_completed", legacy.Text("num_cycles_completed"))
-	f.set("subscription.cycles_remaining", legacy.Text("num_cycles_remaining"))
+	f.Set("subscription.cycles_completed", legacy.Text("num_cycles_completed"))
+	f.Set("subscription.cycles_remaining", legacy.Text("num_cycles_remaining"))
 	for _, m := range []struct {
 		of        object
 		in        string
@@ -177,14 +153,14 @@ func (b *builder) subscriptionFields() error {
 
 func (b *builder) paymentFields() error {
 	f, r := &b.fields, b.resource
-	f.set("payment.id", b.rec.EntityID)
-	f.set("subscription.id", b.rec.Linked(schemas.LinkSubscription))
-	f.set("payment.reason", firstOf(r.Text("status_details", "reason"), r.Text("reason_code"), r.Text("pending_reason")))
-	f.set("payment.mode", r.Text("payment_mode"))
-	f.set("payment.parent_id", r.Text("parent_payment"))
-	f.set("payment.final_capture", firstOf(r.Text("final_capture"), r.Text("is_final_capture")))
-	f.set("payment.protection", firstOf(r.Text("seller_protection", "status"), r.Text("protection_eligibility")))
-	f.date("payment.expiration_time", firstOf(r.Text("expiration_time"), r.Text("valid_until")))
+	f.Set("payment.id", b.rec.EntityID)
+	f.Set("subscription.id", b.rec.Linked(schemas.LinkSubscription))
+	f.Set("payment.reason", cmp.Or(r.Text("status_details", "reason"), r.Text("reason_code"), r.Text("pending_reason")))
+	f.Set("payment.mode", r.Text("payment_mode"))
+	f.Set("payment.parent_id", r.Text("parent_payment"))
+	f.Set("payment.final_capture", cmp.Or(r.Text("final_capture"), r.Text("is_final_capture")))
+	f.Set("payment.protection", cmp.Or(r.Text("seller_protection", "status"), r.Text("protection_eligibility")))
+	f.date("payment.expiration_time", cmp.Or(r.Text("expiration_time"), r.Text("valid_until")))
 	for _, m := range []struct {
 		path []string
 		name string
@@ -204,18 +180,18 @@ func (b *builder) paymentFields() error {
 
 func (b *builder) refundFields() {
 	f, r := &b.fields, b.resource
-	f.set("refund.id", b.rec.EntityID)
-	f.set("refund.note", firstOf(r.Text("note_to_payer"), r.Text("description")))
-	f.set("refund.reason", firstOf(r.Text("status_details", "reason"), r.Text("refund_reason_code"), r.Text("reason_code"), r.Text("reason")))
-	f.set("payment.parent_id", r.Text("parent_payment"))
+	f.Set("refund.id", b.rec.EntityID)
+	f.Set("refund.note", cmp.Or(r.Text("note_to_payer"), r.Text("description")))
+	f.Set("refund.reason", cmp.Or(r.Text("status_details", "reason"), r.Text("refund_reason_code"), r.Text("reason_code"), r.Text("reason")))
+	f.Set("payment.parent_id", r.Text("parent_payment"))
 }
 
 func (b *builder) disputeFields() {
 	f, r := &b.fields, b.resource
-	f.set("dispute.id", b.rec.EntityID)
-	f.set("dispute.reason", r.Text("reason"))
-	f.set("dispute.stage", r.Text("dispute_life_cycle_stage"))
-	f.set("dispute.channel", r.Text("dispute_channel"))
-	f.set("dispute.outcome", r.Text("dispute_outcome", "outcome_code"))
+	f.Set("dispute.id", b.rec.EntityID)
+	f.Set("dispute.reason", r.Text("reason"))
+	f.Set("dispute.stage", r.Text("dispute_life_cycle_stage"))
+	f.Set("dispute.channel", r.Text("dispute_channel"))
+	f.Set("dispute.outcome", r.Text("dispute_outcome", "outcome_code"))
 	f.date("dispute.seller_response_due", r.Text("seller_response_due_date"))
 }

@@ -89,7 +89,7 @@ func judge(t *testing.T, d connectors.Delivery, e schemas.OrderEvent) {
 	for k, v := range e.Fields {
 		size += len(k) + len(v)
 	}
-	if len(e.Fields) > fieldsMax || size > fieldsBytesTotal {
+	if len(e.Fields) > connectors.FieldsMax || size > connectors.FieldsBytesTotal {
 		t.Fatalf("got %d fields of %d bytes", len(e.Fields), size)
 	}
 	for _, a := range []*schemas.Amount{e.Amount, e.RefundedTotal} {

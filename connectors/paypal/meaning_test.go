@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/schemas/strictjson"
 )
@@ -301,12 +302,12 @@ func TestFieldsAreBounded(t *testing.T) {
 	size := 0
 	for k, v := range e.Fields {
 		size += len(k) + len(v)
-		if len(v) > fieldBytesMax || strings.ToValidUTF8(v, "") != v {
-			t.Errorf("%s: got %d bytes, want at most %d whole characters", k, len(v), fieldBytesMax)
+		if len(v) > connectors.FieldBytesMax || strings.ToValidUTF8(v, "") != v {
+			t.Errorf("%s: got %d bytes, want at most %d whole characters", k, len(v), connectors.FieldBytesMax)
 		}
 	}
-	if size > fieldsBytesTotal || e.Fields["order.item_quantity"] != "501" {
-		t.Errorf("got %d bytes and quantity %s, want at most %d and 501", size, e.Fields["order.item_quantity"], fieldsBytesTotal)
+	if size > connectors.FieldsBytesTotal || e.Fields["order.item_quantity"] != "501" {
+		t.Errorf("got %d bytes and quantity %s, want at most %d and 501", size, e.Fields["order.item_quantity"], connectors.FieldsBytesTotal)
 	}
 }
 

@@ -1,6 +1,7 @@
 package paypal
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -35,7 +36,7 @@ func normalize(d connectors.Delivery) ([]schemas.OrderEvent, error) {
 			return nil, err
 		}
 	}
-	b := builder{event: event, resource: event.Object("resource"), fields: fieldSet{values: map[string]string{}}}
+	b := builder{event: event, resource: event.Object("resource"), fields: fieldSet{connectors.FieldSet{Values: map[string]string{}}}}
 	b.rec = base(d, event.Text("id"), event.Text("event_type"))
 	b.rec.Fingerprint = fingerprint(event)
 	if d.Test {
@@ -44,7 +45,7 @@ func normalize(d connectors.Delivery) ([]schemas.OrderEvent, error) {
 	if err := b.build(shapeOf(b.event, b.resource)); err != nil {
 		return nil, err
 	}
-	b.rec.Fields = b.fields.values
+	b.rec.Fields = b.fields.Values
 	return []schemas.OrderEvent{b.rec}, nil
 }
 
@@ -52,7 +53,7 @@ func normalize(d connectors.Delivery) ([]schemas.OrderEvent, error) {
 // has, so that a rule for an event holds for what was found without one, too; its id follows from its content, so that
 // what was read twice and did not change is one event.
 func normalizeRead(d connectors.Delivery, o object, s shape) ([]schemas.OrderEvent, error) {
-	b := builder{event: object{}, resource: o, fields: fieldSet{values: map[string]string{}}}
+	b := builder{event: object{}, resource: o, fields: fieldSet{connectors.FieldSet{Values: map[string]string{}}}}
 	b.rec = base(d, "", typeOf(s, o))
 	b.rec.Fingerprint = hexOf(strictjson.AppendCanonical(make([]byte, 0, canonicalBytesUsual), map[string]any(o)))
 	b.rec.Headers = d.Headers
@@ -63,7 +64,7 @@ func normalizeRead(d connectors.Delivery, o object, s shape) ([]schemas.OrderEve
 		b.rec.Resource = ResourceOrders // no event tells of an order before it is approved
 	}
 	b.rec.EventID = b.rec.EntityID + ":" + b.rec.Fingerprint[:readIDDigits]
-	b.rec.Fields = b.fields.values
+	b.rec.Fields = b.fields.Values
 	return []schemas.OrderEvent{b.rec}, nil
 }
 
@@ -183,7 +184,7 @@ func (b *builder) build(s shape) error {
 // other keeps an event that concerns no order: it stays visible and has no effect.
 func (b *builder) other() error {
 	b.rec.Kind, b.rec.RootID = schemas.KindOther, b.rec.EventID
-	b.rec.ProviderStatus = firstOf(b.resource.Text("status"), b.resource.Text("state"))
+	b.rec.ProviderStatus = cmp.Or(b.resource.Text("status"), b.resource.Text("state"))
 	if b.rec.EntityID = b.resource.Text("id"); checkID("", b.rec.EntityID) != nil {
 		b.rec.EntityID = ""
 	}
@@ -241,7 +242,7 @@ func (b *builder) linkParents() error {
 		{Relation: schemas.LinkOrder, ID: ids.Text("order_id")},
 		{Relation: schemas.LinkSubscription, ID: b.resource.Text("billing_agreement_id")},
 		{Relation: schemas.LinkAuthorization, ID: ids.Text("authorization_id")},
-		{Relation: schemas.LinkCapture, ID: firstOf(ids.Text("capture_id"), b.resource.Text("capture_id"))},
+		{Relation: schemas.LinkCapture, ID: cmp.Or(ids.Text("capture_id"), b.resource.Text("capture_id"))},
 		{Relation: schemas.LinkSale, ID: b.resource.Text("sale_id")},
 	}
 	for _, l := range append(explicit, parentsOf(b.resource)...) {
@@ -301,7 +302,7 @@ func (b *builder) providerTime(nested ...object) error {
 }
 
 func (b *builder) status(table map[string]schemas.PaymentStatus) {
-	b.rec.ProviderStatus = firstOf(b.resource.Text("status"), b.resource.Text("state"))
+	b.rec.ProviderStatus = cmp.Or(b.resource.Text("status"), b.resource.Text("state"))
 	b.rec.Status = canonical(table, b.rec.ProviderStatus)
 }
 
@@ -431,7 +432,7 @@ func (b *builder) refund() error {
 }
 
 func (b *builder) dispute() error {
-	if err := b.identify(schemas.KindDispute, "resource.dispute_id", firstOf(b.resource.Text("dispute_id"), b.resource.Text("id"))); err != nil {
+	if err := b.identify(schemas.KindDispute, "resource.dispute_id", cmp.Or(b.resource.Text("dispute_id"), b.resource.Text("id"))); err != nil {
 		return err
 	}
 	for i, tx := range b.resource.Objects("disputed_transactions") {
@@ -464,8 +465,8 @@ func (b *builder) dispute() error {
 // customIDs takes the merchant's own keys from the first part that has them.
 func (b *builder) customIDs(parts ...object) {
 	for _, p := range parts {
-		b.rec.CustomID = cut(firstOf(b.rec.CustomID, p.Text("custom_id"), p.Text("custom")), textBytesMax)
-		b.rec.InvoiceID = cut(firstOf(b.rec.InvoiceID, p.Text("invoice_id"), p.Text("invoice_number")), textBytesMax)
+		b.rec.CustomID = connectors.Cut(cmp.Or(b.rec.CustomID, p.Text("custom_id"), p.Text("custom")), textBytesMax)
+		b.rec.InvoiceID = connectors.Cut(cmp.Or(b.rec.InvoiceID, p.Text("invoice_id"), p.Text("invoice_number")), textBytesMax)
 	}
 }
 

@@ -1,10 +1,12 @@
 package paypal
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -32,15 +34,15 @@ func (p *person) email(texts ...string) {
 
 func (p *person) name(given, surname, full string) {
 	if p.p.GivenName == "" && p.p.Surname == "" && p.p.FullName == "" {
-		p.p.GivenName, p.p.Surname, p.p.FullName = cut(given, textBytesMax), cut(surname, textBytesMax), cut(full, textBytesMax)
+		p.p.GivenName, p.p.Surname, p.p.FullName = connectors.Cut(given, textBytesMax), connectors.Cut(surname, textBytesMax), connectors.Cut(full, textBytesMax)
 	}
 }
 
 // nameOf reads both forms of a name: an object, or (cards) one text.
 func (p *person) nameOf(o object) {
 	n := o.Object("name")
-	p.name(firstOf(n.Text("given_name"), n.Text("first_name")), firstOf(n.Text("surname"), n.Text("last_name")),
-		firstOf(n.Text("full_name"), o.Text("name")))
+	p.name(cmp.Or(n.Text("given_name"), n.Text("first_name")), cmp.Or(n.Text("surname"), n.Text("last_name")),
+		cmp.Or(n.Text("full_name"), o.Text("name")))
 }
 
 func (p *person) id(text string) {
@@ -74,12 +76,12 @@ func (p *person) phoneText(n string) {
 func (p *person) address(parts ...object) {
 	for _, o := range parts {
 		a := schemas.Address{
-			Line1:      cut(firstOf(o.Text("address_line_1"), o.Text("line1")), textBytesMax),
-			Line2:      cut(firstOf(o.Text("address_line_2"), o.Text("line2")), textBytesMax),
-			City:       cut(firstOf(o.Text("admin_area_2"), o.Text("city")), textBytesMax),
-			State:      cut(firstOf(o.Text("admin_area_1"), o.Text("state")), textBytesMax),
-			PostalCode: cut(o.Text("postal_code"), textBytesMax),
-			Country:    cut(o.Text("country_code"), textBytesMax),
+			Line1:      connectors.Cut(cmp.Or(o.Text("address_line_1"), o.Text("line1")), textBytesMax),
+			Line2:      connectors.Cut(cmp.Or(o.Text("address_line_2"), o.Text("line2")), textBytesMax),
+			City:       connectors.Cut(cmp.Or(o.Text("admin_area_2"), o.Text("city")), textBytesMax),
+			State:      connectors.Cut(cmp.Or(o.Text("admin_area_1"), o.Text("state")), textBytesMax),
+			PostalCode: connectors.Cut(o.Text("postal_code"), textBytesMax),
+			Country:    connectors.Cut(o.Text("country_code"), textBytesMax),
 		}
 		has := p.p.Address
 		if has == (schemas.Address{}) || has == (schemas.Address{Country: has.Country}) && a.Line1+a.City+a.PostalCode != "" {
@@ -91,7 +93,7 @@ func (p *person) address(parts ...object) {
 // done completes the full name and returns nil where nothing at all is known: absence erases nothing.
 func (p *person) done() *schemas.Payer {
 	if p.p.GivenName == "" && p.p.Surname == "" && p.p.FullName == "" {
-		p.p.FullName = cut(p.ship, textBytesMax)
+		p.p.FullName = connectors.Cut(p.ship, textBytesMax)
 	}
 	if p.p.FullName == "" {
 		p.p.FullName = strings.TrimSpace(p.p.GivenName + " " + p.p.Surname)
@@ -130,7 +132,7 @@ func orderPayer(order object, units []object) *schemas.Payer {
 		s := u.Object("shipping")
 		p.phone(s.Object("phone_number"))
 		p.address(s.Object("address"))
-		p.ship = firstOf(p.ship, s.Text("name", "full_name"))
+		p.ship = cmp.Or(p.ship, s.Text("name", "full_name"))
 	}
 	p.phone(payer.Object("phone"))
 	p.address(payer.Object("address"))
@@ -182,7 +184,7 @@ func legacyPayer(payer object) *schemas.Payer {
 	p.phoneText(info.Text("phone"))
 	p.address(info.Object("shipping_address"), info.Object("billing_address"))
 	if p.p.Address.Country == "" {
-		p.p.Address.Country = cut(info.Text("country_code"), textBytesMax)
+		p.p.Address.Country = connectors.Cut(info.Text("country_code"), textBytesMax)
 	}
 	p.ship = info.Text("shipping_address", "recipient_name")
 	return p.done()

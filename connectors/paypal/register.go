@@ -163,7 +163,7 @@ func hosts(list []webhook) string {
 	for _, w := range list {
 		host := "an unreadable address"
 		if u, err := url.Parse(w.URL); err == nil && u.Host != "" {
-			host = cut(u.Host, 100)
+			host = connectors.Cut(u.Host, 100)
 		}
 		if !slices.Contains(out, host) && len(out) < webhooksMax {
 			out = append(out, host)

@@ -1,6 +1,7 @@
 package paypal
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/tillstream/tillstream/connectors"
@@ -134,7 +135,7 @@ var lastStep = map[shape]map[string]string{
 
 // typeOf is the type of the event that PayPal sends about an object in this status.
 func typeOf(s shape, o object) string {
-	status := strings.ToUpper(firstOf(o.Text("status"), o.Text("state")))
+	status := strings.ToUpper(cmp.Or(o.Text("status"), o.Text("state")))
 	if status == "" || len(status) > idBytesMax || checkID("", status) != nil {
 		status = "UPDATED"
 	}

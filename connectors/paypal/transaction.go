@@ -1,8 +1,10 @@
 package paypal
 
 import (
+	"cmp"
 	"strings"
 
+	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -76,7 +78,7 @@ func (b *builder) transaction() error {
 	}
 	switch kind {
 	case schemas.KindPayment:
-		b.rec.Status, b.rec.EventType = canonical(transactionStatuses, word), family+firstOf(transactionSteps[word], "PENDING")
+		b.rec.Status, b.rec.EventType = canonical(transactionStatuses, word), family+cmp.Or(transactionSteps[word], "PENDING")
 	case schemas.KindRefund:
 		b.rec.Status, b.rec.EventType = canonical(refundTransactionStatuses, word), family+"REFUNDED"
 		if code == codeReversed || code == codeChargeback {
@@ -93,8 +95,8 @@ func (b *builder) transaction() error {
 	}
 	b.rec.Resource = resourceOf(b.rec.EventType)
 	b.rec.Payer = transactionPayer(b.resource)
-	b.rec.CustomID = cut(info.Text("custom_field"), textBytesMax)
-	b.rec.InvoiceID = cut(info.Text("invoice_id"), textBytesMax)
+	b.rec.CustomID = connectors.Cut(info.Text("custom_field"), textBytesMax)
+	b.rec.InvoiceID = connectors.Cut(info.Text("invoice_id"), textBytesMax)
 	if err := b.transactionFields(info); err != nil {
 		return err
 	}
@@ -135,8 +137,8 @@ func (b *builder) charge() error {
 	name := b.resource.Object("payer_name")
 	p.name(name.Text("given_name"), name.Text("surname"), name.Text("full_name"))
 	b.rec.Payer = p.done()
-	b.fields.set("payment.id", b.rec.EntityID)
-	b.fields.set("subscription.id", subscription)
+	b.fields.Set("payment.id", b.rec.EntityID)
+	b.fields.Set("subscription.id", subscription)
 	if b.rec.ProviderTime, err = timeOf(b.resource, "time", "time"); err == nil && b.rec.ProviderTime.IsZero() {
 		err = errNoTime
 	}
@@ -190,13 +192,13 @@ func (b *builder) transactionTime(info object) error {
 
 func (b *builder) transactionFields(info object) error {
 	f := &b.fields
-	f.set("summary", cut(info.Text("transaction_subject"), reasonBytesInField))
-	f.set("subscription.id", b.rec.Linked(schemas.LinkSubscription))
+	f.Set("summary", connectors.Cut(info.Text("transaction_subject"), reasonBytesInField))
+	f.Set("subscription.id", b.rec.Linked(schemas.LinkSubscription))
 	if b.rec.Kind == schemas.KindRefund {
-		f.set("refund.id", b.rec.EntityID)
-		f.set("refund.note", info.Text("transaction_note"))
+		f.Set("refund.id", b.rec.EntityID)
+		f.Set("refund.note", info.Text("transaction_note"))
 	} else {
-		f.set("payment.id", b.rec.EntityID)
+		f.Set("payment.id", b.rec.EntityID)
 	}
 	fee, err := amountOf(info, "transaction_info.fee_amount", "", "fee_amount")
 	if err != nil {
@@ -206,15 +208,15 @@ func (b *builder) transactionFields(info object) error {
 		fee.Value = strings.TrimPrefix(fee.Value, "-")
 	}
 	f.money(fee, "payment.fee", "")
-	f.set("shipping.full_name", b.resource.Text("shipping_info", "name"))
-	f.set("shipping.method", b.resource.Text("shipping_info", "method"))
+	f.Set("shipping.full_name", b.resource.Text("shipping_info", "name"))
+	f.Set("shipping.method", b.resource.Text("shipping_info", "method"))
 	var names []string
 	for _, item := range b.resource.Objects("cart_info", "item_details") {
 		if len(names) < fieldItemsMax {
 			names = appendText(names, item.Text("item_name"))
 		}
 	}
-	f.set("order.item_names", strings.Join(names, ", "))
+	f.Set("order.item_names", strings.Join(names, ", "))
 	return nil
 }
 
@@ -229,7 +231,7 @@ func transactionPayer(detail object) *schemas.Payer {
 	p.phoneText(info.Text("phone_number"))
 	p.address(info.Object("address"), detail.Object("shipping_info", "address"))
 	if p.p.Address.Country == "" {
-		p.p.Address.Country = cut(info.Text("country_code"), textBytesMax)
+		p.p.Address.Country = connectors.Cut(info.Text("country_code"), textBytesMax)
 	}
 	p.ship = detail.Text("shipping_info", "name")
 	return p.done()

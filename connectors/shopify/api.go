@@ -363,7 +363,7 @@ func (a *api) refusal(raw json.RawMessage) *graphqlError {
 			e.text = strings.ReplaceAll(e.text, s.Reveal(), s.String())
 		}
 	}
-	e.text = cut(outbound.Redact(e.text), errorsTextMax)
+	e.text = connectors.Cut(outbound.Redact(e.text), errorsTextMax)
 	return e
 }
 

@@ -1,12 +1,13 @@
 package shopify
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/schemas/money"
 )
@@ -161,7 +162,7 @@ func payerOf(o object) *schemas.Payer {
 			p.GivenName, p.Surname = line(named.Text("first_name")), line(named.Text("last_name"))
 		}
 	}
-	p.FullName = firstOf(strings.TrimSpace(p.GivenName+" "+p.Surname), line(billing.Text("name")), line(shipping.Text("name")))
+	p.FullName = cmp.Or(strings.TrimSpace(p.GivenName+" "+p.Surname), line(billing.Text("name")), line(shipping.Text("name")))
 	if id := customer.Text("id"); idForm.MatchString(id) {
 		p.PayerID = id
 	}
@@ -179,29 +180,9 @@ func payerOf(o object) *schemas.Payer {
 func addressOf(a object) schemas.Address {
 	return schemas.Address{
 		Line1: line(a.Text("address1")), Line2: line(a.Text("address2")), City: line(a.Text("city")),
-		State:      line(firstOf(a.Text("province_code"), a.Text("province"))),
+		State:      line(cmp.Or(a.Text("province_code"), a.Text("province"))),
 		PostalCode: line(a.Text("zip")), Country: line(a.Text("country_code")),
 	}
 }
 
-func line(text string) string { return cut(strings.TrimSpace(text), textBytesMax) }
-
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
-}
-
-// cut shortens text to at most bytes, never within a character.
-func cut(text string, bytes int) string {
-	if len(text) <= bytes {
-		return text
-	}
-	for bytes > 0 && !utf8.RuneStart(text[bytes]) {
-		bytes--
-	}
-	return text[:bytes]
-}
+func line(text string) string { return connectors.Cut(strings.TrimSpace(text), textBytesMax) }

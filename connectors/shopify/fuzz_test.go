@@ -35,7 +35,7 @@ func FuzzNormalize(f *testing.F) {
 			for k, v := range e.Fields {
 				size += len(k) + len(v)
 			}
-			if len(e.Fields) > fieldsMax || size > fieldsBytesTotal+2*fieldBytesMax {
+			if len(e.Fields) > connectors.FieldsMax || size > connectors.FieldsBytesTotal+2*connectors.FieldBytesMax {
 				t.Fatalf("got %d fields of %d bytes", len(e.Fields), size)
 			}
 			if e.Amount != nil {

@@ -58,7 +58,7 @@ func (u userErrors) err() error {
 	}
 	texts := make([]string, 0, len(u))
 	for _, e := range u[:min(len(u), 5)] {
-		texts = append(texts, cut(strings.Join(e.Field, ".")+" "+e.Message, errorsTextMax))
+		texts = append(texts, connectors.Cut(strings.Join(e.Field, ".")+" "+e.Message, errorsTextMax))
 	}
 	return errors.New(strings.Join(texts, "; "))
 }

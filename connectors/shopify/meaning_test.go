@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -281,7 +282,7 @@ func TestFieldsInCatalogue(t *testing.T) {
 		for _, e := range events {
 			for name, value := range e.Fields {
 				seen[name] = true
-				if !known[name] || len(value) > fieldBytesMax {
+				if !known[name] || len(value) > connectors.FieldBytesMax {
 					t.Errorf("%s: field %s of %d bytes is unknown or too long", file, name, len(value))
 				}
 			}
@@ -295,12 +296,12 @@ func TestFieldsInCatalogue(t *testing.T) {
 	size := 0
 	for name, value := range e.Fields {
 		size += len(name) + len(value)
-		if len(value) > fieldBytesMax || !known[name] {
+		if len(value) > connectors.FieldBytesMax || !known[name] {
 			t.Errorf("field %s has %d bytes", name, len(value))
 		}
 	}
-	if size > fieldsBytesTotal || e.Payer != nil {
-		t.Errorf("got %d bytes of fields, payer %v, want at most %d and no half of an address", size, e.Payer, fieldsBytesTotal)
+	if size > connectors.FieldsBytesTotal || e.Payer != nil {
+		t.Errorf("got %d bytes of fields, payer %v, want at most %d and no half of an address", size, e.Payer, connectors.FieldsBytesTotal)
 	}
 }
 

@@ -1,6 +1,7 @@
 package shopify
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -207,7 +208,7 @@ func shopMoney(from object, member string, o object, name, currency string) erro
 	if m == nil {
 		return nil
 	}
-	a, err := amountOf(m, "amount", firstOf(m.Text("currencyCode"), currency))
+	a, err := amountOf(m, "amount", cmp.Or(m.Text("currencyCode"), currency))
 	if err != nil || a == nil {
 		return prefixed(member+".shopMoney", err)
 	}

@@ -1,6 +1,7 @@
 package shopify
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -165,12 +166,12 @@ func (r *reader) order(o object) (schemas.OrderEvent, error) {
 		return rec, err
 	}
 	rec.Payer = payerOf(o)
-	rec.InvoiceID, rec.CustomID = cut(o.Text("name"), textBytesMax), cut(o.Text("po_number"), textBytesMax)
-	f := fieldSet{values: map[string]string{}}
+	rec.InvoiceID, rec.CustomID = connectors.Cut(o.Text("name"), textBytesMax), connectors.Cut(o.Text("po_number"), textBytesMax)
+	f := fieldSet{connectors.FieldSet{Values: map[string]string{}}}
 	if err := f.order(o, cancelled); err != nil {
 		return rec, err
 	}
-	rec.Fields = f.values
+	rec.Fields = f.Values
 	return rec, nil
 }
 
@@ -216,7 +217,7 @@ func (r *reader) refund() ([]schemas.OrderEvent, error) {
 			return nil, fmt.Errorf("transactions[%d].%w", i, err)
 		}
 		rec.Fields["refund.id"] = id
-		if note := cut(strings.TrimSpace(r.body.Text("note")), fieldBytesMax); note != "" {
+		if note := connectors.Cut(strings.TrimSpace(r.body.Text("note")), connectors.FieldBytesMax); note != "" {
 			rec.Fields["refund.note"] = note
 		}
 		if i > 0 {
@@ -275,9 +276,9 @@ func (r *reader) transaction(tx object, canonical []byte) (schemas.OrderEvent, e
 	if rec.Amount, err = amountOf(tx, "amount", tx.Text("currency")); err != nil {
 		return rec, err
 	}
-	f := fieldSet{values: map[string]string{}}
+	f := fieldSet{connectors.FieldSet{Values: map[string]string{}}}
 	f.transaction(id, kind, tx)
-	rec.Fields = f.values
+	rec.Fields = f.Values
 	return rec, nil
 }
 
@@ -287,7 +288,7 @@ func unsettled(tx object) (bool, error) {
 	if left == nil {
 		return false, nil
 	}
-	a, err := amountOf(left, "amount", firstOf(left.Text("currency"), left.Text("currency_code")))
+	a, err := amountOf(left, "amount", cmp.Or(left.Text("currency"), left.Text("currency_code")))
 	if err != nil || a == nil {
 		return false, prefixed("total_unsettled_set.shop_money", err)
 	}
@@ -324,9 +325,9 @@ func (r *reader) dispute() ([]schemas.OrderEvent, error) {
 	if rec.Amount, err = amountOf(r.body, "amount", r.body.Text("currency")); err != nil {
 		return nil, err
 	}
-	f := fieldSet{values: map[string]string{}}
+	f := fieldSet{connectors.FieldSet{Values: map[string]string{}}}
 	f.dispute(id, r.body)
-	rec.Fields = f.values
+	rec.Fields = f.Values
 	return []schemas.OrderEvent{rec}, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/schemas/money"
@@ -84,24 +83,4 @@ func (b *builder) decimal(name string, units int64) (*schemas.Amount, error) {
 func positive(units string) bool {
 	n, err := strconv.ParseInt(units, 10, 64)
 	return err == nil && n > 0
-}
-
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
-}
-
-// cut shortens text to at most bytes, never within a character.
-func cut(text string, bytes int) string {
-	if len(text) <= bytes {
-		return text
-	}
-	for bytes > 0 && !utf8.RuneStart(text[bytes]) {
-		bytes--
-	}
-	return text[:bytes]
 }

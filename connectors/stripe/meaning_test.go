@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -340,7 +341,7 @@ func TestCatalogue(t *testing.T) {
 		}
 		for name, value := range events[0].Fields {
 			seen++
-			if !slices.Contains(names, name) || len(value) > fieldBytesMax {
+			if !slices.Contains(names, name) || len(value) > connectors.FieldBytesMax {
 				t.Errorf("%s: field %s is not in the catalogue, or too long", file, name)
 			}
 		}
@@ -354,7 +355,7 @@ func TestCatalogue(t *testing.T) {
 func TestBounds(t *testing.T) {
 	long := strings.Repeat("ż", 5000)
 	e := one(t, event("charge.succeeded", fmt.Sprintf(`{"id":"ch","object":"charge","description":%q,"status":%q,"billing_details":{"name":%q,"email":%q},"metadata":{"order_id":%q}}`, long, long, long, long, long)))
-	if len(e.CustomID) > textBytesMax || len(e.Payer.FullName) > textBytesMax || e.Payer.Email != "" || len(e.ProviderStatus) > statusBytesMax || len(e.Fields["order.description"]) > fieldBytesMax {
+	if len(e.CustomID) > textBytesMax || len(e.Payer.FullName) > textBytesMax || e.Payer.Email != "" || len(e.ProviderStatus) > statusBytesMax || len(e.Fields["order.description"]) > connectors.FieldBytesMax {
 		t.Errorf("got custom id of %d, name of %d, e-mail of %d, status of %d bytes", len(e.CustomID), len(e.Payer.FullName), len(e.Payer.Email), len(e.ProviderStatus))
 	}
 }

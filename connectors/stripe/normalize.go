@@ -1,6 +1,7 @@
 package stripe
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -64,12 +65,12 @@ func (n normalizer) normalize(d connectors.Delivery) ([]schemas.OrderEvent, erro
 	if o == nil {
 		return nil, errors.New("data.object: missing")
 	}
-	b := builder{n: n, event: event, o: o, fields: fieldSet{values: map[string]string{}}}
+	b := builder{n: n, event: event, o: o, fields: fieldSet{connectors.FieldSet{Values: map[string]string{}}}}
 	b.rec = base(d, event, created)
 	if err := b.build(); err != nil {
 		return nil, err
 	}
-	b.rec.Fields = b.fields.values
+	b.rec.Fields = b.fields.Values
 	return []schemas.OrderEvent{b.rec}, nil
 }
 
@@ -89,14 +90,14 @@ func (n normalizer) read(d connectors.Delivery, o object) ([]schemas.OrderEvent,
 	if created.IsZero() {
 		return nil, errors.New("created: missing")
 	}
-	b := builder{n: n, event: object{"type": o.Text("object") + readSuffix}, o: o, fields: fieldSet{values: map[string]string{}}}
+	b := builder{n: n, event: object{"type": o.Text("object") + readSuffix}, o: o, fields: fieldSet{connectors.FieldSet{Values: map[string]string{}}}}
 	b.rec = base(d, b.event, created)
 	if err := b.build(); err != nil {
 		return nil, err
 	}
 	b.rec.Fingerprint = fingerprint(o)
 	b.rec.EventID = b.rec.EventType + ":" + b.rec.EntityID + ":" + b.rec.Fingerprint[:16]
-	b.rec.Status, b.rec.Amount, b.rec.RefundedTotal, b.rec.Fields = schemas.StatusUnknown, nil, nil, b.fields.values
+	b.rec.Status, b.rec.Amount, b.rec.RefundedTotal, b.rec.Fields = schemas.StatusUnknown, nil, nil, b.fields.Values
 	return []schemas.OrderEvent{b.rec}, nil
 }
 
@@ -173,7 +174,7 @@ func (b *builder) build() error {
 // other keeps an event that moves no order: it stays visible and has no effect.
 func (b *builder) other() error {
 	b.rec.Kind, b.rec.RootID = schemas.KindOther, b.rec.EventID
-	b.rec.ProviderStatus = cut(b.o.Text("status"), statusBytesMax)
+	b.rec.ProviderStatus = connectors.Cut(b.o.Text("status"), statusBytesMax)
 	if id := b.o.Text("id"); checkID("", id) == nil {
 		b.rec.EntityID = id
 	}
@@ -235,14 +236,14 @@ func (b *builder) belong() error {
 	}
 	b.link(schemas.LinkOrder, intent)
 	b.link(schemas.LinkCapture, charge)
-	if root := firstOf(intent, charge); root != "" {
+	if root := cmp.Or(intent, charge); root != "" {
 		b.rec.RootID = root
 	}
 	return nil
 }
 
 func (b *builder) status(table map[string]schemas.PaymentStatus) {
-	b.rec.ProviderStatus = cut(b.o.Text("status"), statusBytesMax)
+	b.rec.ProviderStatus = connectors.Cut(b.o.Text("status"), statusBytesMax)
 	b.rec.Status = canonical(table, b.rec.ProviderStatus)
 }
 
@@ -250,7 +251,7 @@ func (b *builder) status(table map[string]schemas.PaymentStatus) {
 func (b *builder) customID() {
 	id := b.o.Text("client_reference_id")
 	for _, key := range b.n.orderKeys {
-		id = firstOf(id, b.o.Text("metadata", key))
+		id = cmp.Or(id, b.o.Text("metadata", key))
 	}
-	b.rec.CustomID = cut(id, textBytesMax)
+	b.rec.CustomID = connectors.Cut(id, textBytesMax)
 }

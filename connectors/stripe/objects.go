@@ -155,10 +155,10 @@ func (b *builder) refund() error {
 	}
 	b.customID()
 	f := &b.fields
-	f.set("refund.id", b.rec.EntityID)
-	f.set("refund.reason", b.o.Text("reason"))
-	f.set("refund.failure_reason", b.o.Text("failure_reason"))
-	f.set("payment.id", b.rec.Linked(schemas.LinkCapture))
+	f.Set("refund.id", b.rec.EntityID)
+	f.Set("refund.reason", b.o.Text("reason"))
+	f.Set("refund.failure_reason", b.o.Text("failure_reason"))
+	f.Set("payment.id", b.rec.Linked(schemas.LinkCapture))
 	f.metadata(b.o)
 	return nil
 }
@@ -176,10 +176,10 @@ func (b *builder) dispute() error {
 		return err
 	}
 	f := &b.fields
-	f.set("dispute.id", b.rec.EntityID)
-	f.set("dispute.reason", b.o.Text("reason"))
+	f.Set("dispute.id", b.rec.EntityID)
+	f.Set("dispute.reason", b.o.Text("reason"))
 	f.unix("dispute.response_due", b.o.Text("evidence_details", "due_by"))
-	f.set("payment.id", b.rec.Linked(schemas.LinkCapture))
+	f.Set("payment.id", b.rec.Linked(schemas.LinkCapture))
 	f.metadata(b.o)
 	return nil
 }

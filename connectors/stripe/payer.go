@@ -1,8 +1,10 @@
 package stripe
 
 import (
+	"cmp"
 	"strings"
 
+	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -32,7 +34,7 @@ func (p *person) phone(text string) {
 
 func (p *person) name(text string) {
 	if p.p.FullName == "" {
-		p.p.FullName = cut(strings.TrimSpace(text), textBytesMax)
+		p.p.FullName = connectors.Cut(strings.TrimSpace(text), textBytesMax)
 	}
 }
 
@@ -47,7 +49,7 @@ func (p *person) details(o object) {
 // customer takes the id, or the object where the endpoint's version expands it.
 func (p *person) customer(o object) {
 	whole := o.Object("customer")
-	if id := firstOf(o.Text("customer"), whole.Text("id")); p.p.PayerID == "" && checkID("", id) == nil {
+	if id := cmp.Or(o.Text("customer"), whole.Text("id")); p.p.PayerID == "" && checkID("", id) == nil {
 		p.p.PayerID = id
 	}
 	p.details(whole)
@@ -57,14 +59,14 @@ func (p *person) customer(o object) {
 func (p *person) shipping(o object) {
 	p.address(o.Object("address"))
 	p.phone(o.Text("phone"))
-	p.ship = firstOf(p.ship, o.Text("name"))
+	p.ship = cmp.Or(p.ship, o.Text("name"))
 }
 
 // address takes the first postal address; one that has only a country (and a code: cards) serves until a postal one comes.
 func (p *person) address(o object) {
 	a := schemas.Address{
-		Line1: cut(o.Text("line1"), textBytesMax), Line2: cut(o.Text("line2"), textBytesMax), City: cut(o.Text("city"), textBytesMax),
-		State: cut(o.Text("state"), textBytesMax), PostalCode: cut(o.Text("postal_code"), textBytesMax), Country: cut(o.Text("country"), textBytesMax),
+		Line1: connectors.Cut(o.Text("line1"), textBytesMax), Line2: connectors.Cut(o.Text("line2"), textBytesMax), City: connectors.Cut(o.Text("city"), textBytesMax),
+		State: connectors.Cut(o.Text("state"), textBytesMax), PostalCode: connectors.Cut(o.Text("postal_code"), textBytesMax), Country: connectors.Cut(o.Text("country"), textBytesMax),
 	}
 	if has := p.p.Address; has == (schemas.Address{}) || has.Line1+has.City == "" && a.Line1+a.City != "" {
 		p.p.Address = a

@@ -1,6 +1,7 @@
 package stripe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,7 +54,7 @@ func open(c *Config, env connectors.Env) (*source, error) {
 	s := &source{cfg: c, env: env, wanted: wanted}
 	if !c.APIKey.Empty() {
 		s.api = outbound.NewAPI(outbound.APIOptions{
-			Provider: Type, Base: strings.TrimRight(firstOf(c.BaseURL, defaultBase), "/"), HTTP: env.HTTP, Now: env.Now,
+			Provider: Type, Base: strings.TrimRight(cmp.Or(c.BaseURL, defaultBase), "/"), HTTP: env.HTTP, Now: env.Now,
 			Authorize: func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+c.APIKey.Reveal()) },
 			Secrets:   append([]schemas.Secret{c.APIKey}, c.SigningSecrets...),
 		})
@@ -316,7 +317,7 @@ func (s *source) checkEndpoint(ctx context.Context) []connectors.Finding {
 	var out []connectors.Finding
 	if e.Status != "enabled" {
 		out = append(out, connectors.Finding{
-			Level: connectors.Warn, Message: "the webhook endpoint " + e.ID + " is " + cut(e.Status, statusBytesMax) + ": Stripe sends it nothing",
+			Level: connectors.Warn, Message: "the webhook endpoint " + e.ID + " is " + connectors.Cut(e.Status, statusBytesMax) + ": Stripe sends it nothing",
 			Hint: "it is switched on again when the connection starts; Stripe disables one whose deliveries failed for days, so see why they did",
 		})
 	}

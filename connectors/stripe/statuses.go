@@ -3,6 +3,7 @@ package stripe
 import (
 	"strings"
 
+	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -48,7 +49,7 @@ func canonical(table map[string]schemas.PaymentStatus, word string) schemas.Paym
 // sessionStatus is a Checkout session's word, both of its parts where they say more together, and what it means.
 // complete and unpaid waits for a slow method of payment.
 func sessionStatus(o object, eventType string) (string, schemas.PaymentStatus) {
-	status, payment := cut(o.Text("status"), statusBytesMax), cut(o.Text("payment_status"), statusBytesMax)
+	status, payment := connectors.Cut(o.Text("status"), statusBytesMax), connectors.Cut(o.Text("payment_status"), statusBytesMax)
 	if status == "" { // versions before 2021-11 say it by the event's type
 		status = map[string]string{"completed": "complete", "async_payment_succeeded": "complete", "async_payment_failed": "complete", "expired": "expired"}[eventType[strings.LastIndexByte(eventType, '.')+1:]]
 	}

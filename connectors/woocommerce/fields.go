@@ -1,24 +1,23 @@
 package woocommerce
 
 import (
+	"cmp"
 	"html"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/schemas/money"
 )
 
 // Bounds of what is taken over from an order; the body keeps the rest.
 const (
-	fieldsMax        = 100
-	fieldBytesMax    = 1024
-	fieldsBytesTotal = 8 << 10
-	itemsNamedMax    = 20
-	itemsApartMax    = 3
-	metaReadMax      = 500
-	quantityMax      = 1_000_000
+	itemsNamedMax = 20
+	itemsApartMax = 3
+	metaReadMax   = 500
+	quantityMax   = 1_000_000
 
 	textBytesMax  = 1000
 	idBytesMax    = 128
@@ -29,7 +28,7 @@ const (
 // payerOf is the customer: billing first, shipping for what billing leaves out. Nil where the order names nobody.
 func payerOf(connection string, o object) *schemas.Payer {
 	billing, shipping := o.Object("billing"), o.Object("shipping")
-	p := schemas.Payer{Email: strings.TrimSpace(billing.Text("email")), Phone: strings.TrimSpace(firstOf(billing.Text("phone"), shipping.Text("phone")))}
+	p := schemas.Payer{Email: strings.TrimSpace(billing.Text("email")), Phone: strings.TrimSpace(cmp.Or(billing.Text("phone"), shipping.Text("phone")))}
 	if len(p.Email) > emailBytesMax {
 		p.Email = ""
 	}
@@ -40,7 +39,7 @@ func payerOf(connection string, o object) *schemas.Payer {
 	if billing.Text("first_name") == "" && billing.Text("last_name") == "" {
 		named = shipping
 	}
-	p.GivenName, p.Surname = cut(named.Text("first_name"), textBytesMax), cut(named.Text("last_name"), textBytesMax)
+	p.GivenName, p.Surname = connectors.Cut(named.Text("first_name"), textBytesMax), connectors.Cut(named.Text("last_name"), textBytesMax)
 	// A customer's number counts within one store; as a person's key it has to say which.
 	if id := o.Text("customer_id"); id != "0" && idForm.MatchString(id) {
 		p.PayerID = connection + ":" + id
@@ -60,76 +59,64 @@ func payerOf(connection string, o object) *schemas.Payer {
 }
 
 func addressOf(o object) schemas.Address {
-	text := func(name string) string { return cut(strings.TrimSpace(o.Text(name)), textBytesMax) }
+	text := func(name string) string { return connectors.Cut(strings.TrimSpace(o.Text(name)), textBytesMax) }
 	return schemas.Address{
 		Line1: text("address_1"), Line2: text("address_2"), City: text("city"), State: text("state"),
 		PostalCode: text("postcode"), Country: text("country"),
 	}
 }
 
-// fieldSet collects values by catalogue name, in the order of the calls, until a bound is met.
-type fieldSet struct {
-	values map[string]string
-	bytes  int
-}
-
-func (f *fieldSet) set(name, value string) {
-	value = cut(strings.TrimSpace(value), fieldBytesMax)
-	if _, taken := f.values[name]; taken || value == "" || len(f.values) == fieldsMax || f.bytes+len(name)+len(value) > fieldsBytesTotal {
-		return
-	}
-	f.values[name] = value
-	f.bytes += len(name) + len(value)
-}
+// fieldSet reads the parts of an order.
+type fieldSet struct{ connectors.FieldSet }
 
 // date writes a moment of UTC in one form; what is no date is left out.
 func (f *fieldSet) date(name, value string) {
 	if t, err := parseTime(value); err == nil {
-		f.set(name, t.Format(time.RFC3339))
+		f.Set(name, t.Format(time.RFC3339))
 	}
 }
 
 // money keeps the digits; what is no amount is left out, since nothing but a mapping hangs on it.
 func (f *fieldSet) money(name, value, currency string) {
 	if money.Check(value, strings.ToUpper(currency)) == nil {
-		f.set(name, value)
+		f.Set(name, value)
 	}
 }
 
 // fieldsOf reads what a mapping may use besides the record's own members.
 func fieldsOf(o object) map[string]string {
-	f, currency := fieldSet{values: map[string]string{}}, o.Text("currency")
-	f.set("order.number", o.Text("number"))
+	f, currency := fieldSet{connectors.FieldSet{Values: map[string]string{}}}, o.Text("currency")
+	f.Set("order.number", o.Text("number"))
 	f.date("order.create_time", o.Text("date_created_gmt"))
 	f.date("order.paid_time", o.Text("date_paid_gmt"))
 	f.date("order.completed_time", o.Text("date_completed_gmt"))
-	f.set("order.created_via", o.Text("created_via"))
-	f.set("order.note", o.Text("customer_note"))
-	f.set("order.payment_url", o.Text("payment_url"))
+	f.Set("order.created_via", o.Text("created_via"))
+	f.Set("order.note", o.Text("customer_note"))
+	f.Set("order.payment_url", o.Text("payment_url"))
 	if parent := o.Text("parent_id"); parent != "0" {
-		f.set("order.parent_id", parent)
+		f.Set("order.parent_id", parent)
 	}
 	f.money("order.tax_total", o.Text("total_tax"), currency)
 	f.money("order.shipping", o.Text("shipping_total"), currency)
 	f.money("order.discount", o.Text("discount_total"), currency)
-	f.set("payment.method", o.Text("payment_method"))
-	f.set("payment.title", plainText(o.Text("payment_method_title")))
-	f.set("payment.transaction_id", o.Text("transaction_id"))
+	f.Set("payment.method", o.Text("payment_method"))
+	f.Set("payment.title", plainText(o.Text("payment_method_title")))
+	f.Set("payment.transaction_id", o.Text("transaction_id"))
 	if id := o.Text("customer_id"); id != "0" {
-		f.set("customer.id", id)
+		f.Set("customer.id", id)
 	}
-	f.set("customer.company", o.Text("billing", "company"))
+	f.Set("customer.company", o.Text("billing", "company"))
 	f.items(o.Objects("line_items"), currency)
-	f.set("order.coupons", joined(o.Objects("coupon_lines"), "code"))
-	f.set("order.fees", joined(o.Objects("fee_lines"), "name"))
+	f.Set("order.coupons", joined(o.Objects("coupon_lines"), "code"))
+	f.Set("order.fees", joined(o.Objects("fee_lines"), "name"))
 	f.shipping(o)
 	if refunds := o.Objects("refunds"); len(refunds) > 0 {
-		f.set("refund.count", strconv.Itoa(len(refunds)))
-		f.set("refund.id", refunds[0].Text("id")) // the newest stands first
-		f.set("refund.reason", refunds[0].Text("reason"))
+		f.Set("refund.count", strconv.Itoa(len(refunds)))
+		f.Set("refund.id", refunds[0].Text("id")) // the newest stands first
+		f.Set("refund.reason", refunds[0].Text("reason"))
 	}
 	f.attribution(o.Objects("meta_data"))
-	return f.values
+	return f.Values
 }
 
 func (f *fieldSet) items(lines []object, currency string) {
@@ -140,33 +127,33 @@ func (f *fieldSet) items(lines []object, currency string) {
 		}
 	}
 	if quantity > 0 {
-		f.set("order.item_quantity", strconv.Itoa(quantity))
+		f.Set("order.item_quantity", strconv.Itoa(quantity))
 	}
 	for i, l := range lines[:min(len(lines), itemsApartMax)] {
 		at := "order.items." + strconv.Itoa(i+1) + "."
-		f.set(at+"name", plainText(l.Text("name")))
-		f.set(at+"sku", l.Text("sku"))
-		f.set(at+"product_id", l.Text("product_id"))
-		f.set(at+"quantity", l.Text("quantity"))
+		f.Set(at+"name", plainText(l.Text("name")))
+		f.Set(at+"sku", l.Text("sku"))
+		f.Set(at+"product_id", l.Text("product_id"))
+		f.Set(at+"quantity", l.Text("quantity"))
 		f.money(at+"total", l.Text("total"), currency)
 	}
-	f.set("order.item_names", joined(lines, "name"))
-	f.set("order.item_skus", joined(lines, "sku"))
+	f.Set("order.item_names", joined(lines, "name"))
+	f.Set("order.item_skus", joined(lines, "sku"))
 }
 
 func (f *fieldSet) shipping(o object) {
 	to := o.Object("shipping")
-	f.set("shipping.full_name", strings.TrimSpace(to.Text("first_name")+" "+to.Text("last_name")))
-	f.set("shipping.company", to.Text("company"))
-	f.set("shipping.phone", to.Text("phone"))
+	f.Set("shipping.full_name", strings.TrimSpace(to.Text("first_name")+" "+to.Text("last_name")))
+	f.Set("shipping.company", to.Text("company"))
+	f.Set("shipping.phone", to.Text("phone"))
 	a := addressOf(to)
-	f.set("shipping.address.line1", a.Line1)
-	f.set("shipping.address.line2", a.Line2)
-	f.set("shipping.address.city", a.City)
-	f.set("shipping.address.state", a.State)
-	f.set("shipping.address.postal_code", a.PostalCode)
-	f.set("shipping.address.country", a.Country)
-	f.set("shipping.method", joined(o.Objects("shipping_lines"), "method_title"))
+	f.Set("shipping.address.line1", a.Line1)
+	f.Set("shipping.address.line2", a.Line2)
+	f.Set("shipping.address.city", a.City)
+	f.Set("shipping.address.state", a.State)
+	f.Set("shipping.address.postal_code", a.PostalCode)
+	f.Set("shipping.address.country", a.Country)
+	f.Set("shipping.method", joined(o.Objects("shipping_lines"), "method_title"))
 }
 
 // attributed are the places where WooCommerce itself keeps how the customer came.
@@ -180,7 +167,7 @@ var attributed = map[string]string{
 func (f *fieldSet) attribution(meta []object) {
 	for _, m := range meta[:min(len(meta), metaReadMax)] {
 		if name, ok := attributed[m.Text("key")]; ok {
-			f.set(name, m.Text("value"))
+			f.Set(name, m.Text("value"))
 		}
 	}
 }

@@ -328,11 +328,11 @@ func TestFields(t *testing.T) {
 		size := 0
 		for name, v := range e.Fields {
 			size += len(name) + len(v)
-			if seen[name] = true; !known[name] || v == "" || len(v) > fieldBytesMax {
+			if seen[name] = true; !known[name] || v == "" || len(v) > connectors.FieldBytesMax {
 				t.Errorf("%s: field %s of %d bytes, in the catalogue: %v", where, name, len(v), known[name])
 			}
 		}
-		if len(e.Fields) > fieldsMax || size > fieldsBytesTotal {
+		if len(e.Fields) > connectors.FieldsMax || size > connectors.FieldsBytesTotal {
 			t.Errorf("%s: got %d fields of %d bytes", where, len(e.Fields), size)
 		}
 		for _, text := range []string{e.InvoiceID, e.CustomID, e.ProviderStatus, e.RootID, e.EventID} {

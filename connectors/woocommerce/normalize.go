@@ -1,6 +1,7 @@
 package woocommerce
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -9,7 +10,6 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/shopspring/decimal"
 
@@ -137,7 +137,7 @@ func (r reader) order(rec *schemas.OrderEvent, o object) error {
 	if word == "" {
 		return errors.New("status: missing")
 	}
-	rec.ProviderStatus = cut(word, textBytesMax)
+	rec.ProviderStatus = connectors.Cut(word, textBytesMax)
 	m, err := amounts(rec, o)
 	if err != nil {
 		return err
@@ -153,8 +153,8 @@ func (r reader) order(rec *schemas.OrderEvent, o object) error {
 		rec.RefundedTotal = &whole // older stores list no refunds; the word says that all went back
 	}
 	rec.Payer = payerOf(rec.Connection, o)
-	rec.InvoiceID = cut(o.Text("number"), textBytesMax)
-	rec.CustomID = cut(o.Text("transaction_id"), textBytesMax)
+	rec.InvoiceID = connectors.Cut(o.Text("number"), textBytesMax)
+	rec.CustomID = connectors.Cut(o.Text("transaction_id"), textBytesMax)
 	rec.Fields = fieldsOf(o)
 	return nil
 }
@@ -172,7 +172,7 @@ func (r reader) deleted(rec *schemas.OrderEvent, o object) error {
 	if err != nil {
 		return err
 	}
-	identify(rec, schemas.KindOrder, id, cut(rec.Headers[headerDelivery], hashDigitsInID))
+	identify(rec, schemas.KindOrder, id, connectors.Cut(rec.Headers[headerDelivery], hashDigitsInID))
 	rec.ProviderTime, rec.ProviderStatus, rec.Deleted = rec.ReceivedAt, statusTrash, true
 	rec.Fields = map[string]string{}
 	return nil
@@ -185,8 +185,8 @@ func other(rec *schemas.OrderEvent, o object) error {
 	if id == "" && !o.Has("action") {
 		return errors.New("id: missing")
 	}
-	identify(rec, schemas.KindOther, what+":"+cut(id, idBytesMax), "")
-	rec.EntityID = cut(id, idBytesMax)
+	identify(rec, schemas.KindOther, what+":"+connectors.Cut(id, idBytesMax), "")
+	rec.EntityID = connectors.Cut(id, idBytesMax)
 	rec.ProviderTime = rec.ReceivedAt
 	if t, err := versionTime(o); err == nil {
 		rec.ProviderTime = t
@@ -233,7 +233,7 @@ func parseTime(text string) (time.Time, error) {
 func amounts(rec *schemas.OrderEvent, o object) (m balance, err error) {
 	currency := strings.ToUpper(strings.TrimSpace(o.Text("currency")))
 	m.method = o.Text("payment_method")
-	_, err = parseTime(firstOf(o.Text("date_paid_gmt"), o.Text("date_paid")))
+	_, err = parseTime(cmp.Or(o.Text("date_paid_gmt"), o.Text("date_paid")))
 	m.paidTime = err == nil
 	if rec.Amount, err = amountOf("total", o.Text("total"), currency); err != nil || rec.Amount == nil {
 		return m, err
@@ -243,7 +243,7 @@ func amounts(rec *schemas.OrderEvent, o object) (m balance, err error) {
 		return m, nil
 	}
 	for i, refund := range o.Objects("refunds") {
-		a, err := amountOf(fmt.Sprintf("refunds[%d].total", i), firstOf(refund.Text("total"), refund.Text("amount")), currency)
+		a, err := amountOf(fmt.Sprintf("refunds[%d].total", i), cmp.Or(refund.Text("total"), refund.Text("amount")), currency)
 		if err != nil {
 			return m, err
 		}
@@ -264,24 +264,4 @@ func amountOf(field, text, currency string) (*schemas.Amount, error) {
 		return nil, fmt.Errorf("%s: %w", field, err)
 	}
 	return &schemas.Amount{Value: text, Currency: currency}, nil
-}
-
-func firstOf(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
-}
-
-// cut shortens text to at most bytes, never within a character.
-func cut(text string, bytes int) string {
-	if len(text) <= bytes {
-		return text
-	}
-	for bytes > 0 && !utf8.RuneStart(text[bytes]) {
-		bytes--
-	}
-	return text[:bytes]
 }
