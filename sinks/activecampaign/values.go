@@ -18,7 +18,10 @@ func (f field) format(value string) (string, error) {
 	}
 	switch f.kind {
 	case "number":
-		if _, ok := new(big.Rat).SetString(value); !ok || strings.ContainsAny(value, "/eExXpP_") {
+		if strings.Trim(value, "+-.0123456789") != "" { // an exponent could make a number of any size
+			return "", fmt.Errorf("field %s takes a number", f.name())
+		}
+		if _, ok := new(big.Rat).SetString(value); !ok {
 			return "", fmt.Errorf("field %s takes a number", f.name())
 		}
 		return value, nil
