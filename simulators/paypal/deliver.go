@@ -2,18 +2,16 @@ package paypal
 
 import (
 	"bytes"
-	"container/heap"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/simulators"
 )
 
 // Event is what PayPal would send. ID, Type and CreateTime are read from Body where they are empty.
@@ -44,7 +42,7 @@ type Status struct {
 	Events      int `json:"events"`
 }
 
-// event is one emitted event. The dispatcher's lock guards what follows body.
+// event is one emitted event. Server.tries guards what counts and lists its tries.
 type event struct {
 	account       *account
 	id, typ       string
@@ -73,8 +71,7 @@ type delivery struct {
 	hookID    string // what is signed with
 	url       string
 	env       schemas.Environment
-	due       time.Time
-	seq       int64
+	due       time.Time // the first try
 	attempt   int
 	first     http.Header // headers of the first try, for every other
 	firstTime time.Time
@@ -126,7 +123,7 @@ func (s *Server) Emit(ctx context.Context, accountName string, ev Event) error {
 	}
 	s.mu.Unlock()
 	for _, d := range list {
-		if err := s.sends.add(ctx, d); err != nil {
+		if err := s.queue(ctx, d); err != nil {
 			return err
 		}
 	}
@@ -188,27 +185,15 @@ func orElse(a, b string) string {
 }
 
 // Wait returns when no delivery is outstanding, or with ctx's error.
-func (s *Server) Wait(ctx context.Context) error {
-	for {
-		idle := s.sends.idleSignal()
-		if idle == nil {
-			return nil
-		}
-		select {
-		case <-idle:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
+func (s *Server) Wait(ctx context.Context) error { return s.sends.Wait(ctx) }
 
 // Sent returns every event emitted so far in order, with its receptions.
 func (s *Server) Sent() []Sent {
 	s.mu.Lock()
 	list := s.sent[:len(s.sent):len(s.sent)]
 	s.mu.Unlock()
-	s.sends.mu.Lock()
-	defer s.sends.mu.Unlock()
+	s.tries.Lock()
+	defer s.tries.Unlock()
 	out := make([]Sent, len(list))
 	for i, e := range list {
 		out[i] = Sent{
@@ -227,185 +212,73 @@ func (s *Server) Status() Status {
 	s.mu.Lock()
 	events := len(s.sent)
 	s.mu.Unlock()
-	d := s.sends
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return Status{Queued: d.outstanding - d.tried, Outstanding: d.outstanding, Delivered: d.delivered, Failed: d.failed, Events: events}
+	n := s.sends.Counts()
+	return Status{Queued: n.Queued, Outstanding: n.Outstanding, Delivered: n.Accepted, Failed: n.Lost, Events: events}
 }
 
-// dispatcher holds deliveries until they are due and lets a bounded number of workers send them.
-type dispatcher struct {
-	s      *Server
-	slots  chan struct{} // one for each outstanding delivery
-	wake   chan struct{}
-	work   chan *delivery
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-
-	mu          sync.Mutex
-	queue       deliveryHeap
-	seq         int64
-	outstanding int
-	tried       int // of the outstanding, how many failed once
-	delivered   int
-	failed      int
-	idle        chan struct{} // closed when nothing is outstanding; nil while nothing is
-}
-
-func startDispatcher(s *Server) *dispatcher {
-	ctx, cancel := context.WithCancel(context.Background())
-	d := &dispatcher{s: s, slots: make(chan struct{}, OutstandingMax), wake: make(chan struct{}, 1), work: make(chan *delivery), cancel: cancel}
-	d.wg.Go(func() { d.schedule(ctx) })
-	for range s.o.Parallel {
-		d.wg.Go(func() {
-			for {
-				select {
-				case one := <-d.work:
-					d.send(ctx, one)
-				case <-ctx.Done():
-					return
-				}
-			}
-		})
+// queue hands d to the dispatcher. It waits for room, or for ctx's end.
+func (s *Server) queue(ctx context.Context, d *delivery) error {
+	s.tries.Lock()
+	d.event.pending++
+	s.tries.Unlock()
+	err := s.sends.Add(ctx, d, d.due)
+	if err != nil {
+		s.tries.Lock()
+		d.event.pending--
+		s.tries.Unlock()
 	}
-	return d
-}
-
-func (d *dispatcher) stop() { d.cancel(); d.wg.Wait() }
-
-func (d *dispatcher) add(ctx context.Context, one *delivery) error {
-	select {
-	case d.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	d.mu.Lock()
-	if d.outstanding == 0 {
-		d.idle = make(chan struct{})
-	}
-	d.outstanding++
-	one.event.pending++
-	d.mu.Unlock()
-	d.push(one)
-	return nil
-}
-
-func (d *dispatcher) push(one *delivery) {
-	d.mu.Lock()
-	d.seq++
-	one.seq = d.seq
-	heap.Push(&d.queue, one)
-	d.mu.Unlock()
-	select {
-	case d.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (d *dispatcher) idleSignal() <-chan struct{} {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.outstanding == 0 {
-		return nil
-	}
-	return d.idle
-}
-
-// schedule hands out what is due, earliest first.
-func (d *dispatcher) schedule(ctx context.Context) {
-	for {
-		var one *delivery
-		wait := time.Hour
-		d.mu.Lock()
-		if len(d.queue) > 0 {
-			if wait = time.Until(d.queue[0].due); wait <= 0 {
-				one = heap.Pop(&d.queue).(*delivery)
-			}
-		}
-		d.mu.Unlock()
-		if one != nil {
-			select {
-			case d.work <- one:
-			case <-ctx.Done():
-				return
-			}
-			continue
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-d.wake:
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		}
-		timer.Stop()
-	}
+	return err
 }
 
 // send makes one try. Success is any 2xx and nothing else.
-func (d *dispatcher) send(ctx context.Context, one *delivery) {
-	if d.ahead(one.event) {
-		one.due = time.Now().Add(aheadWait)
-		d.push(one)
-		return
+func (s *Server) send(ctx context.Context, one *delivery) (simulators.Verdict, time.Duration) {
+	if s.ahead(one.event) {
+		return simulators.Held, aheadWait
 	}
-	code, err := d.post(ctx, one)
+	code, err := s.post(ctx, one)
 	if ctx.Err() != nil {
-		return
+		return simulators.Lost, 0
 	}
-	now := d.s.o.Now()
-	ok := err == nil && code >= 200 && code < 300
-	d.mu.Lock()
-	one.event.attempts++
-	record := transmissionRecord{url: one.url, id: one.first.Get("Paypal-Transmission-Id"), status: "PENDING", code: code, at: one.firstTime}
-	first := one.attempt == 0
-	one.attempt++
-	again := !ok && one.attempt <= len(d.s.o.RetrySchedule)
-	switch {
-	case ok:
-		one.event.accepted = append(one.event.accepted, now)
-		d.delivered++
-		record.status = "SUCCESS"
-	case again:
-		if first {
-			d.tried++
-		}
-	default:
-		d.failed++
-		record.status = "FAILED"
-	}
-	one.event.note(record)
-	if !again {
-		if !first {
-			d.tried--
-		}
-		d.outstanding--
-		one.event.pending--
-		<-d.slots
-		if d.outstanding == 0 {
-			close(d.idle)
-		}
-	}
-	d.mu.Unlock()
-	if again {
-		one.due = time.Now().Add(d.s.o.RetrySchedule[one.attempt-1])
-		d.push(one)
-	}
-	if !ok {
-		d.s.log.Debug().Str("event", one.event.id).Int("status", code).Int("attempt", one.attempt).Bool("again", again).
+	verdict, wait := s.judge(one, s.o.Now(), code, err == nil && code >= 200 && code < 300)
+	if verdict != simulators.Accepted {
+		s.log.Debug().Str("event", one.event.id).Int("status", code).Int("attempt", one.attempt).Bool("again", verdict == simulators.Again).
 			Err(err).Msg("delivery was not accepted")
 	}
+	return verdict, wait
+}
+
+// judge notes at its event what came of a try.
+func (s *Server) judge(one *delivery, now time.Time, code int, ok bool) (verdict simulators.Verdict, wait time.Duration) {
+	s.tries.Lock()
+	defer s.tries.Unlock()
+	e := one.event
+	e.attempts++
+	one.attempt++
+	record := transmissionRecord{url: one.url, id: one.first.Get("Paypal-Transmission-Id"), status: "PENDING", code: code, at: one.firstTime}
+	switch {
+	case ok:
+		e.accepted = append(e.accepted, now)
+		verdict, record.status = simulators.Accepted, "SUCCESS"
+	case one.attempt <= len(s.o.RetrySchedule):
+		verdict, wait = simulators.Again, s.o.RetrySchedule[one.attempt-1]
+	default:
+		verdict, record.status = simulators.Lost, "FAILED"
+	}
+	e.note(record)
+	if verdict != simulators.Again {
+		e.pending--
+	}
+	return verdict, wait
 }
 
 // ahead reports whether e has to wait: which of two bodies under one id came first must not be left to chance.
-func (d *dispatcher) ahead(e *event) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+func (s *Server) ahead(e *event) bool {
+	s.tries.Lock()
+	defer s.tries.Unlock()
 	return e.earlier != nil && e.earlier.pending > 0 && len(e.earlier.accepted) == 0
 }
 
-// note keeps the latest record of a transmission. The dispatcher's lock is held.
+// note keeps the latest record of a transmission. Server.tries is held.
 func (e *event) note(r transmissionRecord) {
 	for i := range e.transmissions {
 		if e.transmissions[i].id == r.id && e.transmissions[i].url == r.url {
@@ -416,58 +289,20 @@ func (e *event) note(r transmissionRecord) {
 	e.transmissions = append(e.transmissions, r)
 }
 
-func (d *dispatcher) post(ctx context.Context, one *delivery) (code int, err error) {
+func (s *Server) post(ctx context.Context, one *delivery) (code int, err error) {
 	if one.first.Get("Paypal-Transmission-Sig") == "" {
-		d.s.mu.Lock()
+		s.mu.Lock()
 		if one.first == nil {
-			one.prepare(d.s)
+			one.prepare(s)
 		}
-		d.s.mu.Unlock()
-		one.first, err = d.s.sign(one.env, Good, one.hookID, one.first.Get("Paypal-Transmission-Id"),
+		s.mu.Unlock()
+		one.first, err = s.sign(one.env, Good, one.hookID, one.first.Get("Paypal-Transmission-Id"),
 			one.firstTime.Format(time.RFC3339), one.first.Get("Correlation-Id"), one.event.body)
 		if err != nil {
 			return 0, err
 		}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, one.url, bytes.NewReader(one.event.body))
-	if err != nil {
-		return 0, err
-	}
-	req.Header = one.first.Clone()
-	resp, err := d.s.o.Client.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	_, err = io.CopyN(io.Discard, resp.Body, RequestBytesMax)
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return resp.StatusCode, err
-}
-
-// deliveryHeap is ordered by due time, then by order of arrival.
-type deliveryHeap []*delivery
-
-func (h deliveryHeap) Len() int { return len(h) }
-func (h deliveryHeap) Less(i, j int) bool {
-	if h[i].due.Equal(h[j].due) {
-		return h[i].seq < h[j].seq
-	}
-	return h[i].due.Before(h[j].due)
-}
-func (h deliveryHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-
-// Push implements heap.Interface.
-func (h *deliveryHeap) Push(x any) { *h = append(*h, x.(*delivery)) }
-
-// Pop implements heap.Interface.
-func (h *deliveryHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return x
+	return simulators.Post(ctx, s.o.Client, one.url, one.first.Clone(), one.event.body)
 }
 
 // wants reports whether h subscribes to that type.

@@ -147,7 +147,7 @@ func (s *Server) read(e *event) json.RawMessage {
 	if err != nil || o == nil {
 		return encode(object{"id": e.id, "event_type": e.typ, "create_time": e.created.UTC().Format(time.RFC3339)})
 	}
-	s.sends.mu.Lock()
+	s.tries.Lock()
 	list := []object{}
 	status := "PENDING"
 	for _, t := range e.transmissions {
@@ -159,7 +159,7 @@ func (s *Server) read(e *event) json.RawMessage {
 			status = t.status
 		}
 	}
-	s.sends.mu.Unlock()
+	s.tries.Unlock()
 	o["status"], o["transmissions"] = status, list
 	if links, ok := o["links"].([]any); ok {
 		for _, l := range links {
@@ -201,11 +201,11 @@ func (s *Server) resendEvent(a *account, r *http.Request, body []byte) (int, any
 	}
 	ids, _ := in["webhook_ids"].([]any)
 	pending := map[string]bool{}
-	s.sends.mu.Lock()
+	s.tries.Lock()
 	for _, t := range e.transmissions {
 		pending[t.url] = pending[t.url] || t.status == "PENDING"
 	}
-	s.sends.mu.Unlock()
+	s.tries.Unlock()
 	var list []*delivery
 	s.mu.Lock()
 	for _, h := range a.webhooks {
@@ -216,7 +216,7 @@ func (s *Server) resendEvent(a *account, r *http.Request, body []byte) (int, any
 	}
 	s.mu.Unlock()
 	for _, d := range list {
-		if err := s.sends.add(r.Context(), d); err != nil {
+		if err := s.queue(r.Context(), d); err != nil {
 			return 0, nil, err
 		}
 	}
@@ -256,7 +256,7 @@ func (s *Server) simulateEvent(a *account, r *http.Request, body []byte) (int, a
 	}
 	e := &event{account: a, id: text(o, "id"), typ: typ, body: encode(o), created: s.o.Now(), stored: s.o.Now()}
 	d := &delivery{event: e, hookID: mockWebhookID, url: target, env: schemas.Live, due: time.Now()}
-	if err := s.sends.add(r.Context(), d); err != nil {
+	if err := s.queue(r.Context(), d); err != nil {
 		return 0, nil, err
 	}
 	return 202, rawJSON(e.body), nil

@@ -92,7 +92,8 @@ type Server struct {
 	o     Options
 	log   zerolog.Logger
 	ca    *authority
-	sends *dispatcher
+	sends *simulators.Dispatcher[*delivery]
+	tries sync.Mutex // guards what events know of their deliveries
 
 	mu        sync.Mutex
 	random    *rand.Rand
@@ -153,7 +154,7 @@ func New(o Options) (*Server, error) {
 		}
 		s.accounts[a.Name] = newAccount(a)
 	}
-	s.sends = startDispatcher(s)
+	s.sends = simulators.NewDispatcher(OutstandingMax, s.o.Parallel, s.send)
 	return s, nil
 }
 
@@ -170,7 +171,7 @@ func scaledSchedule() []time.Duration {
 
 // Close stops deliveries; what is outstanding is dropped.
 func (s *Server) Close() {
-	s.sends.stop()
+	s.sends.Stop()
 	s.o.Client.CloseIdleConnections()
 }
 

@@ -1,19 +1,16 @@
 package shopify
 
 import (
-	"bytes"
-	"container/heap"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
+
+	"github.com/tillstream/tillstream/simulators"
 )
 
 // subscription is one registered webhook. Server.mu guards it.
@@ -30,8 +27,7 @@ type sending struct {
 	url     string
 	header  http.Header
 	body    []byte
-	due     time.Time
-	seq     int64
+	due     time.Time // the first try
 	attempt int
 }
 
@@ -56,7 +52,7 @@ func (s *Server) emitAs(event, topic, enum string, order int64, body []byte, at 
 		}
 		if s.withheld > 0 {
 			s.withheld--
-			s.sends.lose()
+			s.sends.Lose()
 			continue
 		}
 		d := s.sending(h, event, topic, order, body, at, false)
@@ -113,7 +109,7 @@ func (s *Server) uuid() string {
 
 func (s *Server) send(ctx context.Context, list []sending) error {
 	for i := range list {
-		if err := s.sends.add(ctx, &list[i]); err != nil {
+		if err := s.sends.Add(ctx, &list[i], list[i].due); err != nil {
 			return err
 		}
 	}
@@ -128,26 +124,12 @@ func (s *Server) Withhold(n int) {
 }
 
 // Wait implements simulators.Shop.
-func (s *Server) Wait(ctx context.Context) error {
-	for {
-		idle := s.sends.idleSignal()
-		if idle == nil {
-			return nil
-		}
-		select {
-		case <-idle:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
+func (s *Server) Wait(ctx context.Context) error { return s.sends.Wait(ctx) }
 
 // Sent implements simulators.Shop.
 func (s *Server) Sent() (accepted, lost int) {
-	d := s.sends
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.accepted, d.lost
+	n := s.sends.Counts()
+	return n.Accepted, n.Lost
 }
 
 // giveUp deletes the subscription of a delivery whose retries all failed. One made in the admin stays.
@@ -163,187 +145,19 @@ func (s *Server) giveUp(h *subscription) {
 	}
 }
 
-// dispatcher holds sendings until they are due and lets a bounded number of workers send them.
-type dispatcher struct {
-	s      *Server
-	slots  chan struct{} // one for each outstanding delivery
-	wake   chan struct{}
-	work   chan *sending
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-
-	mu             sync.Mutex
-	queue          dueHeap
-	seq            int64
-	outstanding    int
-	accepted, lost int
-	idle           chan struct{} // closed when nothing is outstanding
-}
-
-func startDispatcher(s *Server) *dispatcher {
-	ctx, cancel := context.WithCancel(context.Background())
-	d := &dispatcher{s: s, slots: make(chan struct{}, OutstandingMax), wake: make(chan struct{}, 1), work: make(chan *sending), cancel: cancel}
-	d.wg.Go(func() { d.schedule(ctx) })
-	for range s.o.Parallel {
-		d.wg.Go(func() {
-			for {
-				select {
-				case one := <-d.work:
-					d.try(ctx, one)
-				case <-ctx.Done():
-					return
-				}
-			}
-		})
-	}
-	return d
-}
-
-func (d *dispatcher) stop() { d.cancel(); d.wg.Wait() }
-
-func (d *dispatcher) lose() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.lost++
-}
-
-func (d *dispatcher) add(ctx context.Context, one *sending) error {
-	select {
-	case d.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	d.mu.Lock()
-	if d.outstanding == 0 {
-		d.idle = make(chan struct{})
-	}
-	d.outstanding++
-	d.mu.Unlock()
-	d.push(one)
-	return nil
-}
-
-func (d *dispatcher) push(one *sending) {
-	d.mu.Lock()
-	d.seq++
-	one.seq = d.seq
-	heap.Push(&d.queue, one)
-	d.mu.Unlock()
-	select {
-	case d.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (d *dispatcher) idleSignal() <-chan struct{} {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.outstanding == 0 {
-		return nil
-	}
-	return d.idle
-}
-
-// schedule hands out what is due, earliest first.
-func (d *dispatcher) schedule(ctx context.Context) {
-	for {
-		var one *sending
-		wait := time.Hour
-		d.mu.Lock()
-		if len(d.queue) > 0 {
-			if wait = time.Until(d.queue[0].due); wait <= 0 {
-				one = heap.Pop(&d.queue).(*sending)
-			}
-		}
-		d.mu.Unlock()
-		if one != nil {
-			select {
-			case d.work <- one:
-			case <-ctx.Done():
-				return
-			}
-			continue
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-d.wake:
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		}
-		timer.Stop()
-	}
-}
-
 // try makes one try. Success is any 2xx and nothing else: a redirect is a failure.
-func (d *dispatcher) try(ctx context.Context, one *sending) {
-	code, err := d.post(ctx, one)
-	if ctx.Err() != nil {
-		return
-	}
-	ok := err == nil && code >= 200 && code < 300
-	if !ok && one.attempt < len(d.s.o.RetrySchedule) {
-		one.due = time.Now().Add(d.s.o.RetrySchedule[one.attempt])
+func (s *Server) try(ctx context.Context, one *sending) (simulators.Verdict, time.Duration) {
+	code, err := simulators.Post(ctx, s.o.Client, one.url, one.header.Clone(), one.body)
+	switch {
+	case ctx.Err() != nil:
+		return simulators.Lost, 0
+	case err == nil && code >= 200 && code < 300:
+		return simulators.Accepted, 0
+	case one.attempt < len(s.o.RetrySchedule):
 		one.attempt++
-		d.push(one)
-		return
+		return simulators.Again, s.o.RetrySchedule[one.attempt-1]
 	}
-	if !ok {
-		d.s.o.Log.Debug().Str("topic", one.hook.topic).Int("status", code).Err(err).Msg("delivery was given up")
-		d.s.giveUp(one.hook)
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if ok {
-		d.accepted++
-	} else {
-		d.lost++
-	}
-	d.outstanding--
-	<-d.slots
-	if d.outstanding == 0 {
-		close(d.idle)
-	}
-}
-
-func (d *dispatcher) post(ctx context.Context, one *sending) (code int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, one.url, bytes.NewReader(one.body))
-	if err != nil {
-		return 0, err
-	}
-	req.Header = one.header.Clone()
-	resp, err := d.s.o.Client.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	if _, err = io.CopyN(io.Discard, resp.Body, RequestBytesMax); errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return resp.StatusCode, err
-}
-
-// dueHeap is ordered by due time, then by order of arrival.
-type dueHeap []*sending
-
-func (h dueHeap) Len() int { return len(h) }
-func (h dueHeap) Less(i, j int) bool {
-	if h[i].due.Equal(h[j].due) {
-		return h[i].seq < h[j].seq
-	}
-	return h[i].due.Before(h[j].due)
-}
-func (h dueHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-
-// Push implements heap.Interface.
-func (h *dueHeap) Push(x any) { *h = append(*h, x.(*sending)) }
-
-// Pop implements heap.Interface.
-func (h *dueHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return x
+	s.o.Log.Debug().Str("topic", one.hook.topic).Int("status", code).Err(err).Msg("delivery was given up")
+	s.giveUp(one.hook)
+	return simulators.Lost, 0
 }

@@ -95,10 +95,8 @@ func (s *Server) Status() Status {
 	s.mu.Lock()
 	st := Status{Orders: len(s.orders), Subscriptions: len(s.hooks)}
 	s.mu.Unlock()
-	d := s.sends
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	st.Outstanding, st.Accepted, st.Lost = d.outstanding, d.accepted, d.lost
+	n := s.sends.Counts()
+	st.Outstanding, st.Accepted, st.Lost = n.Outstanding, n.Accepted, n.Lost
 	return st
 }
 

@@ -92,7 +92,7 @@ type Options struct {
 // Server is the twin. Its methods may be called from several goroutines.
 type Server struct {
 	o     Options
-	sends *dispatcher
+	sends *simulators.Dispatcher[*sending]
 
 	mu        sync.Mutex
 	random    *rand.Rand
@@ -169,7 +169,7 @@ func New(o Options) (*Server, error) {
 			s.hooks = append(s.hooks, &subscription{id: s.nextID(), topic: topic, url: o.AdminURL, format: "JSON", admin: true})
 		}
 	}
-	s.sends = startDispatcher(s)
+	s.sends = simulators.NewDispatcher(OutstandingMax, s.o.Parallel, s.try)
 	return s, nil
 }
 
@@ -195,7 +195,7 @@ func (s *Server) nextID() int64 {
 
 // Close stops deliveries; what is outstanding is dropped.
 func (s *Server) Close() {
-	s.sends.stop()
+	s.sends.Stop()
 	s.o.Client.CloseIdleConnections()
 }
 

@@ -64,7 +64,7 @@ func (s *Server) change(ctx context.Context, id string, f func(p *payment) error
 	list := s.plan(s.events[before:])
 	s.mu.Unlock()
 	for _, d := range list {
-		if full := s.sends.add(ctx, d); full != nil {
+		if full := s.sends.Add(ctx, d, d.due); full != nil {
 			return full
 		}
 	}

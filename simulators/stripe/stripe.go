@@ -92,7 +92,7 @@ type Options struct {
 // Server is the twin. Its methods may be called from several goroutines.
 type Server struct {
 	o     Options
-	sends *dispatcher
+	sends *simulators.Dispatcher[*delivery]
 
 	mu        sync.Mutex
 	random    *rand.Rand
@@ -140,7 +140,7 @@ func New(o Options) (*Server, error) {
 		}
 		s.endpoints = append(s.endpoints, &endpoint{id: s.id("we_", 24), url: o.WebhookURL, secrets: []string{o.WebhookSecret}, enabled: []string{"*"}, on: true, created: o.Now().Unix()})
 	}
-	s.sends = startDispatcher(s)
+	s.sends = simulators.NewDispatcher(OutstandingMax, s.o.Parallel, s.send)
 	return s, nil
 }
 
@@ -157,7 +157,7 @@ func scaledSchedule(n int) []time.Duration {
 
 // Close stops deliveries; what is outstanding is dropped.
 func (s *Server) Close() {
-	s.sends.stop()
+	s.sends.Stop()
 	s.o.Client.CloseIdleConnections()
 }
 
