@@ -3,9 +3,6 @@ package generic
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,10 +13,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/connectors/connectorstest"
 	"github.com/tillstream/tillstream/schemas"
 )
-
-var update = flag.Bool("update", false, "write the golden files")
 
 var start = time.Date(2026, 11, 2, 10, 0, 0, 0, time.UTC)
 
@@ -30,12 +26,13 @@ func delivery(body string, headers map[string]string) connectors.Delivery {
 	}
 }
 
+// samplesMin is how many golden files there are at least.
+const samplesMin = 15
+
 // sample is one golden file, read.
 type sample struct {
 	delivery connectors.Delivery
 	config   *Config
-	given    []txtar.File
-	want     *txtar.File
 }
 
 func readSample(t testing.TB, file string) sample {
@@ -60,65 +57,30 @@ func readSample(t testing.TB, file string) sample {
 			}
 		case "body.json":
 			s.delivery = delivery(strings.TrimSuffix(string(f.Data), "\n"), s.delivery.Headers)
-		default:
-			s.want = &f
-			continue
 		}
-		s.given = append(s.given, f)
 	}
 	return s
 }
 
-func samples(t testing.TB) []string {
-	t.Helper()
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) < 15 {
-		t.Fatalf("got %d golden files (%v), want at least 15", len(files), err)
-	}
-	return files
-}
-
 // TestGolden: each body gives the records beside it, or the error.
 func TestGolden(t *testing.T) {
-	for _, file := range samples(t) {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
-			s := readSample(t, file)
-			events, err := Connector.For(s.config).Normalize(s.delivery)
-			got := txtar.File{Name: "records.json"}
-			if err != nil {
-				got = txtar.File{Name: "error", Data: []byte(err.Error() + "\n")}
-			} else {
-				got.Data = asJSON(t, s.delivery, events)
-			}
-			if *update {
-				if err := os.WriteFile(file, txtar.Format(&txtar.Archive{Files: append(s.given, got)}), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if s.want == nil {
-				t.Fatal("no expectation in the file; run with -update and read what it writes")
-			}
-			if got.Name != s.want.Name {
-				t.Fatalf("got %s %s, want %s", got.Name, got.Data, s.want.Name)
-			}
-			if diff := cmp.Diff(string(got.Data), string(s.want.Data)); diff != "" {
-				t.Errorf("-got +want:\n%s", diff)
-			}
-		})
-	}
+	connectorstest.Golden(t, samplesMin, func(t *testing.T, file string) (any, error) {
+		s := readSample(t, file)
+		events, err := Connector.For(s.config).Normalize(s.delivery)
+		return shown(t, s.delivery, events), err
+	})
 }
 
-// asJSON leaves the body out where it stands in the same file; an event of a batch shows its own part.
-func asJSON(t *testing.T, d connectors.Delivery, events []schemas.OrderEvent) []byte {
+// shown leaves the body out where it stands in the same file; an event of a batch shows its own part.
+func shown(t *testing.T, d connectors.Delivery, events []schemas.OrderEvent) any {
 	t.Helper()
-	type shown struct {
+	type record struct {
 		schemas.OrderEvent
 		Body string `json:",omitempty"`
 	}
-	var list []shown
+	var list []record
 	for _, e := range events {
-		s := shown{OrderEvent: e}
+		s := record{OrderEvent: e}
 		if !bytes.Equal(e.Body, d.Body) {
 			s.Body = string(e.Body)
 			if !bytes.Contains(d.Body, e.Body) {
@@ -127,19 +89,12 @@ func asJSON(t *testing.T, d connectors.Delivery, events []schemas.OrderEvent) []
 		}
 		list = append(list, s)
 	}
-	var b strings.Builder
-	enc := json.NewEncoder(&b)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(list); err != nil {
-		t.Fatal(err)
-	}
-	return []byte(b.String())
+	return list
 }
 
 // TestReplay: a record's own bytes and headers give the same record, also those of one event of a batch.
 func TestReplay(t *testing.T) {
-	for _, file := range samples(t) {
+	for _, file := range connectorstest.GoldenFiles(t, samplesMin) {
 		s := readSample(t, file)
 		c := Connector.For(s.config)
 		events, err := c.Normalize(s.delivery)
@@ -410,7 +365,7 @@ func TestFieldsAreInTheCatalogueAndBounded(t *testing.T) {
 		}
 	}
 	bodies = append(bodies, sample{delivery: delivery(order(`"status":"paid",`+strings.Join(members, ",")), nil), config: &Config{}})
-	for _, file := range samples(t) {
+	for _, file := range connectorstest.GoldenFiles(t, samplesMin) {
 		bodies = append(bodies, readSample(t, file))
 	}
 	for _, s := range bodies {

@@ -3,15 +3,13 @@ package paypal
 import (
 	"encoding/json"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/connectors/connectorstest"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -105,16 +103,8 @@ func TestAPIGolden(t *testing.T) {
 	}
 	for name, run := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := asJSON(t, run(t, string(file(t, filepath.Join("testdata/api", name+".json")))))
-			golden := filepath.Join("testdata/api", name+".golden")
-			if *update {
-				if err := os.WriteFile(golden, got, 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if diff := cmp.Diff(string(got), string(file(t, golden))); diff != "" {
-				t.Errorf("-got +want:\n%s", diff)
-			}
+			got := connectorstest.JSON(t, filledRecords(t, run(t, string(file(t, filepath.Join("testdata/api", name+".json"))))))
+			connectorstest.GoldenFile(t, filepath.Join("testdata/api", name+".golden"), got)
 		})
 	}
 	t.Run("every sample is used", func(t *testing.T) {

@@ -158,11 +158,11 @@ func TestConformance(t *testing.T) {
 		"order-paid", "order-partially-refunded", "order-voided", "refund", "transaction-capture", "dispute", "app-uninstalled", "customers-redact",
 		"node-partially-paid",
 	} {
-		_, d := golden(t, "testdata/"+name+".txtar")
+		d := golden(t, "testdata/"+name+".txtar")
 		samples = append(samples, d)
 	}
-	_, removal := golden(t, "testdata/order-deleted.txtar")
-	_, doubled := golden(t, "testdata/order-pending.txtar")
+	removal := golden(t, "testdata/order-deleted.txtar")
+	doubled := golden(t, "testdata/order-pending.txtar")
 	doubled.Headers[headerTopic] = topicUpdated
 	samples = append(samples, doubled)
 	body := []byte(order(`"financial_status":"paid"`))

@@ -15,7 +15,7 @@ import (
 func FuzzNormalize(f *testing.F) {
 	files, _ := filepath.Glob("testdata/*.txtar")
 	for _, file := range files {
-		_, d := golden(f, file)
+		d := golden(f, file)
 		f.Add(d.Headers[headerTopic], d.Body)
 	}
 	f.Add(topicUpdated, []byte(`{"id":"gid://shopify/Order/1","displayFinancialStatus":"PARTIALLY_PAID","updatedAt":"2026-03-01T12:00:00Z","transactions":[{"id":"gid://shopify/OrderTransaction/2","kind":"SALE","status":"SUCCESS","amountSet":{"shopMoney":{"amount":"1.0","currencyCode":"EUR"}}}]}`))

@@ -14,7 +14,7 @@ import (
 func FuzzNormalize(f *testing.F) {
 	files, _ := filepath.Glob("testdata/*.txtar")
 	for _, file := range files {
-		_, list := goldens(f, file)
+		list := goldens(f, file)
 		for _, d := range list {
 			f.Add(d.Headers[headerTopic], d.Body)
 		}
@@ -67,7 +67,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add("", "", "application/x-www-form-urlencoded", []byte("webhook_id=142"))
 	files, _ := filepath.Glob("testdata/*.txtar")
 	for _, file := range files {
-		_, list := goldens(f, file)
+		list := goldens(f, file)
 		for _, d := range list {
 			f.Add(d.Headers[headerTopic], signature(secret, string(d.Body)), "application/json", d.Body)
 		}

@@ -254,7 +254,7 @@ func TestRestored(t *testing.T) {
 func TestReplay(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.txtar")
 	for _, file := range files {
-		_, list := goldens(t, file)
+		list := goldens(t, file)
 		for _, d := range list {
 			events, err := Connector.Normalize(d)
 			if err != nil {
@@ -344,7 +344,7 @@ func TestFields(t *testing.T) {
 	check("hostile", read(t, delivery(topicUpdated, hostile)))
 	files, _ := filepath.Glob("testdata/*.txtar")
 	for _, file := range files {
-		_, list := goldens(t, file)
+		list := goldens(t, file)
 		for _, d := range list {
 			if events, err := Connector.Normalize(d); err == nil {
 				check(file, events[0])
