@@ -16,12 +16,13 @@ const answerBytesMax = 1 << 20
 // Verdict is what came of a delivery that was due.
 type Verdict int
 
-// The verdicts. Accepted and Lost end a delivery; the others bring it back after a wait.
+// The verdicts. Accepted, Lost and Uncounted end a delivery; the others bring it back after a wait.
 const (
-	Accepted Verdict = iota
-	Lost             // given up
-	Again            // tried, and due again
-	Held             // not tried yet: its time has not come
+	Accepted  Verdict = iota
+	Lost              // given up
+	Uncounted         // over, and neither accepted nor lost: it mattered to nobody
+	Again             // tried, and due again
+	Held              // not tried yet: its time has not come
 )
 
 // Counts are those of one dispatcher. Queued deliveries have not been tried yet; Outstanding includes them. Lost ones
@@ -89,6 +90,21 @@ func (d *Dispatcher[T]) Add(ctx context.Context, one T, at time.Time) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	d.open(one, at)
+	return nil
+}
+
+// TryAdd is Add without the wait: where there is no room, the delivery is left out.
+func (d *Dispatcher[T]) TryAdd(one T, at time.Time) {
+	select {
+	case d.slots <- struct{}{}:
+		d.open(one, at)
+	default:
+	}
+}
+
+// open counts and queues a delivery that has its slot.
+func (d *Dispatcher[T]) open(one T, at time.Time) {
 	d.mu.Lock()
 	if d.counts.Outstanding == 0 {
 		d.idle = make(chan struct{})
@@ -97,7 +113,6 @@ func (d *Dispatcher[T]) Add(ctx context.Context, one T, at time.Time) error {
 	d.counts.Queued++
 	d.mu.Unlock()
 	d.push(&due[T]{one: one, at: at})
-	return nil
 }
 
 // Lose counts a delivery as lost that was never added.
@@ -198,9 +213,10 @@ func (d *Dispatcher[T]) settle(ctx context.Context, next *due[T]) {
 		return
 	}
 	defer d.mu.Unlock()
-	if verdict == Accepted {
+	switch verdict {
+	case Accepted:
 		d.counts.Accepted++
-	} else {
+	case Lost:
 		d.counts.Lost++
 	}
 	<-d.slots

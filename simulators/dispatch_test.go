@@ -72,7 +72,7 @@ func TestDeliveriesGoOutWhenTheyAreDue(t *testing.T) {
 }
 
 func TestCountsFollowADelivery(t *testing.T) {
-	dispatch(t, 9, map[string][]Verdict{"x": {Held, Again, Accepted}, "y": {Lost}}, func(t *testing.T, d *Dispatcher[string], _ func() []string) {
+	dispatch(t, 9, map[string][]Verdict{"x": {Held, Again, Accepted}, "y": {Lost}, "z": {Uncounted}}, func(t *testing.T, d *Dispatcher[string], _ func() []string) {
 		check := func(when string, want Counts) {
 			t.Helper()
 			synctest.Wait()
@@ -90,25 +90,31 @@ func TestCountsFollowADelivery(t *testing.T) {
 		check("accepted", Counts{Accepted: 1, Lost: 1})
 		d.Lose()
 		check("never sent", Counts{Accepted: 1, Lost: 2})
+		add(t, d, "z", 0)
+		wait(t, d)
+		check("of no account", Counts{Accepted: 1, Lost: 2})
 		wait(t, d)
 	})
 }
 
 // TestAddWaitsForRoom: the place of a delivery is free when its fate is settled, not when it is first tried.
 func TestAddWaitsForRoom(t *testing.T) {
-	dispatch(t, 1, map[string][]Verdict{"first": {Again, Accepted}, "second": {Accepted}}, func(t *testing.T, d *Dispatcher[string], tries func() []string) {
+	dispatch(t, 1, map[string][]Verdict{"first": {Again, Accepted}, "second": {Accepted}, "third": {Accepted}}, func(t *testing.T, d *Dispatcher[string], tries func() []string) {
 		add(t, d, "first", 0)
 		short, cancel := context.WithTimeout(t.Context(), time.Second/2)
 		defer cancel()
 		if err := d.Add(short, "none", time.Now()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want no room", err)
 		}
+		d.TryAdd("left out", time.Now())
 		if err := d.Wait(short); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v, want that one is outstanding", err)
 		}
 		add(t, d, "second", 0)
 		wait(t, d)
-		if diff := cmp.Diff([]string{"first 0s", "first 1s", "second 1s"}, tries()); diff != "" {
+		d.TryAdd("third", time.Now())
+		wait(t, d)
+		if diff := cmp.Diff([]string{"first 0s", "first 1s", "second 1s", "third 1s"}, tries()); diff != "" {
 			t.Errorf("tries (-want +got):\n%s", diff)
 		}
 	})

@@ -1,7 +1,6 @@
 package woocommerce
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/md5"
@@ -9,19 +8,16 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
+
+	"github.com/tillstream/tillstream/simulators"
 )
 
-const (
-	userAgent      = "WooCommerce/9.4.2 Hookshot (WordPress/6.7.1)"
-	answerBytesMax = 1 << 20
-)
+const userAgent = "WooCommerce/9.4.2 Hookshot (WordPress/6.7.1)"
 
 // job is one delivery that waits. Its body is made when it is sent.
 type job struct {
@@ -35,45 +31,6 @@ type job struct {
 type queued struct {
 	hook, order int64
 }
-
-// dispatcher lets a bounded number of workers send what waits, at most once each.
-type dispatcher struct {
-	s      *Server
-	slots  chan struct{} // one for each that is outstanding
-	work   chan job      // holds as many as there are slots
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-
-	mu          sync.Mutex
-	waiting     map[queued]bool
-	outstanding int
-	idle        chan struct{} // closed when nothing is outstanding
-	withhold    int
-	accepted    int
-	lost        int
-}
-
-func startDispatcher(s *Server) *dispatcher {
-	ctx, cancel := context.WithCancel(context.Background())
-	d := &dispatcher{
-		s: s, slots: make(chan struct{}, OutstandingMax), work: make(chan job, OutstandingMax), cancel: cancel, waiting: map[queued]bool{},
-	}
-	for range s.o.Parallel {
-		d.wg.Go(func() {
-			for {
-				select {
-				case j := <-d.work:
-					d.send(ctx, j)
-				case <-ctx.Done():
-					return
-				}
-			}
-		})
-	}
-	return d
-}
-
-func (d *dispatcher) stop() { d.cancel(); d.wg.Wait() }
 
 // fire queues one delivery for each active webhook of the topics. One that waits already is not queued again: it will
 // show what is new as well.
@@ -100,125 +57,74 @@ func (s *Server) fire(ctx context.Context, topic string, o *order, more ...strin
 	s.mu.Unlock()
 	for i, j := range jobs {
 		again := i > 0 && jobs[i-1] == j
-		if err := s.sends.add(ctx, j, delays[i], again); err != nil {
+		if err := s.queue(ctx, j, delays[i], again); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (d *dispatcher) add(ctx context.Context, j job, delay time.Duration, again bool) error {
+func (s *Server) queue(ctx context.Context, j job, delay time.Duration, again bool) error {
 	id := queued{j.hook, j.order.id}
-	d.mu.Lock()
-	waits := d.waiting[id]
-	d.mu.Unlock()
-	if waits && !again {
+	s.mu.Lock()
+	if s.waiting[id] && !again {
+		s.mu.Unlock()
 		return nil
 	}
-	select {
-	case d.slots <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	s.waiting[id] = true
+	s.mu.Unlock()
+	err := s.sends.Add(ctx, j, time.Now().Add(delay))
+	if err != nil {
+		s.mu.Lock()
+		delete(s.waiting, id)
+		s.mu.Unlock()
 	}
-	d.mu.Lock()
-	d.waiting[id] = true
-	d.open()
-	d.mu.Unlock()
-	if delay == 0 {
-		d.work <- j
-		return nil
-	}
-	time.AfterFunc(delay, func() { d.work <- j }) // never blocks: there is a place for every slot
-	return nil
+	return err
 }
 
-// open counts one more outstanding. d.mu is held.
-func (d *dispatcher) open() {
-	if d.outstanding == 0 {
-		d.idle = make(chan struct{})
-	}
-	d.outstanding++
-}
-
-// ping tries the address of a new webhook; nobody waits for the answer. Without a free slot it is left out.
-func (d *dispatcher) ping(target string, id int64) {
-	select {
-	case d.slots <- struct{}{}:
-	default:
-		return
-	}
-	d.mu.Lock()
-	d.open()
-	d.mu.Unlock()
-	d.work <- job{hook: id, ping: target}
-}
+// ping tries the address of a new webhook; nobody waits for the answer. Without room it is left out.
+func (s *Server) ping(h *webhook) { s.sends.TryAdd(job{hook: h.id, ping: h.url}, time.Now()) }
 
 // Withhold implements simulators.Shop.
 func (s *Server) Withhold(n int) {
-	s.sends.mu.Lock()
-	defer s.sends.mu.Unlock()
-	s.sends.withhold += n
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.withhold += n
 }
 
 // Sent implements simulators.Shop. Pings are not counted.
 func (s *Server) Sent() (accepted, lost int) {
-	s.sends.mu.Lock()
-	defer s.sends.mu.Unlock()
-	return s.sends.accepted, s.sends.lost
+	n := s.sends.Counts()
+	return n.Accepted, n.Lost
 }
 
 // Wait implements simulators.Shop.
-func (s *Server) Wait(ctx context.Context) error {
-	for {
-		s.sends.mu.Lock()
-		idle, outstanding := s.sends.idle, s.sends.outstanding
-		s.sends.mu.Unlock()
-		if outstanding == 0 {
-			return nil
-		}
-		select {
-		case <-idle:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
+func (s *Server) Wait(ctx context.Context) error { return s.sends.Wait(ctx) }
 
-func (d *dispatcher) send(ctx context.Context, j job) {
-	d.mu.Lock()
-	held := false
-	if j.ping == "" {
-		delete(d.waiting, queued{j.hook, j.order.id})
-		if held = d.withhold > 0; held {
-			d.withhold--
+// send makes the only try.
+func (s *Server) send(ctx context.Context, j job) (simulators.Verdict, time.Duration) {
+	if j.ping != "" {
+		header := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+		if _, err := simulators.Post(ctx, s.o.Client, j.ping, header, fmt.Appendf(nil, "webhook_id=%d", j.hook)); err != nil {
+			s.log.Debug().Int64("webhook", j.hook).Err(err).Msg("ping was not answered")
 		}
+		return simulators.Uncounted, 0
 	}
-	d.mu.Unlock()
-	var ok bool
-	switch {
-	case j.ping != "":
-		d.s.post(ctx, j.ping, http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, fmt.Appendf(nil, "webhook_id=%d", j.hook))
-	case !held:
-		ok = d.deliver(ctx, j)
+	s.mu.Lock()
+	delete(s.waiting, queued{j.hook, j.order.id})
+	held := s.withhold > 0
+	if held {
+		s.withhold--
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case j.ping != "":
-	case ok:
-		d.accepted++
-	default:
-		d.lost++
+	s.mu.Unlock()
+	if held || !s.deliver(ctx, j) {
+		return simulators.Lost, 0
 	}
-	<-d.slots
-	if d.outstanding--; d.outstanding == 0 {
-		close(d.idle)
-	}
+	return simulators.Accepted, 0
 }
 
 // deliver sends one webhook as its order stands now, and never again. From 200 to 302 counts as accepted.
-func (d *dispatcher) deliver(ctx context.Context, j job) bool {
-	s := d.s
+func (s *Server) deliver(ctx context.Context, j job) bool {
 	s.mu.Lock()
 	h := s.findHook(strconv.FormatInt(j.hook, 10))
 	if h == nil || h.status == "disabled" {
@@ -235,7 +141,7 @@ func (d *dispatcher) deliver(ctx context.Context, j job) bool {
 		header.Set(name, value)
 	}
 	s.mu.Unlock()
-	status, err := s.post(ctx, target, header, body)
+	status, err := simulators.Post(ctx, s.o.Client, target, header, body)
 	ok := err == nil && status >= 200 && status <= 302
 	if ctx.Err() != nil {
 		return false
@@ -265,21 +171,6 @@ func (s *Server) payload(j job) []byte {
 		return fmt.Appendf(nil, `{"id":%d}`, j.order.id)
 	}
 	return s.render(j.order)
-}
-
-func (s *Server) post(ctx context.Context, target string, header http.Header, body []byte) (status int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
-	if err != nil {
-		return 0, err
-	}
-	req.Header = header
-	resp, err := s.o.Client.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, answerBytesMax))
-	return resp.StatusCode, err
 }
 
 // entities are what WordPress decodes in a secret before it signs with it.
@@ -313,8 +204,6 @@ func (s *Server) Status() Status {
 	s.mu.Lock()
 	orders := len(s.orders)
 	s.mu.Unlock()
-	d := s.sends
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return Status{orders, d.outstanding, d.accepted, d.lost, slices.Clip(hooks)}
+	n := s.sends.Counts()
+	return Status{orders, n.Outstanding, n.Accepted, n.Lost, slices.Clip(hooks)}
 }

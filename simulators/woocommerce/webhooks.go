@@ -89,7 +89,7 @@ func (s *Server) createHook(c call) (int, any, *apiError) {
 		h.secret = fmt.Sprintf("%025x%025x", s.random.Uint64(), s.random.Uint64()) // nobody is told
 	}
 	s.hooks = append(s.hooks, h)
-	s.sends.ping(h.url, h.id)
+	s.ping(h)
 	return http.StatusCreated, s.showHook(h), nil
 }
 
@@ -203,6 +203,6 @@ func (s *Server) AddHook(topic, target, secret string) (int64, error) {
 	}
 	h.id = s.nextID()
 	s.hooks = append(s.hooks, h)
-	s.sends.ping(h.url, h.id)
+	s.ping(h)
 	return h.id, nil
 }

@@ -79,7 +79,7 @@ type Options struct {
 type Server struct {
 	o     Options
 	log   zerolog.Logger
-	sends *dispatcher
+	sends *simulators.Dispatcher[job]
 
 	mu        sync.Mutex
 	random    *rand.Rand
@@ -88,6 +88,8 @@ type Server struct {
 	orders    []*order // in the order of their making
 	byID      map[string]*order
 	hooks     []*webhook
+	waiting   map[queued]bool
+	withhold  int // so many of the next deliveries are never sent
 	failures  []*Failure
 }
 
@@ -123,16 +125,16 @@ func New(o Options) (*Server, error) {
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	o.Client = &client
 	s := &Server{
-		o: o, log: o.Log, publicURL: o.PublicURL, lastID: firstID, byID: map[string]*order{},
+		o: o, log: o.Log, publicURL: o.PublicURL, lastID: firstID, byID: map[string]*order{}, waiting: map[queued]bool{},
 		random: rand.New(rand.NewPCG(uint64(o.Seed), 0x6a09e667f3bcc908)),
 	}
-	s.sends = startDispatcher(s)
+	s.sends = simulators.NewDispatcher(OutstandingMax, s.o.Parallel, s.send)
 	return s, nil
 }
 
 // Close stops deliveries; what is outstanding is dropped.
 func (s *Server) Close() {
-	s.sends.stop()
+	s.sends.Stop()
 	s.o.Client.CloseIdleConnections()
 }
 
