@@ -9,10 +9,7 @@ package getresponse
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"sync"
 	"time"
 
@@ -31,7 +28,6 @@ const (
 
 	perPageDefault  = 100
 	requestBytesMax = 1 << 20
-	drainTimeout    = 5 * time.Second
 )
 
 // Plugin is whose words are written into an order's two statuses.
@@ -129,38 +125,12 @@ func (s *Server) Close() {}
 // ListenAndServe serves HTTP on addr until ctx ends. ready is called once with the address reached; the API is below
 // /v3 there.
 func (s *Server) ListenAndServe(ctx context.Context, addr string, ready func(url string)) error {
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return fmt.Errorf("getresponse simulator: %w", err)
-	}
-	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: drainTimeout, IdleTimeout: time.Minute}
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(ln) }()
-	if ready != nil {
-		ready(fmt.Sprintf("http://localhost:%d", ln.Addr().(*net.TCPAddr).Port))
-	}
-	select {
-	case err := <-done:
-		return fmt.Errorf("getresponse simulator: %w", err)
-	case <-ctx.Done():
-	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	if err := server.Shutdown(drain); err != nil {
-		server.Close()
-	}
-	<-done
-	return nil
+	return simulators.Serve(ctx, "getresponse", addr, s.Handler(), simulators.Localhost, ready)
 }
 
 // Run is a whole simulator: made, served on addr and closed when ctx ends.
 func Run(ctx context.Context, o Options, addr string, ready func(url string)) error {
-	s, err := New(o)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	return s.ListenAndServe(ctx, addr, ready)
+	return simulators.Run(ctx, New, o, addr, ready)
 }
 
 const idLetters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
