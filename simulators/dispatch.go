@@ -33,7 +33,7 @@ type Counts struct {
 
 // Dispatcher holds deliveries until they are due, the earliest first and those of one time in order of arrival, and lets
 // a bounded number of workers try them. It goes by the machine's clock. Its methods may be called from several
-// goroutines, and while a twin's own lock is held, Add excepted.
+// goroutines. No lock that try takes may be held at Add, Wait and Stop, which wait for tries; the others wait for none.
 type Dispatcher[T any] struct {
 	try    func(ctx context.Context, one T) (v Verdict, wait time.Duration)
 	slots  chan struct{} // one for each outstanding delivery

@@ -64,6 +64,7 @@ func (s *Server) fire(ctx context.Context, topic string, o *order, more ...strin
 	return nil
 }
 
+// queue hands j to the dispatcher after the delay, unless its like waits already; again is one that is meant to be there twice.
 func (s *Server) queue(ctx context.Context, j job, delay time.Duration, again bool) error {
 	id := queued{j.hook, j.order.id}
 	s.mu.Lock()
