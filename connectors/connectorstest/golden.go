@@ -79,6 +79,16 @@ func GoldenBody(t testing.TB, file string) []byte {
 	return archive.Files[0].Data
 }
 
+// GoldenBodies are the payloads of all golden files, in the order of the files' names.
+func GoldenBodies(t testing.TB) [][]byte {
+	t.Helper()
+	var out [][]byte
+	for _, file := range GoldenFiles(t, 1) {
+		out = append(out, GoldenBody(t, file))
+	}
+	return out
+}
+
 // GoldenFile checks got against a file of its own, or writes it with -update.
 func GoldenFile(t *testing.T, file string, got []byte) {
 	t.Helper()

@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/rs/zerolog"
 
 	"github.com/tillstream/tillstream/connectors"
@@ -442,14 +440,10 @@ func TestConformance(t *testing.T) {
 		placed = append(placed, w.place(t, n%3, "1"))
 	}
 	at := w.clock()
-	files, err := filepath.Glob("testdata/*.txtar")
-	must(t, err)
 	var samples []connectors.Delivery
-	for _, file := range files {
-		archive, err := txtar.ParseFile(file)
-		must(t, err)
+	for _, body := range connectorstest.GoldenBodies(t) {
 		samples = append(samples, connectors.Delivery{
-			Connection: "shop", Environment: schemas.Live, ID: "o", Body: archive.Files[0].Data, ReceivedAt: at, Origin: schemas.OriginPoll,
+			Connection: "shop", Environment: schemas.Live, ID: "o", Body: body, ReceivedAt: at, Origin: schemas.OriginPoll,
 		})
 	}
 	cfg := config()

@@ -9,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/txtar"
-
 	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/connectors/connectorstest"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -37,17 +36,12 @@ func FuzzNormalize(f *testing.F) {
 			}
 		}
 	}
-	files, _ := filepath.Glob("testdata/*.txtar")
-	for _, name := range files {
-		archive, err := txtar.ParseFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(archive.Files[0].Data, byte(0))
+	for _, body := range connectorstest.GoldenBodies(f) {
+		f.Add(body, byte(0))
 		var envelope struct {
 			Resource json.RawMessage `json:"resource"`
 		}
-		if err := json.Unmarshal(archive.Files[0].Data, &envelope); err != nil {
+		if err := json.Unmarshal(body, &envelope); err != nil {
 			f.Fatal(err)
 		}
 		f.Add([]byte(envelope.Resource), byte(1))
@@ -85,21 +79,7 @@ func judge(t *testing.T, d connectors.Delivery, e schemas.OrderEvent) {
 	if d.Origin == schemas.OriginWebhook && !bytes.Contains(d.Body, []byte("event_type")) && !bytes.Contains(d.Body, []byte(`\u`)) {
 		t.Fatalf("a webhook brought %+v", e)
 	}
-	size := 0
-	for k, v := range e.Fields {
-		size += len(k) + len(v)
-	}
-	if len(e.Fields) > connectors.FieldsMax || size > connectors.FieldsBytesTotal {
-		t.Fatalf("got %d fields of %d bytes", len(e.Fields), size)
-	}
-	for _, a := range []*schemas.Amount{e.Amount, e.RefundedTotal} {
-		if a == nil {
-			continue
-		}
-		if _, err := a.Money(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	connectorstest.Bounded(t, &e, connectors.FieldsMax)
 	for _, l := range e.Links {
 		if l.Relation == linkRefund || checkID("", l.ID) != nil {
 			t.Fatalf("got link %+v", l)

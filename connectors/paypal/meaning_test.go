@@ -3,16 +3,15 @@ package paypal
 import (
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/connectors/connectorstest"
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/schemas/strictjson"
 )
@@ -227,11 +226,7 @@ func TestMoney(t *testing.T) {
 
 // TestFingerprint: the same event has one, whichever way it was read; another content has another.
 func TestFingerprint(t *testing.T) {
-	archive, err := txtar.ParseFile("testdata/PAYMENT.SALE.COMPLETED--from-events-api.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
-	listed := string(archive.Files[0].Data)
+	listed := string(connectorstest.GoldenBody(t, "testdata/PAYMENT.SALE.COMPLETED--from-events-api.txtar"))
 	parsed, err := strictjson.Parse([]byte(listed))
 	if err != nil {
 		t.Fatal(err)
@@ -277,13 +272,8 @@ func TestFieldsAreInTheCatalogue(t *testing.T) {
 	if last := catalogue[recordFields-1].Name; last != "invoice_id" {
 		t.Fatalf("record fields end with %s, want invoice_id", last)
 	}
-	files, _ := filepath.Glob("testdata/*.txtar")
-	for _, file := range files {
-		archive, err := txtar.ParseFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		events, err := Connector.Normalize(delivery(string(archive.Files[0].Data)))
+	for _, file := range connectorstest.GoldenFiles(t, 1) {
+		events, err := Connector.Normalize(delivery(string(connectorstest.GoldenBody(t, file))))
 		if err != nil {
 			continue
 		}

@@ -7,9 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/txtar"
-
 	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/connectors/connectorstest"
 )
 
 // BenchmarkVerify is one genuine delivery with its certificate in memory.
@@ -26,15 +25,12 @@ func BenchmarkVerify(b *testing.B) {
 // BenchmarkNormalize is one order with items and a capture, as PayPal sends it (compact) and as its documents print it.
 // ratio is its time to what encoding/json takes to decode the same bytes into any, turn by turn in the same run.
 func BenchmarkNormalize(b *testing.B) {
-	archive, err := txtar.ParseFile("testdata/CHECKOUT.ORDER.COMPLETED.txtar")
-	if err != nil {
-		b.Fatal(err)
-	}
+	printed := connectorstest.GoldenBody(b, "testdata/CHECKOUT.ORDER.COMPLETED.txtar")
 	var compact bytes.Buffer
-	if err := json.Compact(&compact, archive.Files[0].Data); err != nil {
+	if err := json.Compact(&compact, printed); err != nil {
 		b.Fatal(err)
 	}
-	for name, body := range map[string][]byte{"printed": archive.Files[0].Data, "sent": compact.Bytes()} {
+	for name, body := range map[string][]byte{"printed": printed, "sent": compact.Bytes()} {
 		b.Run(name, func(b *testing.B) {
 			d := delivery(string(body))
 			b.SetBytes(int64(len(d.Body)))

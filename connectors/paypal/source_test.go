@@ -19,7 +19,6 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
-	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/connectors/connectorstest"
@@ -478,13 +477,8 @@ func TestConformance(t *testing.T) {
 	}}
 	body := []byte(event("CHECKOUT.ORDER.APPROVED", "checkout-order", `{"id":"O","status":"APPROVED"}`))
 	var samples []connectors.Delivery
-	files, _ := filepath.Glob("testdata/*.txtar")
-	for _, file := range files {
-		archive, err := txtar.ParseFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		samples = append(samples, delivery(string(archive.Files[0].Data)))
+	for _, body := range connectorstest.GoldenBodies(t) {
+		samples = append(samples, delivery(string(body)))
 	}
 	connectorstest.Run(t, Connector, connectorstest.Options{
 		Config: &Config{

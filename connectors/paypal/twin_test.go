@@ -12,10 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/rs/zerolog"
 
 	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/connectors/connectorstest"
 	"github.com/tillstream/tillstream/connectors/paypal"
 	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/pipeline/ingest"
@@ -152,12 +152,8 @@ func TestAgainstTheTwin(t *testing.T) {
 
 func emit(ctx context.Context, t *testing.T, sim *twin.Server, name string) {
 	t.Helper()
-	archive, err := txtar.ParseFile("testdata/" + name + ".txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var compact map[string]any
-	if err := json.Unmarshal(archive.Files[0].Data, &compact); err != nil {
+	if err := json.Unmarshal(connectorstest.GoldenBody(t, "testdata/"+name+".txtar"), &compact); err != nil {
 		t.Fatal(err)
 	}
 	body, err := json.Marshal(compact)

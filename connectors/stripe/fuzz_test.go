@@ -2,26 +2,18 @@ package stripe
 
 import (
 	"net/http"
-	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/txtar"
-
 	"github.com/tillstream/tillstream/connectors"
-	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/connectors/connectorstest"
 )
 
 // FuzzNormalize: no body panics; what is understood has an id, a root, valid money and bounded fields.
 func FuzzNormalize(f *testing.F) {
-	files, _ := filepath.Glob("testdata/*.txtar")
-	for _, name := range files {
-		archive, err := txtar.ParseFile(name)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(archive.Files[0].Data)
+	for _, body := range connectorstest.GoldenBodies(f) {
+		f.Add(body)
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		events, err := Connector.Normalize(delivery(string(body)))
@@ -35,21 +27,7 @@ func FuzzNormalize(f *testing.F) {
 		if e.EventID == "" || e.RootID == "" || e.Kind == "" || e.Status == "" || e.ProviderTime.IsZero() {
 			t.Fatalf("incomplete: %+v", e)
 		}
-		size := 0
-		for k, v := range e.Fields {
-			size += len(k) + len(v)
-		}
-		if len(e.Fields) > connectors.FieldsMax || size > connectors.FieldsBytesTotal {
-			t.Fatalf("got %d fields of %d bytes", len(e.Fields), size)
-		}
-		for _, a := range []*schemas.Amount{e.Amount, e.RefundedTotal} {
-			if a == nil {
-				continue
-			}
-			if _, err := a.Money(); err != nil {
-				t.Fatal(err)
-			}
-		}
+		connectorstest.Bounded(t, &e, connectors.FieldsMax)
 		again, err := Connector.Normalize(delivery(string(body)))
 		if err != nil || !reflect.DeepEqual(again, events) {
 			t.Fatalf("a second time: %v %v, want %v", again, err, events)

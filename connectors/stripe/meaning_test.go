@@ -2,15 +2,14 @@ package stripe
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/connectors/connectorstest"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -325,17 +324,9 @@ func TestCatalogue(t *testing.T) {
 	for _, f := range catalogue {
 		names = append(names, f.Name)
 	}
-	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil {
-		t.Fatal(err)
-	}
 	seen := 0
-	for _, file := range files {
-		archive, err := txtar.ParseFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		events, err := Connector.Normalize(delivery(string(archive.Files[0].Data)))
+	for _, file := range connectorstest.GoldenFiles(t, 1) {
+		events, err := Connector.Normalize(delivery(string(connectorstest.GoldenBody(t, file))))
 		if err != nil {
 			continue
 		}

@@ -7,14 +7,12 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/txtar"
 	"github.com/rs/zerolog"
 
 	"github.com/tillstream/tillstream/connectors"
@@ -478,14 +476,10 @@ func (t handlerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 // samples are all payloads under testdata that are events.
 func samples(t *testing.T, at time.Time) []connectors.Delivery {
 	t.Helper()
-	files, err := filepath.Glob("testdata/*.txtar")
-	must(t, err)
 	var out []connectors.Delivery
-	for _, file := range files {
-		archive, err := txtar.ParseFile(file)
-		must(t, err)
+	for _, file := range connectorstest.GoldenFiles(t, 1) {
 		out = append(out, connectors.Delivery{
-			Connection: "shop", Environment: schemas.Sandbox, ID: file, Body: archive.Files[0].Data, ReceivedAt: at, Origin: schemas.OriginWebhook,
+			Connection: "shop", Environment: schemas.Sandbox, ID: file, Body: connectorstest.GoldenBody(t, file), ReceivedAt: at, Origin: schemas.OriginWebhook,
 		})
 	}
 	return out

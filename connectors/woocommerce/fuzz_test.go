@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/tillstream/tillstream/connectors"
+	"github.com/tillstream/tillstream/connectors/connectorstest"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -37,21 +38,7 @@ func FuzzNormalize(f *testing.F) {
 		if e.Deleted && e.Status != schemas.StatusUnknown {
 			t.Fatalf("a removal claims %s", e.Status)
 		}
-		size := 0
-		for k, v := range e.Fields {
-			size += len(k) + len(v)
-		}
-		if len(e.Fields) > connectors.FieldsMax || size > connectors.FieldsBytesTotal {
-			t.Fatalf("got %d fields of %d bytes", len(e.Fields), size)
-		}
-		for _, a := range []*schemas.Amount{e.Amount, e.RefundedTotal} {
-			if a == nil {
-				continue
-			}
-			if _, err := a.Money(); err != nil {
-				t.Fatal(err)
-			}
-		}
+		connectorstest.Bounded(t, &e, connectors.FieldsMax)
 		again, err := Connector.Normalize(delivery(topic, string(body)))
 		if err != nil || !reflect.DeepEqual(again, events) {
 			t.Fatalf("a second time: %v %v, want %v", again, err, events)
