@@ -280,7 +280,7 @@ func CheckEnv(configDir string, outer func(string) (string, bool)) func(string) 
 	}}
 	for _, kind := range ShopKinds() {
 		variable := shopVariable(kind.Name)
-		c.env[variable], c.env[variable+"_KEY"], c.env[variable+"_SECRET"] = "http://127.0.0.1:9445", "check", "a secret for checks of 32 bytes ."
+		c.env[variable], c.env[variable+"_KEY"], c.env[variable+"_SECRET"] = "http://127.0.0.1:9445", "check", "0123456789abcdef0123456789abcdef"
 		c.env[variable+"_STANDARD_SECRET"] = standardSecret(c.env[variable+"_SECRET"])
 	}
 	return c.Getenv(outer)
