@@ -413,3 +413,16 @@ func TestAmounts(t *testing.T) {
 		t.Errorf("got %s %+v %s, want A1 49.99 PAID", got.RootID, got.Amount, got.Status)
 	}
 }
+
+// TestOwnFieldNames: a path longer than a name may be is left out, however short its parts are.
+func TestOwnFieldNames(t *testing.T) {
+	part := strings.Repeat("p", (fieldNameMax-len(OwnFields))/2)
+	long := strings.Repeat("l", fieldNameMax-len(OwnFields)-len(part)-1)
+	got := one(t, &Config{}, order(`"status":"paid","`+part+`":{"`+long+`":"fits","`+long+`x":"does not"}`), nil)
+	if value := got.Fields[OwnFields+part+"."+long]; value != "fits" {
+		t.Errorf("a name of %d bytes: got %q, want %q", fieldNameMax, value, "fits")
+	}
+	if value, ok := got.Fields[OwnFields+part+"."+long+"x"]; ok {
+		t.Errorf("a name of %d bytes: got %q, want none", fieldNameMax+1, value)
+	}
+}
