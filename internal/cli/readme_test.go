@@ -8,6 +8,7 @@ import (
 	"time"
 
 	connectorsall "github.com/tillstream/tillstream/connectors/all"
+	"github.com/tillstream/tillstream/internal/local"
 	sinksall "github.com/tillstream/tillstream/sinks/all"
 )
 
@@ -42,6 +43,19 @@ func TestSamplesInREADMEsAreAccepted(t *testing.T) {
 	}
 	if found < 2 {
 		t.Errorf("only %d samples found in %d READMEs", found, len(files))
+	}
+}
+
+// TestTheFolderOfDevPassesTheCheck: also while nothing runs that its files could name.
+func TestTheFolderOfDevPassesTheCheck(t *testing.T) {
+	const dir = "../local/template"
+	p := Process{Connectors: connectorsall.Connectors(), Sinks: sinksall.Sinks(), Now: time.Now}
+	c, err := p.loadConfig(dir, local.CheckEnv(dir, func(string) (string, bool) { return "", false }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := len(c.Connections), 2+len(local.ShopKinds()); got != want {
+		t.Errorf("got %d connections, want %d: two of PayPal and one of each shop that is simulated", got, want)
 	}
 }
 
