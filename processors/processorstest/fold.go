@@ -1,6 +1,7 @@
 package processorstest
 
 import (
+	"cmp"
 	"math/big"
 	"slices"
 	"sort"
@@ -76,6 +77,9 @@ type book struct {
 	everPaid, authorization      map[string]bool
 	amount                       map[string]string
 	base, subscription, document *line
+	claims                       []line // every step of a payment, in the order of time
+	whole                        string // amount of the newest order event that says it was paid in full
+	orderTotal                   *line  // the order's own newest sum refunded
 }
 
 func foldRoot(key string, list []*schemas.OrderEvent) orders.Facts {
@@ -120,15 +124,21 @@ func (b *book) read(l line) {
 		}
 	case schemas.KindOrder:
 		if says {
-			b.base, b.document = &l, &l
+			b.document = &l
 		}
 		if e.Amount != nil {
 			b.amount[""] = e.Amount.Value
+			if money(e.Status) && e.Status != schemas.StatusPartiallyPaid {
+				b.whole = e.Amount.Value
+			}
+		}
+		if e.RefundedTotal != nil {
+			b.orderTotal = &l
 		}
 	case schemas.KindPayment:
 		b.payments[e.EntityID] = l
 		if says {
-			b.base = &l
+			b.claims = append(b.claims, l)
 		}
 		b.everPaid[e.EntityID] = b.everPaid[e.EntityID] || money(e.Status)
 		b.authorization[e.Linked(schemas.LinkAuthorization)] = true
@@ -145,7 +155,42 @@ func (b *book) read(l line) {
 	}
 }
 
+// say finds the newest word about the root apart from refunds: the order's, or a payment's, unless that failed while
+// something else was paid. An open dispute makes words of payment count for nothing.
+func (b *book) say() {
+	disputed := false
+	for _, d := range b.disputes {
+		disputed = disputed || d.e.Status == schemas.StatusDisputed
+	}
+	claims := slices.Clone(b.claims)
+	if b.document != nil {
+		claims = append(claims, *b.document)
+	}
+	for _, c := range claims {
+		s := c.e.Status
+		switch {
+		case disputed && (s == schemas.StatusPaid || s == schemas.StatusPartiallyPaid):
+		case s == schemas.StatusFailed && c.e.Kind == schemas.KindPayment && b.paidBesides(c.e.EntityID):
+		case b.base == nil || c.at > b.base.at:
+			b.base = &c
+		}
+	}
+}
+
+func (b *book) paidBesides(payment string) bool {
+	if b.document != nil && money(b.document.e.Status) {
+		return true
+	}
+	for id, l := range b.payments {
+		if id != payment && money(l.e.Status) {
+			return true
+		}
+	}
+	return false
+}
+
 func (b *book) close() orders.Facts {
+	b.say()
 	for _, list := range []map[string]line{b.disputes, b.refunds} {
 		for _, l := range list {
 			s := l.e.Status
@@ -155,17 +200,36 @@ func (b *book) close() orders.Facts {
 			}
 		}
 	}
-	paid, captures := new(big.Rat), false
+	paid := new(big.Rat)
 	for id, ever := range b.everPaid {
 		if ever && !b.authorization[id] {
 			paid.Add(paid, rat(b.amount[id]))
-			captures = captures || b.amount[id] != "" // a capture without an amount leaves the order's word standing
 		}
 	}
-	if !captures && b.document != nil && money(b.document.e.Status) && b.document.e.Status != schemas.StatusPartiallyPaid {
-		paid = rat(b.amount[""])
+	if b.document != nil { // the order's own word, where it says more
+		own := new(big.Rat)
+		switch s := b.document.e.Status; {
+		case money(s) && s != schemas.StatusPartiallyPaid:
+			own = rat(b.amount[""])
+		case s == schemas.StatusCancelled:
+			own = rat(b.whole)
+		}
+		if own.Cmp(paid) > 0 {
+			paid = own
+		}
 	}
 	refunded, live, gone := b.refunded()
+	if b.orderTotal != nil {
+		stated := rat(b.orderTotal.e.RefundedTotal.Value)
+		for id, r := range b.refunds {
+			if undone(r.e) && r.at > b.orderTotal.at {
+				stated.Sub(stated, rat(b.amount[id]))
+			}
+		}
+		if stated.Cmp(refunded) > 0 {
+			refunded = stated
+		}
+	}
 	b.facts.Paid, b.facts.Refunded = short(paid), short(refunded)
 	if b.payer != (schemas.Payer{}) {
 		b.facts.Payer = &b.payer
@@ -173,6 +237,9 @@ func (b *book) close() orders.Facts {
 	switch {
 	case b.facts.Kind != schemas.KindSubscription:
 		b.facts.Status = settle(b.base, live, gone, paid, refunded)
+		if last := cmp.Or(live, gone); b.base != nil && b.document != nil && b.base.at == b.document.at && b.base.e.Status == schemas.StatusRefunded && (last == nil || last.at < b.base.at) {
+			b.facts.Status = schemas.StatusRefunded // the order's own newest word
+		}
 	case b.subscription != nil:
 		b.facts.Status = b.subscription.e.Status
 	}
