@@ -42,6 +42,9 @@ const (
 	pollRecords   = 2000
 	commitEvery   = 5 * time.Second
 	resultsBuffer = 64
+	// leaveTimeout is what a stop waits for Kafka; sessionTimeout is how long the others wait for a member that died.
+	leaveTimeout   = 2 * time.Second
+	sessionTimeout = 10 * time.Second
 	// lookBack is where a group without offsets begins: what is older has gone on without, flagged as orphan.
 	lookBack = time.Hour
 )
@@ -162,8 +165,11 @@ func (e *Enricher) tell(err error) {
 
 // Run follows the topics until ctx ends.
 func (e *Enricher) Run(ctx context.Context) error {
+	// A member that is joining hangs until the group is complete, and so would its leaving: it ends with its context.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
 	cl, err := e.o.Kafka.Client(
-		kgo.ConsumerGroup(e.o.Group), kgo.ConsumeTopics(schemas.TopicPayPalEvents, schemas.TopicStoreOrders, schemas.TopicTransitions),
+		kgo.WithContext(life), kgo.SessionTimeout(sessionTimeout), kgo.ConsumerGroup(e.o.Group), kgo.ConsumeTopics(schemas.TopicPayPalEvents, schemas.TopicStoreOrders, schemas.TopicTransitions),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AfterMilli(e.o.Clock.Now().Add(-lookBack).UnixMilli())), kgo.DisableAutoCommit(), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.OnPartitionsRevoked(e.revoked), kgo.OnPartitionsLost(e.revoked), kgo.BlockRebalanceOnPoll(),
 	)
@@ -173,8 +179,12 @@ func (e *Enricher) Run(ctx context.Context) error {
 	group := e.o.Clock.NewGroup()
 	defer func() {
 		group.Wait()
-		e.commit(context.WithoutCancel(ctx), cl)
-		cl.Close()
+		leaving, cancel := e.o.Clock.WithTimeout(life, leaveTimeout)
+		defer cancel()
+		e.commit(leaving, cl)
+		_ = cl.LeaveGroupContext(leaving) // else the others wait for the session's end
+		end()
+		cl.CloseAllowingRebalance()
 	}()
 	committed := e.o.Clock.Now()
 	for ctx.Err() == nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/pipeline/ingest"
@@ -231,5 +232,50 @@ func TestFailuresAreTriedAgainAndGivenUp(t *testing.T) {
 	}
 	if len(e.book.lacks) != 0 {
 		t.Error("it is never given up")
+	}
+}
+
+// TestAStopWaitsForNobodyElse: another member holds up the group's rebalance, so that this one is joining still.
+func TestAStopWaitsForNobodyElse(t *testing.T) {
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, schemas.TopicPayPalEvents, schemas.TopicStoreOrders, schemas.TopicTransitions))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cluster.Close()
+	o := kafka.Options{Brokers: cluster.ListenAddrs()}
+	other, err := o.Client(kgo.ConsumerGroup("enrich"), kgo.ConsumeTopics(schemas.TopicPayPalEvents), kgo.BlockRebalanceOnPoll(), kgo.RebalanceTimeout(5*time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.CloseAllowingRebalance()
+	if err := other.ProduceSync(t.Context(), &kgo.Record{Topic: schemas.TopicPayPalEvents, Value: []byte("x")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	other.PollFetches(t.Context()) // and never AllowRebalance
+	joining := make(chan struct{}, 8)
+	cluster.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.KeepControl()
+		joining <- struct{}{}
+		return nil, nil, false
+	})
+	e, err := New(Options{Kafka: o, Group: "enrich", Log: zerolog.Nop(), Decode: func([]byte) (schemas.Record, error) { return nil, errors.New("none") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- e.Run(ctx) }()
+	<-joining
+	cancel()
+	bound, release := context.WithTimeout(t.Context(), 30*time.Second) // far below the rebalance's five minutes
+	defer release()
+	select {
+	case err := <-done:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v at the end", err)
+		}
+	case <-bound.Done():
+		t.Error("it still waits for the group")
 	}
 }
