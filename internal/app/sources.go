@@ -129,10 +129,15 @@ func endpoints(list []connections.Served) (out []ingest.Endpoint) {
 	return out
 }
 
+// keeper keeps what comes otherwise than by webhook, by the same rules.
+func (p *process) keeper() ingest.Keeper {
+	return ingest.Keeper{Appender: &p.gate, Encode: p.gate.encode, AllowCardNumbers: p.Config.Settings.Ingest.AllowCardNumbers}
+}
+
 // startPolling reads the connections' lists at intervals, for what no webhook brought.
 func (p *process) startPolling(ctx context.Context) error {
 	r, err := poll.New(poll.Options{
-		Kafka: p.Config.Settings.Kafka, Codec: p.codec, Keeper: ingest.Keeper{Appender: &p.gate, Encode: p.gate.encode},
+		Kafka: p.Config.Settings.Kafka, Codec: p.codec, Keeper: p.keeper(),
 		Group: pollGroup, Instance: p.Config.Settings.Instance, Log: p.Log.With().Str("role", "poll").Logger(), Registerer: p.metrics,
 	})
 	if err != nil {
@@ -157,7 +162,7 @@ func (p *process) startEnriching(ctx context.Context) error {
 		return nil
 	}
 	e, err := enrich.New(enrich.Options{
-		Kafka: p.Config.Settings.Kafka, Decode: p.codec.Decode, Keeper: ingest.Keeper{Appender: &p.gate, Encode: p.gate.encode},
+		Kafka: p.Config.Settings.Kafka, Decode: p.codec.Decode, Keeper: p.keeper(),
 		Group: enrichGroup, Grace: grace, Log: p.Log.With().Str("role", "enrich").Logger(), Registerer: p.metrics,
 	})
 	if err != nil {

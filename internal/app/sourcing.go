@@ -65,7 +65,7 @@ func OpenSources(ctx context.Context, c *config.Config, now func() time.Time, lo
 		return nil, err
 	}
 	s.closers = append(s.closers, producer.Close)
-	s.Keeper = ingest.Keeper{Appender: renewing{ingest.KafkaAppender{Client: producer}}, Encode: s.Codec.Encode}
+	s.Keeper = ingest.Keeper{Appender: renewing{ingest.KafkaAppender{Client: producer}}, Encode: s.Codec.Encode, AllowCardNumbers: set.Ingest.AllowCardNumbers}
 	return s, nil
 }
 

@@ -517,5 +517,5 @@ func (h *Handler) keepApart(ctx context.Context, c connectors.Connector, d conne
 	if !h.o.AllowCardNumbers {
 		d.Body, _ = maskCardNumbers(d.Body)
 	}
-	return h.keeper.quarantine(ctx, c, d, "its delivery id came with another body before, and the signature holds for both")
+	return h.keeper.quarantine(ctx, c, quarantined(c, d, "its delivery id came with another body before, and the signature holds for both"))
 }

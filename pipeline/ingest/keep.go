@@ -18,28 +18,33 @@ type Keeper struct {
 	AllowCardNumbers bool
 }
 
-const cardNumberFound = "a payment card number stands in it, which is masked here and must not be sent"
-
 // Events are the records that Keep would append of d.
 func (k Keeper) Events(c connectors.Connector, d connectors.Delivery) []schemas.OrderEvent {
-	if !k.AllowCardNumbers {
-		if masked, found := maskCardNumbers(d.Body); found > 0 {
-			d.Body = masked
-			return []schemas.OrderEvent{quarantined(c, d, cardNumberFound)}
-		}
+	if e, found := k.cardNumber(c, d); found {
+		return []schemas.OrderEvent{e}
 	}
 	return Events(c, d, nil)
+}
+
+// cardNumber is the quarantined event of a delivery in which a payment card number stands.
+func (k Keeper) cardNumber(c connectors.Connector, d connectors.Delivery) (e schemas.OrderEvent, found bool) {
+	if k.AllowCardNumbers {
+		return e, false
+	}
+	masked, n := maskCardNumbers(d.Body)
+	if n == 0 {
+		return e, false
+	}
+	d.Body = masked
+	return quarantined(c, d, "a payment card number stands in it, which is masked here and must not be sent"), true
 }
 
 // Keep turns d into records and appends all of them; it returns them once every replica has them. Where one of several
 // fails, those before it come again with the repetition and are recognised. A delivery that is not understood is kept
 // as one record with a Problem: that is no error.
 func (k Keeper) Keep(ctx context.Context, c connectors.Connector, d connectors.Delivery) ([]schemas.OrderEvent, error) {
-	if !k.AllowCardNumbers {
-		if masked, found := maskCardNumbers(d.Body); found > 0 {
-			d.Body = masked
-			return k.quarantine(ctx, c, d, cardNumberFound)
-		}
+	if e, found := k.cardNumber(c, d); found {
+		return k.quarantine(ctx, c, e)
 	}
 	events, values, err := k.records(c, d)
 	if err != nil {
@@ -48,9 +53,9 @@ func (k Keeper) Keep(ctx context.Context, c connectors.Connector, d connectors.D
 	return k.append(ctx, c, events, values)
 }
 
-// quarantine keeps d's bytes where they have no effect. d holds no card number any more.
-func (k Keeper) quarantine(ctx context.Context, c connectors.Connector, d connectors.Delivery, why string) ([]schemas.OrderEvent, error) {
-	events := []schemas.OrderEvent{quarantined(c, d, why)}
+// quarantine keeps e where it has no effect. It holds no card number any more.
+func (k Keeper) quarantine(ctx context.Context, c connectors.Connector, e schemas.OrderEvent) ([]schemas.OrderEvent, error) {
+	events := []schemas.OrderEvent{e}
 	values, err := k.encode(events)
 	if err != nil {
 		return nil, fmt.Errorf("encode: %w", err)
