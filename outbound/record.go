@@ -121,10 +121,10 @@ func (t *recordingTransport) RoundTrip(req *http.Request) (*http.Response, error
 	if req.Body != nil && req.Body != http.NoBody {
 		clone := req.Clone(req.Context())
 		clone.Body = &capturedBody{ReadCloser: req.Body, into: &rec.request}
-		if req.GetBody != nil {
+		if again := req.GetBody; again != nil {
 			clone.GetBody = func() (io.ReadCloser, error) {
 				// The body is sent again from its start on another connection; what it holds was captured or is captured now.
-				body, err := req.GetBody()
+				body, err := again()
 				if err != nil {
 					return nil, err
 				}

@@ -148,6 +148,37 @@ func TestRecorderKeepsExchangesWithoutSecrets(t *testing.T) {
 	}
 }
 
+// TestRecorderBodySentAgain: a transport asks for the body anew when the kept connection turns out to be closed.
+func TestRecorderBodySentAgain(t *testing.T) {
+	ctx, rec := Record(t.Context())
+	transport := recordingTransport{now: time.Now, next: roundTrip(func(req *http.Request) (*http.Response, error) {
+		io.CopyN(io.Discard, req.Body, 3)
+		again, err := req.GetBody()
+		if err != nil {
+			return nil, err
+		}
+		sent, err := io.ReadAll(again)
+		if string(sent) != "whole body" {
+			t.Errorf("sent again: %q, want the whole body", sent)
+		}
+		return &http.Response{StatusCode: 200, Body: http.NoBody}, err
+	})}
+	req, err := http.NewRequestWithContext(ctx, "POST", "https://example.com/", strings.NewReader("whole body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := transport.RoundTrip(req); err != nil {
+		t.Fatal(err)
+	}
+	if got := rec.Exchanges()[0].Request; got != "whole body" {
+		t.Errorf("recorded %q, want the body once", got)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
 func BenchmarkRedact(b *testing.B) {
 	text := `{"contact":{"email":"jane@example.com","firstName":"Jane","fieldValues":[` +
 		strings.Repeat(`{"field":"12","value":"some text of a usual length"},`, 12) + `]}}`
