@@ -43,6 +43,8 @@ type Input struct {
 	Topic  string
 	Record schemas.Record
 	Timer  *Timer
+	// Config is the version of the configuration that the partition follows at this record; empty: none was activated.
+	Config string
 }
 
 // Timer is a moment at which a state wants to be asked again. It fires once stream time is past At: an input stamped

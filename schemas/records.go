@@ -17,6 +17,7 @@ type Record interface {
 func Records() []Record {
 	return []Record{
 		&OrderEvent{}, &Transition{}, &Command{}, &Delivery{}, &DeadLetter{}, &Tick{}, &OrderLink{}, &ConfigVersion{}, &SourceProgress{},
+		&RunStep{}, &ListAnswer{}, &WaitDecision{}, &ContactTouch{}, &IdentityLink{}, &ConfigActivation{}, &ReceiverBeat{},
 	}
 }
 
@@ -180,16 +181,21 @@ type Command struct {
 	ContactKey    string      `avro:"contact_key"`
 	Version       int64       `avro:"version"` // of the contact's desired state at this destination; grows
 	Contact       Contact     `avro:"contact"`
-	Effect        *Effect     `avro:"effect"` // set for CommandEffect
+	Effect        *Effect     `avro:"effect"` // set for CommandEffect and CommandQuestion
 	ConfigVersion string      `avro:"config_version"`
 	RootKey       string      `avro:"root_key"` // the order that caused it
 	EventID       string      `avro:"event_id"` // the event that caused it
 	Trigger       string      `avro:"trigger"`  // id of the trigger, for an effect
 	// Issues are the mapped values that could not be made, a line each; their fields are left alone at the CRM.
-	Issues []string  `avro:"issues"`
-	Origin Origin    `avro:"origin"`
-	Test   bool      `avro:"test"`
-	At     time.Time `avro:"at"`
+	Issues []string `avro:"issues"`
+	// Rule is what made an effect: "mappings/NAME", or "workflows/NAME#STEP"; RunID is that workflow's run.
+	Rule  string `avro:"rule"`
+	RunID string `avro:"run_id"`
+	// Reasons say, for a desired state, which rule added or removed which tag with this version, a line each.
+	Reasons []string  `avro:"reasons"`
+	Origin  Origin    `avro:"origin"`
+	Test    bool      `avro:"test"`
+	At      time.Time `avro:"at"`
 }
 
 // RecordName implements Record.
@@ -201,16 +207,17 @@ type Contact struct {
 	FirstName string            `avro:"first_name" json:"first,omitempty"`
 	LastName  string            `avro:"last_name" json:"last,omitempty"`
 	Phone     string            `avro:"phone" json:"phone,omitempty"`
-	Fields    map[string]string `avro:"fields" json:"fields,omitempty"` // CRM field (by its personalisation tag or title) to value
+	Fields    map[string]string `avro:"fields" json:"fields,omitempty"` // CRM field (by its personalisation tag or title) to value; an empty value clears the field
 	Tags      []string          `avro:"tags" json:"tags,omitempty"`     // must be present; sorted
 	NoTags    []string          `avro:"no_tags" json:"no_tags,omitempty"`
 }
 
-// Effect is something that must happen once. Name and Data mean what the effect's type says.
+// Effect is something that must happen once, or a question. What the parts mean, the type's constant says.
 type Effect struct {
-	Type string `avro:"type"`
-	Name string `avro:"name"` // TRACK_EVENT: the event's name
-	Data string `avro:"data"` // TRACK_EVENT: the event's value
+	Type      string            `avro:"type"`
+	Name      string            `avro:"name"`
+	Data      string            `avro:"data"`
+	Arguments map[string]string `avro:"arguments"`
 }
 
 // Delivery is one try, or the final word, about one command.
@@ -285,11 +292,14 @@ const (
 	CauseParkOverflow = "PARK_OVERFLOW" // more events wait for one link than are kept
 )
 
-// Tick makes stream time pass on an idle partition: its owner appends it when a timer is due. Only its broker
-// timestamp matters.
+// Tick makes stream time pass on an idle partition: its owner appends it when a timer is due. Its broker timestamp is
+// the time.
 type Tick struct {
 	Owner string    `avro:"owner"`
 	At    time.Time `avro:"at"`
+	// Watermark is up to when receivers were there to take events: timers do not fire past it, so that an outage of our
+	// own ends no wait. Zero: not known, nothing is held back.
+	Watermark time.Time `avro:"watermark"`
 }
 
 // RecordName implements Record.
@@ -355,3 +365,104 @@ type ConfigVersion struct {
 
 // RecordName implements Record.
 func (*ConfigVersion) RecordName() string { return "ConfigVersion" }
+
+// RunStep is one step of one run of a workflow: what happened, and why. Public, on automation.runs, keyed by contact.
+type RunStep struct {
+	RunID           string    `avro:"run_id"`           // the same for the same cause, whoever computes it
+	Workflow        string    `avro:"workflow"`         // name of its file
+	WorkflowVersion string    `avro:"workflow_version"` // hash of what its file says; a run keeps the one it started under
+	ConfigVersion   string    `avro:"config_version"`   // in force at this step
+	ContactKey      string    `avro:"contact_key"`
+	RootKey         string    `avro:"root_key"` // the order or subscription that the run is about
+	EventID         string    `avro:"event_id"` // what caused this step; empty for a deadline
+	Number          int64     `avro:"number"`   // counts the steps of the run from 1
+	Step            string    `avro:"step"`     // the step's id in the workflow; empty for the run as a whole
+	Kind            StepWord  `avro:"kind"`
+	Detail          string    `avro:"detail"`   // one sentence for a person
+	WaitID          string    `avro:"wait_id"`  // of the wait that this step opened, ended or corrected
+	Deadline        time.Time `avro:"deadline"` // when an opened wait counts as not met; zero: never
+	CommandID       string    `avro:"command_id"`
+	Destination     string    `avro:"destination"`
+	Origin          Origin    `avro:"origin"` // of the event that started the run
+	Test            bool      `avro:"test"`
+	Shadow          bool      `avro:"shadow"` // the workflow is only watched: its actions wrote no command
+	At              time.Time `avro:"at"`
+}
+
+// RecordName implements Record.
+func (*RunStep) RecordName() string { return "RunStep" }
+
+// ListAnswer is a destination's answer to a question. On automation.inbox, keyed by contact.
+type ListAnswer struct {
+	CommandID   string    `avro:"command_id"` // of the question
+	ContactKey  string    `avro:"contact_key"`
+	Destination string    `avro:"destination"`
+	List        string    `avro:"list"` // as the question named it
+	Standing    Standing  `avro:"standing"`
+	Error       string    `avro:"error"` // why it is not known
+	AsOf        time.Time `avro:"as_of"` // when the destination said so
+	At          time.Time `avro:"at"`
+}
+
+// RecordName implements Record.
+func (*ListAnswer) RecordName() string { return "ListAnswer" }
+
+// WaitDecision is a person's word that ends an open wait. On automation.inbox, keyed by contact.
+type WaitDecision struct {
+	WaitID     string    `avro:"wait_id"`
+	ContactKey string    `avro:"contact_key"`
+	Met        bool      `avro:"met"` // or not met
+	By         string    `avro:"by"`
+	At         time.Time `avro:"at"`
+}
+
+// RecordName implements Record.
+func (*WaitDecision) RecordName() string { return "WaitDecision" }
+
+// ContactTouch makes the automation stage look at a contact again under the configuration in force: its open runs, its
+// schedules. On automation.inbox, keyed by contact.
+type ContactTouch struct {
+	ContactKey string    `avro:"contact_key"`
+	Why        string    `avro:"why"`
+	At         time.Time `avro:"at"`
+}
+
+// RecordName implements Record.
+func (*ContactTouch) RecordName() string { return "ContactTouch" }
+
+// IdentityLink says under which contact a further name of a customer (a payer id, a shop's own id) is known. On
+// automation.inbox, keyed by AliasKey; sent back to ContactKey with OtherKey where that name belonged to another before.
+type IdentityLink struct {
+	AliasKey   string    `avro:"alias_key"` // the further name, as a contact key
+	ContactKey string    `avro:"contact_key"`
+	EventID    string    `avro:"event_id"` // that showed both
+	OtherKey   string    `avro:"other_key"`
+	At         time.Time `avro:"at"`
+}
+
+// RecordName implements Record.
+func (*IdentityLink) RecordName() string { return "IdentityLink" }
+
+// ConfigActivation says that from here on this partition follows this version of the configuration. One in each
+// partition of automation.inbox.
+type ConfigActivation struct {
+	Version string    `avro:"version"` // of a ConfigVersion on the topic config
+	By      string    `avro:"by"`
+	At      time.Time `avro:"at"`
+}
+
+// RecordName implements Record.
+func (*ConfigActivation) RecordName() string { return "ConfigActivation" }
+
+// ReceiverBeat is a sign of life of one receiver of webhooks, written the way events are: what makes the watermark of
+// ticks. On receiver.beats, keyed by instance.
+type ReceiverBeat struct {
+	Instance   string    `avro:"instance"`
+	UpSince    time.Time `avro:"up_since"`    // when it began to take events
+	OutageFrom time.Time `avro:"outage_from"` // the last time before UpSince that any receiver was there; zero: no outage
+	Stopped    bool      `avro:"stopped"`     // it ended in order
+	At         time.Time `avro:"at"`
+}
+
+// RecordName implements Record.
+func (*ReceiverBeat) RecordName() string { return "ReceiverBeat" }

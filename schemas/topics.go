@@ -6,12 +6,14 @@ const (
 	TopicStoreOrders     = "store.orders"         // OrderEvent, key RootKey
 	TopicOrdersInbox     = "orders.inbox"         // OrderLink, OrderEvent sent on, Tick; key RootKey; internal
 	TopicTransitions     = "order.transitions"    // Transition, key RootKey; public
-	TopicAutomationInbox = "automation.inbox"     // Transition, Tick; key ContactKey; internal
+	TopicAutomationInbox = "automation.inbox"     // Transition, ListAnswer, WaitDecision, ContactTouch, IdentityLink; key ContactKey; Tick, ConfigActivation; internal
+	TopicRuns            = "automation.runs"      // RunStep, key ContactKey; public
 	TopicCommands        = "crm.commands"         // Command, key ContactKey, partitioned by Destination
 	TopicDeliveries      = "crm.deliveries"       // Delivery, key ContactKey
 	TopicDeadLetters     = "dead.letters"         // DeadLetter, key ID
-	TopicConfig          = "config"               // ConfigVersion, key "current"; compacted, one partition
+	TopicConfig          = "config"               // ConfigVersion, key Version; the last one is in force; compacted, one partition
 	TopicOrdersChangelog = "orders.changelog"     // after-images of the orders stage; compacted; internal
 	TopicAutomationLog   = "automation.changelog" // after-images of the automation stage; compacted; internal
 	TopicSourceProgress  = "source.progress"      // SourceProgress, key SourceKey; compacted; internal
+	TopicReceiverBeats   = "receiver.beats"       // ReceiverBeat, key Instance; compacted, one partition; internal
 )

@@ -86,7 +86,65 @@ const (
 	CommandContact CommandKind = "CONTACT"
 	// CommandEffect carries something that must happen once, such as tracking an event.
 	CommandEffect CommandKind = "EFFECT"
+	// CommandQuestion carries a question. It changes nothing, may be repeated, and is answered by a ListAnswer.
+	CommandQuestion CommandKind = "QUESTION"
 )
 
-// EffectTrackEvent records a named event on the contact, so that an automation in the CRM can start on it.
-const EffectTrackEvent = "TRACK_EVENT"
+// The types of effect. Lists, messages and automations are named as the CRM shows them, or by id.
+const (
+	// EffectTrackEvent records the event Name with the value Data on the contact; an automation in the CRM can start on it.
+	EffectTrackEvent = "TRACK_EVENT"
+	// EffectSendMessage sends the message Name to the contact. Arguments are values for its personalisation.
+	EffectSendMessage = "SEND_MESSAGE"
+	// EffectAddToList puts the contact on the list Name (a copy where he is on others). Someone who left it stays away.
+	EffectAddToList = "ADD_TO_LIST"
+	// EffectMoveToList does that and takes him from the list Arguments["from"].
+	EffectMoveToList = "MOVE_TO_LIST"
+	// EffectStartAutomation adds the contact to the CRM's automation Name.
+	EffectStartAutomation = "START_AUTOMATION"
+	// EffectWriteOrder creates or updates the order Name at the CRM, EffectWriteRecurring the subscription. Arguments:
+	// shop, number, status (canonical), provider_status, amount, currency, paid, refunded, time (RFC 3339), event_type.
+	EffectWriteOrder     = "WRITE_ORDER"
+	EffectWriteRecurring = "WRITE_RECURRING_PAYMENT"
+	// EffectNotify posts Data, a JSON text, to the destination's address; Name is the event type.
+	EffectNotify = "NOTIFY"
+	// QuestionOnList asks for the contact's standing on the list Name.
+	QuestionOnList = "ON_LIST"
+)
+
+// ArgumentFrom is the list that EffectMoveToList leaves.
+const ArgumentFrom = "from"
+
+// Standing is what a contact is to a list.
+type Standing string
+
+// The standings. Only an active contact is on the list.
+const (
+	StandingActive       Standing = "ACTIVE"
+	StandingUnconfirmed  Standing = "UNCONFIRMED"
+	StandingUnsubscribed Standing = "UNSUBSCRIBED"
+	StandingBounced      Standing = "BOUNCED"
+	StandingAbsent       Standing = "ABSENT"
+	StandingUnknown      Standing = "UNKNOWN" // the destination did not say, or not in time
+)
+
+// StepWord says what happened at one step of a run.
+type StepWord string
+
+// The kinds of step.
+const (
+	StepStarted       StepWord = "STARTED"
+	StepNotStarted    StepWord = "NOT_STARTED" // the start matched, and a rule (run once, not on the list) held it back
+	StepCondition     StepWord = "CONDITION"   // a branch was chosen
+	StepAsked         StepWord = "ASKED"       // a question went to the destination
+	StepWaitOpened    StepWord = "WAIT_OPENED"
+	StepWaitMet       StepWord = "WAIT_MET"
+	StepWaitNotMet    StepWord = "WAIT_NOT_MET"
+	StepWaitCorrected StepWord = "WAIT_CORRECTED" // what would have ended the wait in time came after its deadline
+	StepAction        StepWord = "ACTION"
+	StepHeld          StepWord = "HELD"     // an action that the consent rule, or the event's origin, forbids
+	StepFailed        StepWord = "FAILED"   // an action that could not be made, such as for want of an e-mail address
+	StepMigrated      StepWord = "MIGRATED" // the run goes on under a newer version
+	StepEnded         StepWord = "ENDED"
+	StepStopped       StepWord = "STOPPED" // ended before its last step: by a stop, a bound, or a workflow that is gone
+)

@@ -63,8 +63,9 @@ func Topics(o Options) []TopicSpec {
 		data(schemas.TopicTransitions, ""),
 		data(schemas.TopicAutomationInbox, "automation"),
 		compacted(schemas.TopicAutomationLog, "automation", n),
-		data(schemas.TopicCommands, ""), data(schemas.TopicDeliveries, ""), letters,
+		data(schemas.TopicRuns, ""), data(schemas.TopicCommands, ""), data(schemas.TopicDeliveries, ""), letters,
 		compacted(schemas.TopicConfig, "", 1), compacted(schemas.TopicSourceProgress, "", n),
+		compacted(schemas.TopicReceiverBeats, "", 1),
 	}
 }
 

@@ -16,6 +16,10 @@ func emptyToNil(rec schemas.Record) {
 		nilSlice(&r.Contact.Tags)
 		nilSlice(&r.Contact.NoTags)
 		nilSlice(&r.Issues)
+		nilSlice(&r.Reasons)
+		if r.Effect != nil {
+			nilMap(&r.Effect.Arguments)
+		}
 	case *schemas.Delivery:
 		nilSlice(&r.Requests)
 	case *schemas.DeadLetter:

@@ -319,7 +319,7 @@ func TestDecodedInPlace(t *testing.T) {
 			t.Errorf("%s: %v, %v in place, otherwise %v", name, rec, inPlace, err)
 		}
 	}
-	if rec, err := c.Decode(with(6, 4, 'm', 'e', 0)); err != nil || rec.(*schemas.Tick).Owner != "me" {
+	if rec, err := c.Decode(with(6, 4, 'm', 'e', 0, 0)); err != nil || rec.(*schemas.Tick).Owner != "me" {
 		t.Errorf("got %v, %v", rec, err)
 	}
 }

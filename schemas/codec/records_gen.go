@@ -52,6 +52,41 @@ func (e *encoder) record(rec schemas.Record) (ok bool) {
 			e.putSourceProgress(r)
 			return true
 		}
+	case *schemas.RunStep:
+		if r != nil {
+			e.putRunStep(r)
+			return true
+		}
+	case *schemas.ListAnswer:
+		if r != nil {
+			e.putListAnswer(r)
+			return true
+		}
+	case *schemas.WaitDecision:
+		if r != nil {
+			e.putWaitDecision(r)
+			return true
+		}
+	case *schemas.ContactTouch:
+		if r != nil {
+			e.putContactTouch(r)
+			return true
+		}
+	case *schemas.IdentityLink:
+		if r != nil {
+			e.putIdentityLink(r)
+			return true
+		}
+	case *schemas.ConfigActivation:
+		if r != nil {
+			e.putConfigActivation(r)
+			return true
+		}
+	case *schemas.ReceiverBeat:
+		if r != nil {
+			e.putReceiverBeat(r)
+			return true
+		}
 	}
 	return false
 }
@@ -94,6 +129,34 @@ func (d *decoder) record(name string) schemas.Record {
 	case "SourceProgress":
 		r := new(schemas.SourceProgress)
 		d.getSourceProgress(r)
+		return r
+	case "RunStep":
+		r := new(schemas.RunStep)
+		d.getRunStep(r)
+		return r
+	case "ListAnswer":
+		r := new(schemas.ListAnswer)
+		d.getListAnswer(r)
+		return r
+	case "WaitDecision":
+		r := new(schemas.WaitDecision)
+		d.getWaitDecision(r)
+		return r
+	case "ContactTouch":
+		r := new(schemas.ContactTouch)
+		d.getContactTouch(r)
+		return r
+	case "IdentityLink":
+		r := new(schemas.IdentityLink)
+		d.getIdentityLink(r)
+		return r
+	case "ConfigActivation":
+		r := new(schemas.ConfigActivation)
+		d.getConfigActivation(r)
+		return r
+	case "ReceiverBeat":
+		r := new(schemas.ReceiverBeat)
+		d.getReceiverBeat(r)
 		return r
 	}
 	d.corrupt("no code for " + name)
@@ -310,12 +373,14 @@ func (e *encoder) putEffect(r *schemas.Effect) {
 	e.text(r.Type)
 	e.text(r.Name)
 	e.text(r.Data)
+	e.table(r.Arguments)
 }
 
 func (d *decoder) getEffect(r *schemas.Effect) {
 	r.Type = d.text()
 	r.Name = d.text()
 	r.Data = d.text()
+	r.Arguments = d.table()
 }
 
 func (e *encoder) putCommand(r *schemas.Command) {
@@ -333,6 +398,9 @@ func (e *encoder) putCommand(r *schemas.Command) {
 	e.text(r.EventID)
 	e.text(r.Trigger)
 	e.texts(r.Issues)
+	e.text(r.Rule)
+	e.text(r.RunID)
+	e.texts(r.Reasons)
 	e.text(string(r.Origin))
 	e.boolean(r.Test)
 	e.time(r.At)
@@ -354,6 +422,9 @@ func (d *decoder) getCommand(r *schemas.Command) {
 	r.EventID = d.text()
 	r.Trigger = d.text()
 	r.Issues = d.texts()
+	r.Rule = d.text()
+	r.RunID = d.text()
+	r.Reasons = d.texts()
 	r.Origin = schemas.Origin(d.text())
 	r.Test = d.boolean()
 	r.At = d.time()
@@ -462,11 +533,13 @@ func (d *decoder) getDeadLetter(r *schemas.DeadLetter) {
 func (e *encoder) putTick(r *schemas.Tick) {
 	e.text(r.Owner)
 	e.time(r.At)
+	e.time(r.Watermark)
 }
 
 func (d *decoder) getTick(r *schemas.Tick) {
 	r.Owner = d.text()
 	r.At = d.time()
+	r.Watermark = d.time()
 }
 
 func (e *encoder) putOrderLink(r *schemas.OrderLink) {
@@ -542,5 +615,143 @@ func (d *decoder) getSourceProgress(r *schemas.SourceProgress) {
 	r.LastEventAt = d.time()
 	r.Hours = getList(d, d.getHourCount)
 	r.Offsets = getList(d, d.getPartitionOffset)
+	r.At = d.time()
+}
+
+func (e *encoder) putRunStep(r *schemas.RunStep) {
+	e.text(r.RunID)
+	e.text(r.Workflow)
+	e.text(r.WorkflowVersion)
+	e.text(r.ConfigVersion)
+	e.text(r.ContactKey)
+	e.text(r.RootKey)
+	e.text(r.EventID)
+	e.long(r.Number)
+	e.text(r.Step)
+	e.text(string(r.Kind))
+	e.text(r.Detail)
+	e.text(r.WaitID)
+	e.time(r.Deadline)
+	e.text(r.CommandID)
+	e.text(r.Destination)
+	e.text(string(r.Origin))
+	e.boolean(r.Test)
+	e.boolean(r.Shadow)
+	e.time(r.At)
+}
+
+func (d *decoder) getRunStep(r *schemas.RunStep) {
+	r.RunID = d.text()
+	r.Workflow = d.text()
+	r.WorkflowVersion = d.text()
+	r.ConfigVersion = d.text()
+	r.ContactKey = d.text()
+	r.RootKey = d.text()
+	r.EventID = d.text()
+	r.Number = d.long()
+	r.Step = d.text()
+	r.Kind = schemas.StepWord(d.text())
+	r.Detail = d.text()
+	r.WaitID = d.text()
+	r.Deadline = d.time()
+	r.CommandID = d.text()
+	r.Destination = d.text()
+	r.Origin = schemas.Origin(d.text())
+	r.Test = d.boolean()
+	r.Shadow = d.boolean()
+	r.At = d.time()
+}
+
+func (e *encoder) putListAnswer(r *schemas.ListAnswer) {
+	e.text(r.CommandID)
+	e.text(r.ContactKey)
+	e.text(r.Destination)
+	e.text(r.List)
+	e.text(string(r.Standing))
+	e.text(r.Error)
+	e.time(r.AsOf)
+	e.time(r.At)
+}
+
+func (d *decoder) getListAnswer(r *schemas.ListAnswer) {
+	r.CommandID = d.text()
+	r.ContactKey = d.text()
+	r.Destination = d.text()
+	r.List = d.text()
+	r.Standing = schemas.Standing(d.text())
+	r.Error = d.text()
+	r.AsOf = d.time()
+	r.At = d.time()
+}
+
+func (e *encoder) putWaitDecision(r *schemas.WaitDecision) {
+	e.text(r.WaitID)
+	e.text(r.ContactKey)
+	e.boolean(r.Met)
+	e.text(r.By)
+	e.time(r.At)
+}
+
+func (d *decoder) getWaitDecision(r *schemas.WaitDecision) {
+	r.WaitID = d.text()
+	r.ContactKey = d.text()
+	r.Met = d.boolean()
+	r.By = d.text()
+	r.At = d.time()
+}
+
+func (e *encoder) putContactTouch(r *schemas.ContactTouch) {
+	e.text(r.ContactKey)
+	e.text(r.Why)
+	e.time(r.At)
+}
+
+func (d *decoder) getContactTouch(r *schemas.ContactTouch) {
+	r.ContactKey = d.text()
+	r.Why = d.text()
+	r.At = d.time()
+}
+
+func (e *encoder) putIdentityLink(r *schemas.IdentityLink) {
+	e.text(r.AliasKey)
+	e.text(r.ContactKey)
+	e.text(r.EventID)
+	e.text(r.OtherKey)
+	e.time(r.At)
+}
+
+func (d *decoder) getIdentityLink(r *schemas.IdentityLink) {
+	r.AliasKey = d.text()
+	r.ContactKey = d.text()
+	r.EventID = d.text()
+	r.OtherKey = d.text()
+	r.At = d.time()
+}
+
+func (e *encoder) putConfigActivation(r *schemas.ConfigActivation) {
+	e.text(r.Version)
+	e.text(r.By)
+	e.time(r.At)
+}
+
+func (d *decoder) getConfigActivation(r *schemas.ConfigActivation) {
+	r.Version = d.text()
+	r.By = d.text()
+	r.At = d.time()
+}
+
+func (e *encoder) putReceiverBeat(r *schemas.ReceiverBeat) {
+	e.text(r.Instance)
+	e.time(r.UpSince)
+	e.time(r.OutageFrom)
+	e.boolean(r.Stopped)
+	e.time(r.At)
+}
+
+func (d *decoder) getReceiverBeat(r *schemas.ReceiverBeat) {
+	r.Instance = d.text()
+	r.UpSince = d.time()
+	r.OutageFrom = d.time()
+	r.Stopped = d.boolean()
 	r.At = d.time()
 }
