@@ -4,6 +4,7 @@ package sinks
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -19,6 +20,12 @@ type Sink struct {
 	Config func() any
 	// RatePerSecond is the provider's documented limit for one account; zero: none.
 	RatePerSecond float64
+	// Effects are the types of effect that its writers perform, and schemas.QuestionOnList where they are ListReaders.
+	// Anything else they reject.
+	Effects []string
+	// TagName is the form in which the destination keeps a tag's name, to see which names would collide; "": it cannot
+	// keep it at all. Nil: as it is, in any case of letters.
+	TagName func(string) string
 	// Open connects one account; cfg is what Config returned, decoded.
 	Open func(ctx context.Context, cfg any, env Env) (Writer, error)
 }
@@ -41,6 +48,18 @@ type Writer interface {
 	Reconcile(ctx context.Context, effect schemas.Command) Outcome
 	Check(ctx context.Context) []Finding
 	Close() error
+}
+
+// Performs reports whether its writers perform this type of effect, or answer this question.
+func (s Sink) Performs(effect string) bool { return slices.Contains(s.Effects, effect) }
+
+// A ListReader is a Writer that can be asked who is on a list.
+type ListReader interface {
+	// Standing says what the person with this e-mail address is to a list, named as the destination shows it or by id.
+	// It changes nothing and may be repeated. With Delivered the standing is known, StandingAbsent for someone whom the
+	// destination does not know; with any other outcome it is StandingUnknown. Rejected: it will never be known, such as
+	// for a list that does not exist.
+	Standing(ctx context.Context, email, list string) (schemas.Standing, Outcome)
 }
 
 // Outcome is what became of one command.
