@@ -26,6 +26,10 @@ type State struct {
 	Format       int       `json:"v"`           // in JSON only
 	Destinations []desired `json:"d,omitempty"` // by name
 	Created      []mark    `json:"c,omitempty"` // digests of the subscriptions that were seen to be created, oldest first
+
+	Aliases []mark   `json:"-"` // at a contact: digests of the further names announced to their own keys, oldest first
+	Contact string   `json:"-"` // at a further name's key: the contact that it was first announced for
+	Links   []string `json:"-"` // keys of other contacts that share a further name, sorted
 }
 
 // desired is the contact as it should be at one destination.

@@ -29,6 +29,12 @@ func (*Stage) Encode(s State) ([]byte, error) {
 	for i := range s.Created {
 		w.Raw(s.Created[i][:])
 	}
+	w.FieldList(20, len(s.Aliases))
+	for i := range s.Aliases {
+		w.Raw(s.Aliases[i][:])
+	}
+	w.FieldText(21, s.Contact)
+	w.FieldTexts(22, s.Links)
 	return w.Bytes(), nil
 }
 
@@ -45,6 +51,12 @@ func (*Stage) Decode(b []byte) (State, error) {
 			s.Destinations = processors.ReadList(r, func(d *desired) { readDesired(r, d) })
 		case 2:
 			s.Created = processors.ReadList(r, func(m *mark) { r.Raw(m[:]) })
+		case 20:
+			s.Aliases = processors.ReadList(r, func(m *mark) { r.Raw(m[:]) })
+		case 21:
+			s.Contact = r.Text()
+		case 22:
+			s.Links = r.Texts()
 		default:
 			r.Unknown(f)
 		}

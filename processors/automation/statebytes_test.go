@@ -25,6 +25,7 @@ func full() State {
 			{Name: "other", Version: -1, Email: "ana@example.com"},
 		},
 		Created: []mark{digest("a"), digest("b")},
+		Aliases: []mark{digest("c")}, Contact: "sandbox/ana@example.com", Links: []string{"sandbox/bo@example.com", "sandbox/cy@example.com"},
 	}
 }
 
