@@ -59,7 +59,8 @@ func demo(t *testing.T, args ...string) {
 	if got["lost"] != 0 || got["doubled"] != 0 {
 		t.Errorf("%v lost, %v doubled", got["lost"], got["doubled"])
 	}
-	if ends := got["applied"] + got["duplicates"] + got["ignored"] + got["dead_letters"]; got["received"] != ends || got["published"] != ends {
+	// What is published beyond what was received came by polls: the shops that send no webhooks.
+	if ends := got["applied"] + got["duplicates"] + got["ignored"] + got["dead_letters"]; got["published"] != ends || got["received"] > ends {
 		t.Errorf("received %v, published %v, ends %v", got["received"], got["published"], ends)
 	}
 	if got["contacts"] != got["contacts_expected"] {
