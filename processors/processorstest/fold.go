@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"slices"
 	"sort"
+	"strings"
 
 	"github.com/tillstream/tillstream/processors/orders"
 	"github.com/tillstream/tillstream/schemas"
@@ -91,7 +92,11 @@ func foldRoot(key string, list []*schemas.OrderEvent) orders.Facts {
 	}
 	for i, e := range list {
 		if e.Payer != nil {
-			overlay(&b.payer, *e.Payer)
+			p := *e.Payer
+			if made := strings.ToLower(p.Email); strings.HasSuffix(made, "@dcc.paypal.com") || strings.HasSuffix(made, ".dcc.paypal.com") {
+				p.Email = "" // nobody's
+			}
+			overlay(&b.payer, p)
 		}
 		raise(&b.facts, key, e)
 		b.read(line{e, i})

@@ -1,34 +1,32 @@
-// Package processorstest runs stages in memory, in one goroutine, and holds what their tests share: a twin of the
-// engine, a naive fold to compare with, and a check of determinism.
+// Package processorstest holds what the tests of stages share: a runner that mixes the order of partitions, a naive fold
+// to compare with, and a check of determinism.
 package processorstest
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
 	"hash/fnv"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tillstream/tillstream/processors"
 	"github.com/tillstream/tillstream/processors/automation"
 	"github.com/tillstream/tillstream/processors/orders"
+	"github.com/tillstream/tillstream/processors/trial"
 	"github.com/tillstream/tillstream/schemas"
 )
 
 // partitionsOf is the number of partitions of each topic of a Runner.
 const partitionsOf = 4
 
-// Runner runs both stages as the engine would: partitioned topics, states as bytes, timers by stream time, errors as
-// dead letters. It is deterministic and not safe for concurrent use.
+// Runner runs both stages in the checking mode of package trial, over partitioned topics whose records may be taken in
+// any order that keeps each partition's. It is deterministic and not safe for concurrent use.
 type Runner struct {
 	// Pick chooses which of n partitions with unread records goes next. Nil means the first.
 	Pick func(n int) int
 
-	orders     *lane[orders.State]
-	automation *lane[automation.State]
+	orders     *trial.Lane[orders.State]
+	automation *trial.Lane[automation.State]
+	unread     [2][partitionsOf][]processors.Input // of orders, of automation
 	now        time.Time
 	outputs    []processors.Output
 	dead       []schemas.DeadLetter
@@ -36,7 +34,40 @@ type Runner struct {
 
 // NewRunner returns a runner whose stream time starts at start.
 func NewRunner(o *orders.Stage, a *automation.Stage, start time.Time) *Runner {
-	return &Runner{orders: newLane[orders.State](o), automation: newLane[automation.State](a), now: start.UTC()}
+	r := &Runner{now: start.UTC()}
+	checked := trial.Options{Check: true}
+	r.orders = trial.NewLane[orders.State](o, checked, collector{r})
+	r.automation = trial.NewLane[automation.State](a, checked, collector{r})
+	return r
+}
+
+// collector takes what the stages make.
+type collector struct{ r *Runner }
+
+// Output implements trial.Sink.
+func (c collector) Output(_ time.Time, o processors.Output) error {
+	c.r.outputs = append(c.r.outputs, o)
+	in := processors.Input{Topic: o.Topic, Key: o.Key, Record: o.Record}
+	switch o.Topic {
+	case schemas.TopicOrdersInbox:
+		c.r.append(0, in)
+	case schemas.TopicAutomationInbox:
+		c.r.append(1, in)
+	}
+	return nil
+}
+
+// DeadLetter implements trial.Sink.
+func (c collector) DeadLetter(d schemas.DeadLetter) error {
+	c.r.dead = append(c.r.dead, d)
+	return nil
+}
+
+func (r *Runner) append(lane int, in processors.Input) {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(in.Key))
+	p := h.Sum32() % partitionsOf
+	r.unread[lane][p] = append(r.unread[lane][p], in)
 }
 
 // Feed appends e to its source topic and runs until nothing is unread. An error is a bug of a stage, never a finding
@@ -52,13 +83,20 @@ func (r *Runner) Append(e *schemas.OrderEvent) {
 	if e.Provider == "paypal" {
 		topic = schemas.TopicPayPalEvents
 	}
-	r.orders.append(processors.Input{Topic: topic, Key: e.Key(), Record: e})
+	r.append(0, processors.Input{Topic: topic, Key: e.Key(), Record: e})
 }
 
 // Drain applies all unread records, and those that they make.
 func (r *Runner) Drain() error {
 	for {
-		ready := append(r.orders.ready(), r.automation.ready()...)
+		var ready [][2]int
+		for lane := range r.unread {
+			for p := range r.unread[lane] {
+				if len(r.unread[lane][p]) > 0 {
+					ready = append(ready, [2]int{lane, p})
+				}
+			}
+		}
 		if len(ready) == 0 {
 			return nil
 		}
@@ -66,25 +104,34 @@ func (r *Runner) Drain() error {
 		if r.Pick != nil {
 			i = r.Pick(len(ready))
 		}
-		if err := ready[i](r); err != nil {
+		queue := &r.unread[ready[i][0]][ready[i][1]]
+		in := (*queue)[0]
+		*queue = (*queue)[1:]
+		in.At = r.now
+		var err error
+		if ready[i][0] == 0 {
+			err = r.orders.Step(in)
+		} else {
+			err = r.automation.Step(in)
+		}
+		if err != nil {
 			return err
 		}
 	}
 }
 
-// Advance lets stream time pass on every partition, as ticks do, and fires the timers that it passes.
+// Advance lets stream time pass, and fires the timers that it passes, each at its time. What they write is applied
+// afterwards: the other stage is that much behind.
 func (r *Runner) Advance(to time.Time) error {
 	if to.Before(r.now) {
 		return fmt.Errorf("stream time never goes back: from %s to %s", r.now, to)
 	}
 	r.now = to.UTC()
-	for p := range partitionsOf {
-		if err := r.orders.fire(r, p); err != nil {
-			return err
-		}
-		if err := r.automation.fire(r, p); err != nil {
-			return err
-		}
+	if err := r.orders.Advance(r.now); err != nil {
+		return err
+	}
+	if err := r.automation.Advance(r.now); err != nil {
+		return err
 	}
 	return r.Drain()
 }
@@ -109,10 +156,10 @@ func (r *Runner) Commands() []*schemas.Command {
 }
 
 // Orders decodes the states of the orders stage, by key.
-func (r *Runner) Orders() (map[string]orders.State, error) { return r.orders.decoded() }
+func (r *Runner) Orders() (map[string]orders.State, error) { return states(r.orders) }
 
 // Contacts decodes the states of the automation stage, by key.
-func (r *Runner) Contacts() (map[string]automation.State, error) { return r.automation.decoded() }
+func (r *Runner) Contacts() (map[string]automation.State, error) { return states(r.automation) }
 
 func records[R schemas.Record](outputs []processors.Output, topic string) []R {
 	var list []R
@@ -124,181 +171,30 @@ func records[R schemas.Record](outputs []processors.Output, topic string) []R {
 	return list
 }
 
-// lane is one stage with its partitions.
-type lane[S any] struct {
-	stage  processors.Stage[S]
-	unread [partitionsOf][]processors.Input
-	images [partitionsOf]map[string][]byte
-	timers [partitionsOf]map[string][]processors.Timer
-}
-
-func newLane[S any](s processors.Stage[S]) *lane[S] {
-	l := &lane[S]{stage: s}
-	for p := range partitionsOf {
-		l.images[p], l.timers[p] = map[string][]byte{}, map[string][]processors.Timer{}
-	}
-	return l
-}
-
-func partition(key string) int {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(key))
-	return int(h.Sum32() % partitionsOf)
-}
-
-func (l *lane[S]) append(in processors.Input) {
-	p := partition(in.Key)
-	l.unread[p] = append(l.unread[p], in)
-}
-
-// ready lists one step for each partition with unread records.
-func (l *lane[S]) ready() []func(*Runner) error {
-	var steps []func(*Runner) error
-	for p := range partitionsOf {
-		if len(l.unread[p]) > 0 {
-			steps = append(steps, func(r *Runner) error { return l.step(r, p) })
-		}
-	}
-	return steps
-}
-
-func (l *lane[S]) step(r *Runner, p int) error {
-	in := l.unread[p][0]
-	l.unread[p] = l.unread[p][1:]
-	in.At = r.now
-	if err := l.fire(r, p); err != nil {
-		return err
-	}
-	key, ok := l.stage.Key(in)
-	if !ok {
-		return nil
-	}
-	return l.apply(r, p, key, in)
-}
-
-// fire applies the timers of a partition that stream time has passed, in the order (At, key, ID).
-func (l *lane[S]) fire(r *Runner, p int) error {
-	type due struct {
-		key string
-		t   processors.Timer
-	}
-	for range 10_000 { // firesMax: a timer that sets itself again in the past would never end
-		var next *due
-		for key, timers := range l.timers[p] {
-			for _, t := range timers {
-				if t.At.Before(r.now) && (next == nil || t.At.Before(next.t.At) || t.At.Equal(next.t.At) && (key < next.key || key == next.key && t.ID < next.t.ID)) {
-					next = &due{key, t}
-				}
-			}
-		}
-		if next == nil {
-			return nil
-		}
-		if err := l.apply(r, p, next.key, processors.Input{At: r.now, Key: next.key, Timer: &next.t}); err != nil {
-			return err
-		}
-	}
-	return fmt.Errorf("stage %s: timers of partition %d never end", l.stage.Name(), p)
-}
-
-// apply runs the stage on bytes, as the engine does, and checks that it changed nothing of the old state in place.
-func (l *lane[S]) apply(r *Runner, p int, key string, in processors.Input) error {
-	var old S
-	image, found := l.images[p][key]
-	if found {
-		var err error
-		if old, err = l.stage.Decode(image); err != nil {
-			return fmt.Errorf("state %s: %w", key, err)
-		}
-	}
-	before, err := l.stage.Encode(old)
-	if err != nil {
-		return err
-	}
-	next, out, err := l.stage.Apply(old, in)
-	if err != nil {
-		return r.bury(l.stage.Name(), in, err)
-	}
-	after, err := l.stage.Encode(old)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(before, after) {
-		return fmt.Errorf("stage %s changed a state in place at %s: from %s to %s", l.stage.Name(), key, before, after)
-	}
-	if f, ok := any(next).(processors.Forgetter); ok && f.Forget() {
-		delete(l.images[p], key)
-		delete(l.timers[p], key)
-	} else {
-		if l.images[p][key], err = l.stage.Encode(next); err != nil {
-			return err
-		}
-		if l.timers[p][key] = l.stage.Timers(next); len(l.timers[p][key]) == 0 {
-			delete(l.timers[p], key)
-		}
-	}
-	for _, o := range out {
-		r.write(o)
-	}
-	return nil
-}
-
-func (r *Runner) write(o processors.Output) {
-	r.outputs = append(r.outputs, o)
-	in := processors.Input{Topic: o.Topic, Key: o.Key, Record: o.Record}
-	switch o.Topic {
-	case schemas.TopicOrdersInbox:
-		r.orders.append(in)
-	case schemas.TopicAutomationInbox:
-		r.automation.append(in)
-	}
-}
-
-func (r *Runner) bury(stage string, in processors.Input, err error) error {
-	var p *processors.Poison
-	if !errors.As(err, &p) {
-		return fmt.Errorf("stage %s: an error that is no Poison: %w", stage, err)
-	}
-	d := schemas.DeadLetter{
-		ID: fmt.Sprintf("%s-%d", stage, len(r.dead)), Stage: stage, Cause: p.Cause, Reason: p.Reason,
-		Remedy: p.Remedy, Topic: in.Topic, Key: []byte(in.Key), At: r.now,
-	}
-	switch rec := in.Record.(type) {
-	case *schemas.OrderEvent:
-		d.EventID, d.RootKey = rec.EventID, rec.Key()
-	case *schemas.Transition:
-		d.EventID, d.RootKey, d.ContactKey = rec.Event.EventID, rec.RootKey, rec.ContactKey
-	}
-	r.dead = append(r.dead, d)
-	return nil
-}
-
-func (l *lane[S]) decoded() (map[string]S, error) {
+func states[S any](l *trial.Lane[S]) (map[string]S, error) {
 	all := map[string]S{}
-	for p := range partitionsOf {
-		for key, image := range l.images[p] {
-			s, err := l.stage.Decode(image)
-			if err != nil {
-				return nil, fmt.Errorf("state %s: %w", key, err)
-			}
-			all[key] = s
+	for _, key := range l.Keys() {
+		s, _, err := l.State(key)
+		if err != nil {
+			return nil, err
 		}
+		all[key] = s
 	}
 	return all, nil
 }
 
 // Images lists every state as "stage key bytes", sorted: equal for equal histories.
 func (r *Runner) Images() []string {
-	var list []string
-	add := func(stage string, images [partitionsOf]map[string][]byte) {
-		for p := range partitionsOf {
-			for key := range maps.Keys(images[p]) {
-				list = append(list, strings.Join([]string{stage, key, string(images[p][key])}, " "))
-			}
+	return append(images("automation", r.automation), images("orders", r.orders)...)
+}
+
+func images[S any](stage string, l *trial.Lane[S]) (list []string) {
+	for _, key := range l.Keys() {
+		image, err := l.Image(key)
+		if err != nil {
+			image = []byte(err.Error()) // equal to no other run's bytes
 		}
+		list = append(list, stage+" "+key+" "+string(image))
 	}
-	add("orders", r.orders.images)
-	add("automation", r.automation.images)
-	slices.Sort(list)
 	return list
 }

@@ -68,7 +68,7 @@ func (w *world) payer() *schemas.Payer {
 	case 0:
 		return nil
 	case 1:
-		return &schemas.Payer{Email: rapid.SampledFrom([]string{"ana@example.com", "bo@example.com"}).Draw(w.t, "email"), PayerID: "P1"}
+		return &schemas.Payer{Email: rapid.SampledFrom([]string{"ana@example.com", "bo@example.com", "0b1c@dcc.paypal.com"}).Draw(w.t, "email"), PayerID: "P1"}
 	case 2:
 		return &schemas.Payer{GivenName: "Ana", Address: schemas.Address{Country: rapid.SampledFrom([]string{"DE", "FR"}).Draw(w.t, "country")}}
 	}
