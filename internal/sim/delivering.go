@@ -61,6 +61,7 @@ func (d *delivering) topics() {
 	n := int32(d.w.cfg.Partitions)
 	d.w.b.Create(schemas.TopicCommands, n, false)
 	d.w.b.Create(schemas.TopicDeliveries, n, false)
+	d.w.b.Create(schemas.TopicAutomationInbox, n, false)
 }
 
 func (d *delivering) begin(span int64) {

@@ -5,7 +5,8 @@
 // offsets are committed in one transaction.
 //
 // A desired state may be sent again; an effect may not. Its intent is committed before its request leaves, so that
-// after a crash the destination is asked first whether it happened.
+// after a crash the destination is asked first whether it happened. A question changes nothing and is answered on the
+// inbox of the automation.
 //
 // Outcomes that concern the account (Outcome.Account) hold the whole destination and are never a command's fault: with
 // a RetryAfter for that long, without one until a probe succeeds, with an alarm.
@@ -92,6 +93,13 @@ type Options struct {
 	WindowMax int
 	// RetryBase and RetryMax shape the back-off with full jitter; default 1 s and 10 min.
 	RetryBase, RetryMax time.Duration
+	// AnswerFor is how long a question is asked before it is answered with StandingUnknown; default 10 min.
+	AnswerFor time.Duration
+	// AnswerAge is up to what age an answer serves further questions; default 60 s.
+	AnswerAge time.Duration
+	// Accounts say which destinations are one account: what is sent to one changes what was said by the other. A
+	// destination without an entry is an account of its own.
+	Accounts map[string]string
 
 	Log        zerolog.Logger
 	Registerer prometheus.Registerer
@@ -120,6 +128,7 @@ type Deliverer struct {
 	windows   map[int32]*window
 	refusals  map[int32]refusal // partitions whose stall no inspection would find again
 	lanes     map[string]*lane
+	answers   *answers
 	undecoded []*entry
 	outbox    []output
 	results   []result
@@ -180,6 +189,8 @@ func New(o Options) (*Deliverer, error) {
 	setDefault(&o.truncated, truncationPatience)
 	setDefault(&o.Settle, DefaultSettle)
 	setDefault(&o.WindowMax, DefaultWindowMax)
+	setDefault(&o.AnswerFor, DefaultAnswerFor)
+	setDefault(&o.AnswerAge, DefaultAnswerAge)
 	setDefault(&o.RetryBase, time.Second)
 	setDefault(&o.RetryMax, 10*time.Minute)
 	if o.Clock == nil {
@@ -188,7 +199,7 @@ func New(o Options) (*Deliverer, error) {
 	if o.Random == nil {
 		o.Random = crand.Reader
 	}
-	d := &Deliverer{opts: o, windows: map[int32]*window{}, awaited: map[int32]bool{}, refusals: map[int32]refusal{}, lanes: map[string]*lane{}, clock: o.Clock, flights: o.Clock.NewGroup()}
+	d := &Deliverer{opts: o, windows: map[int32]*window{}, awaited: map[int32]bool{}, refusals: map[int32]refusal{}, lanes: map[string]*lane{}, answers: newAnswers(answersRememberedMax), clock: o.Clock, flights: o.Clock.NewGroup()}
 	var err error
 	if d.rand, err = seeded(o.Random); err != nil {
 		return nil, err

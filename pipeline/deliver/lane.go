@@ -20,6 +20,7 @@ type lane struct {
 	flying  int      // contacts with a request in flight
 	intents int      // that are in the outbox or in a transaction under way
 	seen    *versions
+	asked   *list.List // of *entry: questions, in the order of their deadlines
 
 	failures int       // in a row, of any command
 	hold     time.Time // nothing is sent before
@@ -29,7 +30,7 @@ type lane struct {
 }
 
 func newLane(name string, w sinks.Writer) *lane {
-	return &lane{name: name, writer: w, queues: map[string]*queue{}, seen: newVersions(contactsRememberedMax)}
+	return &lane{name: name, writer: w, queues: map[string]*queue{}, seen: newVersions(contactsRememberedMax), asked: list.New()}
 }
 
 // queue is what is unfinished for one contact, in the order of offsets.
@@ -125,7 +126,7 @@ type step struct {
 	wake   time.Time // zero: nothing to wait for by the clock
 }
 
-// next decides. Effects older than every unfinished desired state come first, in order: one that waits holds the later
+// next decides. Effects and questions older than every unfinished desired state come first, in order: one that waits holds the later
 // ones. Then the newest desired state, which stands for all older ones; it waits for no effect's next try. A request in flight, or an intent on its way, makes the contact wait.
 func (q *queue) next(now time.Time) step {
 	var s step
@@ -161,7 +162,7 @@ func (q *queue) next(now time.Time) step {
 		if oldestContact >= 0 && e.offset > oldestContact {
 			break
 		}
-		if e.intent == noIntent {
+		if e.intent == noIntent && !e.isQuestion() {
 			s.intend = e
 			return s
 		}

@@ -12,6 +12,7 @@ type metrics struct {
 	commands    *prometheus.CounterVec
 	outcomes    *prometheus.CounterVec
 	deadLetters *prometheus.CounterVec
+	answers     *prometheus.CounterVec
 	aborts      prometheus.Counter
 	inFlight    *prometheus.GaugeVec
 	backlog     *prometheus.GaugeVec
@@ -37,6 +38,10 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: name("dead_letters_total"),
 			Help: "Commands sent to the dead letters.",
 		}, []string{"cause"}),
+		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: name("answers_total"),
+			Help: "Questions that were answered, by the contact's standing; UNKNOWN: the destination did not say.",
+		}, []string{"destination", "standing"}),
 		aborts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: name("aborts_total"),
 			Help: "Transactions that the client did not vouch for.",
@@ -87,7 +92,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.commands, m.outcomes, m.deadLetters, m.aborts, m.inFlight, m.backlog, m.oldest, m.paused, m.stalled, m.windowFull, m.windowUnfinished, m.offsetAlarms}
+	return []prometheus.Collector{m.commands, m.outcomes, m.deadLetters, m.answers, m.aborts, m.inFlight, m.backlog, m.oldest, m.paused, m.stalled, m.windowFull, m.windowUnfinished, m.offsetAlarms}
 }
 
 // window shows one partition.

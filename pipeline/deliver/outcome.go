@@ -23,8 +23,9 @@ type result struct {
 	entry      *entry
 	outcome    sinks.Outcome
 	started    time.Time
-	reconciled bool // the outcome is Reconcile's
-	unsent     bool // the lease had run out: nothing left, and there is no outcome
+	reconciled bool             // the outcome is Reconcile's
+	standing   schemas.Standing // that a question was answered with
+	unsent     bool             // the lease had run out: nothing left, and there is no outcome
 }
 
 // output is one record of the next transaction.
@@ -42,6 +43,11 @@ func (d *Deliverer) judge(r result) {
 	e.attempts++
 	now := d.now
 	d.metrics.outcomes.WithLabelValues(l.name, kindName(r)).Inc()
+	if e.isQuestion() {
+		d.judgeQuestion(r, l)
+		return
+	}
+	d.answers.forget(d.account(l.name), e.cmd.Contact.Email, now)
 	if r.outcome.Account {
 		d.holdAccount(l, r.outcome, now)
 		if r.outcome.Kind != sinks.Unknown {
@@ -97,10 +103,7 @@ func (d *Deliverer) uncertain(e *entry, r result) {
 // failed is one more try that did not work out.
 func (d *Deliverer) failed(e *entry, l *lane, r result, now time.Time) {
 	e.failures++
-	l.failures++
-	if l.failures >= 2*d.opts.Parallel {
-		d.pause(l, "failing", d.jitter(pauseBase, time.Minute, l.pauses), now)
-	}
+	d.stumbled(l)
 	if d.expired(e, now) {
 		if e.unsure {
 			d.uncertain(e, r)
@@ -113,6 +116,14 @@ func (d *Deliverer) failed(e *entry, l *lane, r result, now time.Time) {
 	d.failedFor(e, l, r, now)
 	e.nextTry = now.Add(max(r.outcome.RetryAfter, d.jitter(d.opts.RetryBase, d.opts.RetryMax, e.failures-1)))
 	d.retryNote(e, r)
+}
+
+// stumbled counts a failure of any command, and pauses a destination that has nothing but failures.
+func (d *Deliverer) stumbled(l *lane) {
+	l.failures++
+	if l.failures >= 2*d.opts.Parallel {
+		d.pause(l, "failing", d.jitter(pauseBase, time.Minute, l.pauses), d.now)
+	}
 }
 
 // jitter is a random time up to base doubled n times, at most limit.
@@ -205,6 +216,8 @@ func (d *Deliverer) refused(e *entry, r result) {
 			if o.offset > e.offset {
 				return // what follows depends on this one
 			}
+		case o.isQuestion():
+			// What he is to a list does not depend on it.
 		case o.offset > oldest && o.intent == noIntent:
 			d.refuseEffect(o)
 		}

@@ -44,6 +44,8 @@ func (d *Deliverer) enqueue(e *entry) {
 		return
 	case e.cmd.Kind == schemas.CommandContact && known && v.refused:
 		l.seen.set(key, v.sent, false)
+	case e.isQuestion():
+		d.deadlined(l, e)
 	case e.cmd.Kind != schemas.CommandContact && known && v.refused && e.intent == noIntent && !l.queues[key].hasContact():
 		d.refuseEffect(e)
 		return
@@ -71,6 +73,7 @@ func (d *Deliverer) dispatch() {
 
 func (d *Deliverer) dispatchLane(l *lane, now time.Time) {
 	l.due(now)
+	d.overdue(l)
 	if l.hold.After(now) {
 		return
 	}
@@ -99,11 +102,13 @@ func (d *Deliverer) dispatchLane(l *lane, now time.Time) {
 			s.park.park(q)
 		}
 		switch {
+		case s.send != nil && s.send.isQuestion() && d.known(l, s.send):
+			l.touch(q)
 		case s.send != nil:
 			q.flying = true
 			s.send.flying = true
 			l.flying++
-			if s.send.unsure {
+			if s.send.unsure || s.send.isQuestion() {
 				d.start(l, []*entry{s.send})
 				break
 			}
@@ -133,6 +138,9 @@ type flight struct {
 func (d *Deliverer) start(l *lane, batch []*entry) {
 	for _, e := range batch {
 		e.win.flying++
+		if !e.isQuestion() {
+			d.answers.forget(d.account(l.name), e.cmd.Contact.Email, d.now)
+		}
 	}
 	d.metrics.inFlight.WithLabelValues(l.name).Add(float64(len(batch)))
 	d.starts = append(d.starts, flight{l, batch, batch[0].unsure})
@@ -192,6 +200,9 @@ func (d *Deliverer) fly(f flight) {
 // write asks first where an effect may have been sent, and sends where that did not happen. A process may have been
 // paused since it was decided upon, so the lease is looked at once more before each request.
 func (d *Deliverer) write(ctx context.Context, w sinks.Writer, batch []*entry, unsure bool) []result {
+	if batch[0].isQuestion() {
+		return []result{d.ask(ctx, w, batch[0])}
+	}
 	started := d.clock.Now()
 	if !d.leased(started) {
 		return unsent(batch)
@@ -291,6 +302,12 @@ func (m missing) Write(_ context.Context, batch []schemas.Command) []sinks.Outco
 	return out
 }
 
+// Standing implements sinks.ListReader: the destination may come yet.
+func (m missing) Standing(context.Context, string, string) (schemas.Standing, sinks.Outcome) {
+	return schemas.StandingUnknown, m.outcome()
+}
+
+// Reconcile implements sinks.Writer.
 func (m missing) Reconcile(context.Context, schemas.Command) sinks.Outcome { return m.outcome() }
 
 func (m missing) outcome() sinks.Outcome {

@@ -71,7 +71,7 @@ func (d *Deliverer) describe(ctx context.Context) error {
 	ctx, cancel := d.clock.WithTimeout(ctx, endTimeout)
 	defer cancel()
 	d.counts = map[string]int32{}
-	for _, topic := range []string{schemas.TopicDeliveries, schemas.TopicDeadLetters} {
+	for _, topic := range []string{schemas.TopicDeliveries, schemas.TopicDeadLetters, schemas.TopicAutomationInbox} {
 		info, err := d.cluster.Describe(ctx, topic)
 		if err != nil {
 			return err
@@ -261,6 +261,9 @@ func (d *Deliverer) untilDue() time.Duration {
 		at(d.now.Add(leasePause))
 	}
 	for _, l := range d.lanes {
+		if first := l.asked.Front(); leased && first != nil {
+			at(first.Value.(*entry).deadline)
+		}
 		switch { // what is due already waits for something else than time
 		case !leased:
 		case l.hold.After(d.now):

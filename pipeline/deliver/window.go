@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"container/list"
 	"context"
 	"fmt"
 	"slices"
@@ -32,6 +33,9 @@ type entry struct {
 	attempts int64
 	failures int // that were the command's own
 	nextTry  time.Time
+	deadline time.Time     // of a question: when it is answered in any case
+	last     *result       // of a question: its last try
+	asked    *list.Element // of a question: its place in lane.asked
 }
 
 type intentState int
