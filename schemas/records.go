@@ -164,10 +164,17 @@ func ContactKey(env Environment, p *Payer) string {
 		return string(env) + "/" + email
 	}
 	if p.PayerID != "" {
-		return string(env) + "/payer:" + p.PayerID
+		return PayerKey(env, p.PayerID)
 	}
 	return ""
 }
+
+// PayerKey and CustomKey are the keys of a customer's further names: the provider's id of the payer, and the merchant's
+// own id of him. A contact of whom no e-mail is known has one of them as his ContactKey.
+func PayerKey(env Environment, id string) string { return string(env) + "/payer:" + id }
+
+// CustomKey: see PayerKey.
+func CustomKey(env Environment, id string) string { return string(env) + "/custom:" + id }
 
 // NormalizeEmail trims and lower-cases an address. Dots and +tags stay: they are other people's addresses.
 func NormalizeEmail(email string) string { return strings.ToLower(strings.TrimSpace(email)) }

@@ -137,11 +137,19 @@ type Telemetry struct {
 
 // Stages are the limits of the stateful stages.
 type Stages struct {
-	Lanes       int           `yaml:"lanes" jsonschema:"description=Consumers with a transaction of their own\\, per stage. Default: 1."`
-	OrphanAfter time.Duration `yaml:"orphan_after" jsonschema:"description=How long an event waits for its order or contact before it goes on\\, flagged. Default: 1h."`
-	ForgetAfter time.Duration `yaml:"forget_after" jsonschema:"description=How long an ended order is remembered. Default: 9600h (400 days)."`
-	ClockSkew   time.Duration `yaml:"clock_skew" jsonschema:"description=How far a provider's clock may run ahead before its time is clamped to the receipt. Default: 5m."`
+	Lanes        int           `yaml:"lanes" jsonschema:"description=Consumers with a transaction of their own\\, per stage. Default: 1."`
+	OrphanAfter  time.Duration `yaml:"orphan_after" jsonschema:"description=How long an event waits for its order or contact before it goes on\\, flagged. Default: 1h."`
+	ForgetAfter  time.Duration `yaml:"forget_after" jsonschema:"description=How long an ended order is remembered. Default: 9600h (400 days)."`
+	ClockSkew    time.Duration `yaml:"clock_skew" jsonschema:"description=How far a provider's clock may run ahead before its time is clamped to the receipt. Default: 5m."`
+	AliasDomains []string      `yaml:"alias_domains" jsonschema:"description=Domains whose e-mail addresses a provider makes up for one payment: they never become contacts. [] for none. Default: dcc.paypal.com."`
+	CustomID     string        `yaml:"custom_id" jsonschema:"description=What the shop puts into a payment's custom id: order (says nothing about the customer) or customer (the shop's own id of the customer\\, by which contacts are found). Default: order.,enum=order,enum=customer"`
 }
+
+// The meanings of a merchant's custom id.
+const (
+	CustomIDOrder    = "order"
+	CustomIDCustomer = "customer"
+)
 
 // Connection is one file of connections/: an account or store that events come from. Its name is the file's.
 type Connection struct {
@@ -375,7 +383,9 @@ func (l *loader) settings() {
 	def(&s.Stages.OrphanAfter, time.Hour)
 	def(&s.Stages.ClockSkew, 5*time.Minute)
 	def(&s.Stages.ForgetAfter, 400*24*time.Hour)
+	def(&s.Stages.CustomID, CustomIDOrder)
 	def(&s.Kafka.Partitions, 8)
+	l.oneOf(doc, "stages.custom_id", s.Stages.CustomID, CustomIDOrder, CustomIDCustomer)
 	l.oneOf(doc, "telemetry.log_level", s.Telemetry.LogLevel, "debug", "info", "warn", "error")
 	l.oneOf(doc, "telemetry.log_format", s.Telemetry.LogFormat, "json", "text")
 }

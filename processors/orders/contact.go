@@ -53,12 +53,13 @@ func (w *work) hold(t *schemas.Transition) {
 // revive makes the transition again, with the contact as known now.
 func (w *work) revive(h *waiting) *schemas.Transition {
 	e := h.Event.event()
-	payer := w.s.payer()
-	return &schemas.Transition{
+	t := &schemas.Transition{
 		RootKey: e.Key(), RootKind: w.s.Kind, Number: h.Number, Disposition: h.Changed, From: h.From, To: h.To,
 		Legal: h.Legal, Why: h.Why, Orphan: h.Orphan, Event: e, Paid: h.Paid, Refunded: h.Refunded, Currency: h.Currency,
-		Payer: payer, ContactKey: schemas.ContactKey(e.Environment, payer), At: fromMillis(h.At),
+		At: fromMillis(h.At),
 	}
+	w.s.name(t)
+	return t
 }
 
 // giveUp lets the transition that waits longest go on without a contact.

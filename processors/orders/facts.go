@@ -24,9 +24,6 @@ func (s *State) join(e *schemas.OrderEvent, at triple) (again bool) {
 	case schemas.KindDispute:
 		s.joinDispute(orElse(e.EntityID, e.EventID), e.Status, at)
 	}
-	if e.Payer != nil {
-		s.joinPayer(*e.Payer, at)
-	}
 	if !again && (s.Head == nil || at.newer(*s.Head)) {
 		s.Head = &at
 	}

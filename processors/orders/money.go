@@ -254,10 +254,9 @@ func (s *State) addSettled(currency string, paid, refunded exact) {
 	s.Settled[i] = settled{currency, parsed(old.Paid).add(paid).String(), parsed(old.Refunded).add(refunded).String()}
 }
 
-// joinPayer keeps, of each part of the payer, the newest that is not empty. An address is taken as a whole: parts of
+// joinPayer keeps, of p with its texts trimmed and of each part of the payer, the newest that is not empty. An address is taken as a whole: parts of
 // two addresses make none. The country alone (PayPal gives no more in payer.address) never replaces a whole one.
 func (s *State) joinPayer(p schemas.Payer, at triple) {
-	p = trimmed(p)
 	all := make([]payerAt, 0, len(s.Payers)+1)
 	all = append(append(all, s.Payers...), payerAt{at, p})
 	slices.SortStableFunc(all, func(a, b payerAt) int { return b.At.compare(a.At) })

@@ -51,6 +51,12 @@ type Options struct {
 	// SeenMax is the number of remembered events above which those older than 35 days are dropped. Younger ones are
 	// always kept. Default 64.
 	SeenMax int
+	// AliasDomains are domains, with the parts below them, whose addresses are made up for a payment: such an address
+	// counts as none. Nil: DefaultAliasDomains; empty: no domain.
+	AliasDomains []string
+	// CustomIDIsCustomer says that the merchant puts his own id of the customer into a payment's custom id: where there is
+	// no e-mail, it is who the contact is.
+	CustomIDIsCustomer bool
 }
 
 // Stage is the orders stage: paypal.events, store.orders and orders.inbox in, order.transitions, automation.inbox and
@@ -76,6 +82,7 @@ func New(o Options) *Stage {
 	if o.SeenMax <= 0 {
 		o.SeenMax = DefaultSeenMax
 	}
+	o.AliasDomains = aliasDomains(o.AliasDomains)
 	return &Stage{o}
 }
 

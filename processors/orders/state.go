@@ -28,6 +28,7 @@ type State struct {
 	Waiting  []waiting         `json:"c,omitempty"`  // transitions that wait for a contact
 	Touched  int64             `json:"a,omitempty"`  // stream time of the last record, in ms
 	Removed  *triple           `json:"-"`            // newest deletion of the order at the provider
+	Customer *customerAt       `json:"-"`            // newest custom id, where that names customers
 	Gone     bool              `json:"-"`
 }
 
@@ -99,6 +100,12 @@ type settled struct {
 type payerAt struct {
 	At    triple        `json:"a"`
 	Payer schemas.Payer `json:"p"`
+}
+
+// customerAt is the merchant's own id of the customer.
+type customerAt struct {
+	At triple `json:"-"`
+	ID string `json:"-"`
 }
 
 // Forget implements processors.Forgetter.

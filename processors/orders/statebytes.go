@@ -149,6 +149,11 @@ func (w *stateWriter) state(s *State) {
 		w.Field(18)
 		w.triple(*s.Removed)
 	}
+	if s.Customer != nil {
+		w.Field(19)
+		w.triple(s.Customer.At)
+		w.Text(s.Customer.ID)
+	}
 }
 
 func (r *stateReader) state(s *State) {
@@ -200,6 +205,8 @@ func (r *stateReader) state(s *State) {
 		case 18:
 			s.Removed = new(triple)
 			*s.Removed = r.triple()
+		case 19:
+			s.Customer = &customerAt{r.triple(), r.Text()}
 		default:
 			r.Unknown(f)
 		}

@@ -126,6 +126,7 @@ func (w *work) apply(e *schemas.OrderEvent, n seen, forwarded, orphan bool) {
 	at := w.moment(e)
 	late := s.late(e, at)
 	again := s.join(e, at)
+	w.who(e, at)
 	w.markSeen(n)
 	s.settle()
 	sums := s.money()
@@ -146,16 +147,6 @@ func (w *work) apply(e *schemas.OrderEvent, n seen, forwarded, orphan bool) {
 	w.publish(t)
 	w.leaveLinks(e, t.RootKey)
 	w.sendOn(t, known)
-}
-
-// contactKnown reports whether schemas.ContactKey has a key for the payer. Texts of payers are kept trimmed.
-func (s *State) contactKnown() bool {
-	for i := range s.Payers {
-		if p := &s.Payers[i].Payer; p.Email != "" || p.PayerID != "" {
-			return true
-		}
-	}
-	return false
 }
 
 func word(status schemas.PaymentStatus) schemas.PaymentStatus {
@@ -212,7 +203,6 @@ func (w *work) recordedWhy(e *schemas.OrderEvent) string {
 
 // transition is the record about e as the state, whose money is m, stands now.
 func (w *work) transition(e *schemas.OrderEvent, m *balance) *schemas.Transition {
-	payer := w.s.payer()
 	kind := w.s.Kind
 	if kind == "" {
 		kind = kindOf(e, false)
@@ -220,8 +210,8 @@ func (w *work) transition(e *schemas.OrderEvent, m *balance) *schemas.Transition
 	t := &schemas.Transition{
 		RootKey: e.Key(), RootKind: kind, Legal: true, Event: *e, At: w.at,
 		Paid: m.paid.String(), Refunded: m.refunded.String(), Currency: m.currency,
-		Payer: payer, ContactKey: schemas.ContactKey(e.Environment, payer),
 	}
+	w.s.name(t)
 	t.Event.Body, t.Event.Headers = nil, nil
 	return t
 }
