@@ -45,6 +45,7 @@ type batch struct {
 	written []topicCount
 
 	records, timers, letters, past int
+	refusals                       int // activations of a configuration that cannot be followed
 	bytes                          int // of outputs and images
 	// torn: a state changed whose dead letter could not be written. Such a batch must not be committed.
 	torn bool
@@ -121,14 +122,15 @@ func (b *batch) look(topic string, q *queued) {
 }
 
 func (b *batch) keyOf(topic string, q *queued) (key string, ok bool, err error) {
-	if _, tick := q.rec.(*schemas.Tick); tick || q.rec == nil {
+	switch q.rec.(type) {
+	case nil, *schemas.Tick, *schemas.ConfigActivation: // the engine's own
 		return "", false, nil
 	}
 	return b.l.e.o.Topology.Stage.Key(b.input(topic, q))
 }
 
 func (b *batch) input(topic string, q *queued) processors.Input {
-	return processors.Input{At: time.UnixMilli(b.meta.StreamTime).UTC(), Key: text(q.r.Key), Topic: topic, Record: q.rec}
+	return processors.Input{At: time.UnixMilli(b.meta.StreamTime).UTC(), Key: text(q.r.Key), Topic: topic, Record: q.rec, Config: b.meta.Config}
 }
 
 // text is b as a string that shares its memory: of records, which never change.
@@ -219,6 +221,9 @@ func (b *batch) record(ctx context.Context, topic string, q *queued) (bool, erro
 		return false, registryStall(q.err)
 	}
 	at := max(b.meta.StreamTime, stamp(q.r))
+	if tick, ok := q.rec.(*schemas.Tick); ok {
+		b.meta.see(tick, at)
+	}
 	done, err := b.drain(ctx, at, topic, q.r)
 	if err != nil {
 		return false, err
@@ -250,9 +255,12 @@ func (b *batch) apply(ctx context.Context, topic string, q *queued) error {
 	if q.err != nil {
 		return b.deadLetter(ctx, letterOf(q.r, q.rec, q.cause, q.err))
 	}
-	if _, tick := q.rec.(*schemas.Tick); tick {
+	switch rec := q.rec.(type) {
+	case *schemas.Tick:
 		b.meta.Counts.Ticks++
 		return nil
+	case *schemas.ConfigActivation:
+		return b.activate(ctx, q.r.Offset, rec)
 	}
 	if q.slot == nil {
 		b.meta.Counts.Skipped++

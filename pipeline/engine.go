@@ -81,7 +81,13 @@ type PartitionStatus struct {
 	LagSeconds  float64       `json:"lag_seconds"` // Lag, as shown
 	TimersArmed int64         `json:"timers_armed"`
 	StreamTime  time.Time     `json:"stream_time"`
-	Counts      Counts        `json:"counts"`
+	// Config is the version of the configuration that the partition follows, since offset ConfigFrom of its inbox.
+	Config     string `json:"config,omitempty"`
+	ConfigFrom int64  `json:"config_from,omitempty"`
+	// Watermark is up to when receivers were there, as ticks told; TimersHeld: a timer is due and held until that goes on.
+	Watermark  time.Time `json:"watermark,omitzero"`
+	TimersHeld bool      `json:"timers_held,omitempty"`
+	Counts     Counts    `json:"counts"`
 	// RestoreStart, RestorePosition and RestoreTarget are changelog offsets; the last two are equal when restored.
 	RestoreStart    int64 `json:"restore_start"`
 	RestorePosition int64 `json:"restore_position"`
@@ -223,6 +229,8 @@ func (l *lane) show() {
 		s.Counts, s.StreamTime = p.meta.Counts, time.UnixMilli(p.meta.StreamTime).UTC()
 		s.Counts.Outputs = maps.Clone(s.Counts.Outputs)
 		s.TimersArmed = p.window.armed
+		s.Config, s.ConfigFrom = p.meta.Config, p.meta.ConfigFrom
+		s.Watermark, s.TimersHeld = p.reach(now)
 		s.Offsets, s.Behind, s.Lag = map[string]int64{}, 0, 0
 		for topic, q := range p.queues {
 			next := p.meta.Inputs[topic].Next

@@ -113,6 +113,11 @@ type meta struct {
 	StreamTime int64               `json:"stream_time"` // Unix milliseconds
 	Owner      string              `json:"owner"`
 	Rules      string              `json:"rules,omitempty"`
+	// Config is the version of the configuration that the partition follows, since offset ConfigFrom of the inbox.
+	Config     string `json:"config,omitempty"`
+	ConfigFrom int64  `json:"config_from,omitempty"`
+	// Watermark is up to when receivers were there, in Unix milliseconds; 0: no tick has told.
+	Watermark int64 `json:"watermark,omitempty"`
 	// Past counts the timers set into the past on behalf of the record at hand, which a cut transaction left unread.
 	Past   int    `json:"past,omitempty"`
 	Counts Counts `json:"counts"`
@@ -128,6 +133,7 @@ type Counts struct {
 	Inputs      int64            `json:"inputs"`  // records read, ticks included
 	Skipped     int64            `json:"skipped"` // of these, not for the stage
 	Ticks       int64            `json:"ticks"`
+	Activations int64            `json:"activations,omitempty"` // of a configuration
 	DeadLetters int64            `json:"dead_letters"`
 	Timers      int64            `json:"timers"` // fired
 	Outputs     map[string]int64 `json:"outputs,omitempty"`

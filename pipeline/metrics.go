@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -16,6 +17,8 @@ type metrics struct {
 	recoveries, offsetAlarms                   *prometheus.CounterVec
 	fetchErrors, ticks                         prometheus.Counter
 	stalled, lag, streamTime, armed, remaining *prometheus.GaugeVec
+	watermark, timersHeld, config              *prometheus.GaugeVec
+	configRefused                              prometheus.Counter
 	storeSeconds                               *prometheus.HistogramVec
 	transactionSeconds, recoverySeconds        prometheus.Histogram
 	read, apply                                prometheus.Observer // of storeSeconds
@@ -53,6 +56,10 @@ func newMetrics(stage string, reg prometheus.Registerer) (*metrics, error) {
 		streamTime:         gauge("stream_time_seconds", "Stream time, Unix seconds.", "partition"),
 		armed:              gauge("timers_armed", "States with an armed timer.", "partition"),
 		remaining:          gauge("restore_remaining", "Changelog offsets left to restore.", "partition"),
+		watermark:          gauge("watermark_seconds", "Up to when receivers were there to take events, Unix seconds; timers fire 30 s past it at the most. 0: not known, nothing is held.", "partition"),
+		timersHeld:         gauge("timers_held", "1 while a timer is due and held, since no receiver was there to take what could have ended it, else 0.", "partition"),
+		config:             gauge("config_followed", "Offset of the inbox since which the partition follows this version of the configuration.", "partition", "version"),
+		configRefused:      counter("config_activations_refused_total", "Activations of a configuration that this process cannot follow; the partition stays with the one before."),
 		storeSeconds:       prometheus.NewHistogramVec(seconds("store_seconds", "Duration of calls to the store."), []string{"call"}),
 		transactionSeconds: prometheus.NewHistogram(seconds("transaction_seconds", "Duration of transactions.")),
 		recoverySeconds:    prometheus.NewHistogram(seconds("recovery_seconds", "Duration of recoveries.")),
@@ -63,7 +70,7 @@ func newMetrics(stage string, reg prometheus.Registerer) (*metrics, error) {
 	}
 	for _, c := range []prometheus.Collector{
 		m.records, m.timers, m.deadLetters, m.pastTimers, m.outputs, m.transactions, m.unknown, m.renewals, m.recoveries, m.offsetAlarms,
-		m.fetchErrors, m.ticks, m.stalled, m.lag, m.streamTime, m.armed, m.remaining, m.storeSeconds, m.transactionSeconds, m.recoverySeconds,
+		m.fetchErrors, m.ticks, m.stalled, m.lag, m.streamTime, m.armed, m.remaining, m.watermark, m.timersHeld, m.config, m.configRefused, m.storeSeconds, m.transactionSeconds, m.recoverySeconds,
 	} {
 		if err := reg.Register(c); err != nil {
 			if errors.As(err, &prometheus.AlreadyRegisteredError{}) {
@@ -81,6 +88,7 @@ func (l *lane) count(s *share) {
 	l.e.m.timers.Add(float64(s.timers))
 	l.e.m.deadLetters.Add(float64(s.letters))
 	l.e.m.pastTimers.Add(float64(s.past))
+	l.e.m.configRefused.Add(float64(s.refusals))
 	for _, c := range s.written {
 		l.e.m.outputs.WithLabelValues(c.topic).Add(float64(c.n))
 	}
@@ -96,6 +104,12 @@ func (m *metrics) gauges(l *lane) {
 		m.streamTime.WithLabelValues(n).Set(float64(p.shown.StreamTime.UnixMilli()) / 1000)
 		m.armed.WithLabelValues(n).Set(float64(p.shown.TimersArmed))
 		m.remaining.WithLabelValues(n).Set(float64(max(0, p.target.Load()-p.position.Load())))
+		m.watermark.WithLabelValues(n).Set(unixSeconds(p.shown.Watermark))
+		m.timersHeld.WithLabelValues(n).Set(boolean(p.shown.TimersHeld))
+		m.config.DeletePartialMatch(prometheus.Labels{"partition": n})
+		if p.shown.Config != "" {
+			m.config.WithLabelValues(n, p.shown.Config).Set(float64(p.shown.ConfigFrom))
+		}
 		m.stalled.DeletePartialMatch(prometheus.Labels{"partition": n})
 		if p.state != stateRunning && p.stalled != nil { // also while it tries again
 			m.stalled.WithLabelValues(n, string(p.stalled.reason)).Set(1)
@@ -103,10 +117,24 @@ func (m *metrics) gauges(l *lane) {
 	}
 	for n := range l.gauged {
 		if !live[n] {
-			for _, g := range []*prometheus.GaugeVec{m.lag, m.streamTime, m.armed, m.remaining, m.stalled} {
+			for _, g := range []*prometheus.GaugeVec{m.lag, m.streamTime, m.armed, m.remaining, m.watermark, m.timersHeld, m.config, m.stalled} {
 				g.DeletePartialMatch(prometheus.Labels{"partition": n})
 			}
 		}
 	}
 	l.gauged = live
+}
+
+func unixSeconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
+}
+
+func boolean(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }

@@ -40,6 +40,7 @@ const (
 	ReasonStateUnreadable    Reason = "STATE_UNREADABLE"
 	ReasonOutputRefused      Reason = "OUTPUT_REFUSED"
 	ReasonPoison             Reason = "POISON"
+	ReasonConfigUnavailable  Reason = "CONFIG_UNAVAILABLE"
 )
 
 // stall is why a partition stops. It is an error so that it can pass through the layers.
@@ -74,6 +75,7 @@ type partition struct {
 	inputIDs map[string][16]byte
 
 	lastInput, lastTick time.Time
+	lastMark            time.Time // when a tick carried the watermark
 	holdUntil           time.Time
 	letters             []minuteCount
 	rebuild             bool // the next recovery starts from nothing

@@ -6,6 +6,7 @@
 package pipeline
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -53,6 +54,14 @@ type EngineOptions struct {
 	Lanes int
 	// RulesHash names the rules of the stage; it is kept with each transaction for whoever asks later.
 	RulesHash string
+	// ConfigVersion is what a partition follows that has followed none yet. Empty: none, until one is activated.
+	ConfigVersion string
+	// Config waits, in bounded time, until a version of the configuration can be followed. An error stalls the partition,
+	// which asks again; ErrConfigRefused says that it never can. Nil: every version can.
+	Config func(ctx context.Context, version string) error
+	// Watermark is up to when receivers were there to take events. Timers fire 30 s past what the ticks have told of it at
+	// the most. Nil, or zero: not known; then ticks say nothing of it.
+	Watermark func() time.Time
 	// CommitInterval is the time between two transactions of a lane while little comes; default 10 ms. Where records
 	// wait, or transactions take long, it grows up to CommitIntervalMax, default 100 ms: longer gathers more.
 	CommitInterval, CommitIntervalMax time.Duration

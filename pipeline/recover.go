@@ -66,7 +66,7 @@ func (l *lane) finishRecoveries(now time.Time) {
 			offsets = append(offsets, kafka.Offset{Topic: topic, Partition: p.number, At: next})
 		}
 		p.cache, p.slots, p.flight, p.rebuild = newCache(), map[string]*slot{}, nil, false
-		p.lastInput, p.lastTick = now, now
+		p.lastInput, p.lastTick, p.lastMark = now, now, time.Time{}
 		if len(p.queues) > 1 {
 			p.holdUntil = now.Add(holdAfterRecover)
 		}

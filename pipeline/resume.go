@@ -52,6 +52,15 @@ func (r *recovery) resume(ctx context.Context, group map[string]int64) (ends map
 		next.Inputs[topic] = position{TopicID: in.id, Next: at}
 		ends[topic], ahead[topic], ids[topic] = end, in.group < at, info.ID
 	}
+	if next.Config == "" {
+		inbox := r.l.e.o.Topology.Inbox
+		next.follows(r.l.e.o.ConfigVersion, next.Inputs[inbox].Next)
+	}
+	if err := r.l.e.available(ctx, next.Config); errors.Is(err, ErrConfigRefused) { // there is none to stay with
+		return nil, nil, configStall(next.Config, err)
+	} else if err != nil {
+		return nil, nil, err
+	}
 	r.p.meta, r.p.inputIDs = next, ids
 	return ends, ahead, nil
 }

@@ -42,11 +42,12 @@ func armed(timers []processors.Timer, muted []mark) []processors.Timer {
 	return out
 }
 
-// drain fires every timer with a deadline before at, the stamp of the record cause. It reports false where the
-// budget of the transaction ended first: the rest fires in the next one, before the same record.
+// drain fires every timer with a deadline before the clock at at, the stamp of the record cause. It reports false where
+// the budget of the transaction ended first: the rest fires in the next one, before the same record.
 func (b *batch) drain(ctx context.Context, at int64, topic string, cause *kgo.Record) (bool, error) {
 	for {
-		d, ok, err := b.due(ctx, at)
+		clock := b.meta.clock(at)
+		d, ok, err := b.due(ctx, clock)
 		if err != nil || !ok {
 			return err == nil, err
 		}
@@ -56,7 +57,7 @@ func (b *batch) drain(ctx context.Context, at int64, topic string, cause *kgo.Re
 		s := b.slot(d.Key)
 		if !s.known {
 			ahead := []*slot{s}
-			for _, key := range b.p.window.next(at, timerReadAhead) {
+			for _, key := range b.p.window.next(clock, timerReadAhead) {
 				ahead = append(ahead, b.slot(key))
 			}
 			if err := b.load(ctx, ahead); err != nil {
@@ -69,8 +70,9 @@ func (b *batch) drain(ctx context.Context, at int64, topic string, cause *kgo.Re
 	}
 }
 
-func (b *batch) due(ctx context.Context, at int64) (d store.Deadline, ok bool, err error) {
-	if d, ok = b.p.window.first(); !ok && !b.p.window.complete(at) {
+// due is the earliest timer before the clock.
+func (b *batch) due(ctx context.Context, clock int64) (d store.Deadline, ok bool, err error) {
+	if d, ok = b.p.window.first(); !ok && !b.p.window.complete(clock) {
 		touched := make(map[string]int64, len(b.changed))
 		for _, s := range b.changed {
 			touched[s.key] = s.entry.deadline()
@@ -80,7 +82,7 @@ func (b *batch) due(ctx context.Context, at int64) (d store.Deadline, ok bool, e
 		}
 		d, ok = b.p.window.first()
 	}
-	return d, ok && d.At < at, nil
+	return d, ok && d.At < clock, nil
 }
 
 // fire lets the earliest timer of key fire. A stage that fails on it, or leaves it in the state, does not get it
@@ -90,7 +92,7 @@ func (b *batch) fire(ctx context.Context, s *slot, at int64, topic string, cause
 	if err != nil {
 		return err
 	}
-	if len(e.timers) == 0 || deadlineOf(e.timers[0]) >= at {
+	if len(e.timers) == 0 || deadlineOf(e.timers[0]) >= b.meta.clock(at) {
 		n := *e
 		n.seal()
 		if n.deadline() != e.deadline() { // the image was sealed under rules that derived other timers
@@ -104,7 +106,7 @@ func (b *batch) fire(ctx context.Context, s *slot, at int64, topic string, cause
 		}
 	}
 	t := e.timers[0]
-	in := processors.Input{At: time.UnixMilli(at).UTC(), Key: s.key, Topic: topic, Timer: &t}
+	in := processors.Input{At: time.UnixMilli(at).UTC(), Key: s.key, Topic: topic, Timer: &t, Config: b.meta.Config}
 	finding, err := b.step(ctx, s, in, cause)
 	if err != nil {
 		return err
@@ -167,7 +169,7 @@ func (b *batch) settle(s *slot, next State, in processors.Input) (n *entry, past
 		switch {
 		case slices.Contains(e.env.muted, m), in.Timer != nil && m == markOf(*in.Timer):
 			n.env.muted = append(n.env.muted, m)
-		case !known && deadlineOf(t) < in.At.UnixMilli():
+		case !known && deadlineOf(t) < b.meta.clock(in.At.UnixMilli()): // it would fire at this very record
 			if past++; b.meta.Past+past > pastTimersMax {
 				n.env.muted = append(n.env.muted, m)
 			}

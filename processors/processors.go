@@ -49,6 +49,10 @@ type Input struct {
 
 // Timer is a moment at which a state wants to be asked again. It fires once stream time is past At: an input stamped
 // exactly At is applied first. Several due timers fire in the order (At, state key, ID).
+//
+// While no receiver is there to take events, timers are held, and for a while after one is back. Records go on meanwhile:
+// one stamped after At may then be applied before the timer fires. So a state that waits judges an event by the event's own
+// time against At, never by whether the timer has fired.
 type Timer struct {
 	At time.Time
 	ID string
