@@ -1,64 +1,92 @@
 // Package automation decides what a status transition means for the customer's contact: which fields and tags it should
-// have at which CRM, and which events are to be tracked there.
+// have at which CRM, which events are to be tracked there, and how far the contact is in which workflow.
 //
-// It keeps a contact's desired state per destination, and emits it as a whole whenever it changes. What no mapping
-// mentions is not part of it, so that it is left alone at the CRM.
+// It keeps a contact's desired state per destination, and emits it as a whole whenever it changes. What no mapping and
+// no workflow mentions is not part of it, so that it is left alone at the CRM. A run of a workflow lives in the same
+// state until its last step: waits, their deadlines and what was asked of the outside survive with it.
 package automation
 
 import (
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/tillstream/tillstream/processors"
-	"github.com/tillstream/tillstream/processors/tags"
-	"github.com/tillstream/tillstream/processors/triggers"
+	"github.com/tillstream/tillstream/processors/workflows"
 	"github.com/tillstream/tillstream/schemas"
 )
 
-// Stage is the automation stage: automation.inbox in, crm.commands out. It holds no state of its own and may be shared.
-type Stage struct{ rules Rules }
+// Stage is the automation stage: automation.inbox in, crm.commands and automation.runs out. It holds no state of its
+// own and may be shared.
+type Stage struct{ book Book }
 
 var _ processors.Stage[State] = (*Stage)(nil)
 
-// New returns the stage that follows these rules.
-func New(r Rules) *Stage { return &Stage{r} }
+// Book holds the rules of every version of the configuration. What it gives for a version never changes.
+type Book interface {
+	// Rules are the rules of a version of the configuration; those of the newest where it does not know the version.
+	Rules(version string) *Rules
+	// Program is a version of a workflow, which open runs go by; nil where it is not known.
+	Program(workflow, version string) *workflows.Program
+}
+
+// New returns the stage that follows these rules, whatever version a partition is at.
+func New(r Rules) *Stage { return &Stage{&single{r}} }
+
+// NewFollowing returns the stage that follows, at each record, the version that its partition is at.
+func NewFollowing(b Book) *Stage { return &Stage{b} }
+
+// single is a book of one version.
+type single struct{ rules Rules }
+
+func (b *single) Rules(string) *Rules { return &b.rules }
+
+func (b *single) Program(workflow, version string) *workflows.Program {
+	if p := b.rules.Workflow(workflow); p != nil && p.Version == version {
+		return p
+	}
+	return nil
+}
 
 // Name implements processors.Stage.
 func (*Stage) Name() string { return "automation" }
 
 // Version implements processors.Stage.
-func (*Stage) Version() processors.StageVersion { return 1 }
+func (*Stage) Version() processors.StageVersion { return 2 }
 
-// Key is the contact's key, for transitions; ticks concern no state.
+// Key is the contact's key; ticks concern no state.
 func (*Stage) Key(in processors.Input) (string, bool) {
-	t, ok := in.Record.(*schemas.Transition)
-	if !ok {
+	var key string
+	switch r := in.Record.(type) {
+	case *schemas.Transition:
+		key = r.ContactKey
+		if key == "" {
+			key = r.RootKey
+		}
+	case *schemas.ListAnswer:
+		key = r.ContactKey
+	case *schemas.WaitDecision:
+		key = r.ContactKey
+	case *schemas.ContactTouch:
+		key = r.ContactKey
+	case *schemas.IdentityLink:
+		key = r.AliasKey
+	default:
 		return "", false
 	}
 	if in.Key != "" {
-		return in.Key, true
+		key = in.Key
 	}
-	if t.ContactKey != "" {
-		return t.ContactKey, true
-	}
-	return t.RootKey, true
+	return key, key != ""
 }
-
-// Timers implements processors.Stage: this version waits for nothing.
-func (*Stage) Timers(State) []processors.Timer { return nil }
 
 // Apply implements processors.Stage. Its errors are *processors.Poison.
 func (st *Stage) Apply(s State, in processors.Input) (State, []processors.Output, error) {
-	t, ok := in.Record.(*schemas.Transition)
-	if !ok {
-		return s, nil, nil
+	rules := st.book.Rules(in.Config)
+	w := &work{book: st.book, rules: rules, old: s, s: s.clone(), key: in.Key, at: in.At.UTC().Truncate(time.Millisecond)}
+	if key, ok := st.Key(in); ok {
+		w.key = key
 	}
-	w := &work{rules: &st.rules, old: s, s: s.clone(), t: t, at: in.At.UTC().Truncate(time.Millisecond)}
-	key, _ := st.Key(in)
-	w.key = key
-	if err := w.run(); err != nil {
+	if err := w.apply(in); err != nil {
 		return s, nil, err
 	}
 	return w.s, w.out, nil
@@ -66,109 +94,123 @@ func (st *Stage) Apply(s State, in processors.Input) (State, []processors.Output
 
 // work is one Apply.
 type work struct {
-	rules   *Rules
-	old, s  State
-	t       *schemas.Transition
-	key     string
-	at      time.Time
-	created bool // t is the first event that says that its subscription exists
-	out     []processors.Output
-	issues  []issue
+	book   Book
+	rules  *Rules
+	old, s State
+	key    string
+	at     time.Time
+	t      *schemas.Transition // nil: no transition is the cause
+	before string              // the provider's status that t's root had before t
+	// cause is what commands and steps name as theirs.
+	cause    cause
+	created  bool // t is the first event that says that its subscription exists
+	out      []processors.Output
+	issues   []issue
+	reasons  []reason
+	effects  []*schemas.Command // follow the desired states
+	tagged   []tagged           // tags that are new on the contact, which workflows may start on
+	acting   *run               // whose step is at work; nil: a mapping
+	executed int                // steps of workflows
 }
 
-// issue is a value that a mapping could not make, told with the contact's next command.
+// cause is what something is done for.
+type cause struct {
+	root, event string
+	origin      schemas.Origin
+	test        bool
+}
+
+// issue is a value that a mapping or a workflow could not make, told with the contact's next command.
 type issue struct{ destination, text string }
 
-func (w *work) run() error {
-	moved := w.t.Disposition == schemas.Changed || w.t.Disposition == schemas.Recorded
-	if moved && w.t.ContactKey != "" && triggers.Creates(w.t) {
-		w.created = w.s.create(w.t.RootKey)
-	}
-	var matched, reached []*Mapping
-	for i := range w.rules.Mappings {
-		m := &w.rules.Mappings[i]
-		if !m.matches(w.t) {
-			continue
+// reason is why a tag came or went.
+type reason struct{ destination, text string }
+
+func (w *work) apply(in processors.Input) error {
+	switch {
+	case in.Timer != nil:
+		w.fire(in.Timer)
+	default:
+		switch r := in.Record.(type) {
+		case *schemas.Transition:
+			return w.transition(r)
+		case *schemas.ListAnswer:
+			w.answer(r)
+		case *schemas.WaitDecision:
+			w.decide(r)
+		case *schemas.ContactTouch:
+			w.touch()
+		case *schemas.IdentityLink:
+			w.link(r)
+		default:
+			return nil
 		}
-		matched = append(matched, m)
-		if w.merge(m) {
-			reached = append(reached, m)
+	}
+	return w.finish(nil)
+}
+
+func (w *work) transition(t *schemas.Transition) error {
+	w.t = t
+	w.cause = cause{t.RootKey, t.Event.EventID, t.Event.Origin, t.Event.Test}
+	if w.forward() {
+		return nil
+	}
+	w.before = w.s.statusBefore(t.RootKey)
+	moved := t.Disposition == schemas.Changed || t.Disposition == schemas.Recorded
+	reached, err := w.mappings(moved)
+	if err != nil {
+		return err
+	}
+	if moved {
+		w.count()
+		w.migrate()
+		w.progress()
+		w.start()
+		w.remember()
+	}
+	if !moved || past(t.Event.Origin) {
+		reached = nil
+	}
+	return w.finish(reached)
+}
+
+// past reports whether events of this origin were loaded from the past.
+func past(o schemas.Origin) bool { return o == schemas.OriginBackfill || o == schemas.OriginReplay }
+
+// finish lets workflows start on the tags that came, and emits: desired states first, so that what an effect sets off
+// at the CRM finds the contact as it should be.
+func (w *work) finish(reached []*Mapping) error {
+	w.startTagged()
+	w.schedule()
+	if err := w.bounds(); err != nil {
+		return err
+	}
+	w.contacts()
+	for _, m := range reached {
+		w.track(m)
+	}
+	for _, c := range w.effects {
+		if d := w.s.find(c.Destination); d != nil {
+			c.Version = d.Version
 		}
+		w.emit(c)
 	}
-	if len(matched) > 0 && len(reached) == 0 {
-		return w.nobody(matched[0])
-	}
+	return nil
+}
+
+// bounds refuses what would make one contact's state grow without end.
+func (w *work) bounds() error {
 	for i := range w.s.Destinations {
 		d := &w.s.Destinations[i]
 		if len(d.Tags)+len(d.NoTags) > tagsMax || len(d.Fields) > fieldsMax {
 			return &processors.Poison{
 				Cause:  schemas.CauseStageFailed,
 				Reason: "the contact would have more tags or fields at " + d.Name + " than are kept of one contact",
-				Remedy: "look for a mapping whose tags or fields differ with every event",
+				Remedy: "look for a mapping or workflow whose tags or fields differ with every event",
 			}
-		}
-	}
-	w.contacts()
-	if moved && w.t.Event.Origin != schemas.OriginBackfill && w.t.Event.Origin != schemas.OriginReplay {
-		for _, m := range reached {
-			w.effects(m)
 		}
 	}
 	return nil
-}
-
-func (w *work) nobody(m *Mapping) error {
-	reason := "event " + w.t.Event.EventID + " of " + w.t.Event.RootID + " has no e-mail address to write to"
-	remedy := "check contact.email of mapping " + m.Name
-	if w.t.Orphan {
-		reason += ", and its order or customer did not come in time"
-		remedy = "load the order from the provider (backfill), then replay this event"
-	}
-	return &processors.Poison{Cause: schemas.CauseNoContact, Reason: reason, Remedy: remedy}
-}
-
-// merge takes what m makes of the transition into the desired state at its destination. It reports false, and changes
-// nothing, where there is no e-mail address.
-func (w *work) merge(m *Mapping) bool {
-	who, _ := m.contact.Run(w.t)
-	got := func(part string) string {
-		for _, v := range who {
-			if v.To == part {
-				return v.Value
-			}
-		}
-		return ""
-	}
-	d := w.s.destination(m.Destination)
-	if email := schemas.NormalizeEmail(got(partEmail)); isEmail(email) {
-		d.Email = email
-	}
-	if d.Email == "" {
-		return false
-	}
-	for _, p := range []struct {
-		to   *string
-		part string
-	}{{&d.First, partFirst}, {&d.Last, partLast}, {&d.Phone, partPhone}} {
-		if v := got(p.part); v != "" {
-			*p.to = v
-		}
-	}
-	values, issues := m.fields.Run(w.t)
-	for _, i := range issues {
-		w.issues = append(w.issues, issue{m.Destination, m.Name + ": " + i.To + " from " + i.From + ": " + i.Reason})
-	}
-	d.setFields(values)
-	d.tag(m.tagsFor(w.t), nil)
-	d.tag(m.addTags, m.removeTags)
-	w.s.put(d)
-	return true
-}
-
-// isEmail is a check against text that is plainly something else; the CRM knows better.
-func isEmail(s string) bool {
-	at := strings.LastIndexByte(s, '@')
-	return at > 0 && at < len(s)-1 && !strings.ContainsAny(s, " \t\r\n,;<>")
 }
 
 // contacts emits the desired states that changed, by destination.
@@ -188,22 +230,11 @@ func (w *work) contacts() {
 				c.Issues = append(c.Issues, i.text)
 			}
 		}
-		w.emit(c)
-	}
-}
-
-func (w *work) effects(m *Mapping) {
-	d := w.s.find(m.Destination)
-	for i := range m.triggers {
-		tr := &m.triggers[i]
-		if !triggers.Match(tr.when, w.t, w.created) {
-			continue
+		for _, r := range w.reasons {
+			if r.destination == d.Name {
+				c.Reasons = append(c.Reasons, r.text)
+			}
 		}
-		c := w.command(schemas.CommandEffect, d)
-		c.CommandID = id(d.Name, w.key, w.t.Event.EventID, number(w.t.Number), tr.id)
-		c.Trigger = tr.id
-		c.Contact = schemas.Contact{Email: d.Email}
-		c.Effect = &schemas.Effect{Type: schemas.EffectTrackEvent, Name: tr.name, Data: tr.eventData(w.t, c.CommandID)}
 		w.emit(c)
 	}
 }
@@ -211,59 +242,34 @@ func (w *work) effects(m *Mapping) {
 func (w *work) command(kind schemas.CommandKind, d *desired) *schemas.Command {
 	return &schemas.Command{
 		Kind: kind, Destination: d.Name, ContactKey: w.key, Version: d.Version, ConfigVersion: w.rules.ConfigVersion,
-		RootKey: w.t.RootKey, EventID: w.t.Event.EventID, Origin: w.t.Event.Origin, Test: w.t.Event.Test, At: w.at,
+		RootKey: w.cause.root, EventID: w.cause.event, Origin: w.cause.origin, Test: w.cause.test, At: w.at,
 	}
 }
 
 func (w *work) emit(c *schemas.Command) {
+	w.put(processors.Output{Topic: schemas.TopicCommands, Key: c.ContactKey, PartitionKey: c.Destination, Record: c})
+}
+
+func (w *work) put(o processors.Output) {
 	if w.out == nil {
 		w.out = make([]processors.Output, 0, 2) // a contact and an event
 	}
-	w.out = append(w.out, processors.Output{Topic: schemas.TopicCommands, Key: c.ContactKey, PartitionKey: c.Destination, Record: c})
+	w.out = append(w.out, o)
 }
 
-// matches reports whether the mapping is about this transition.
-func (m *Mapping) matches(t *schemas.Transition) bool {
-	e := &t.Event
-	return (len(m.connections) == 0 || slices.Contains(m.connections, e.Connection)) &&
-		(m.resource == "" || m.resource == e.Resource) &&
-		(len(m.events) == 0 || triggers.AnyOf(m.events, e.EventType))
-}
-
-func (m *Mapping) tagsFor(t *schemas.Transition) []string {
-	if m.noTags {
-		return nil
-	}
-	return tags.For(m.tagRules, t.Event.Resource, t.Event.EventType)
-}
-
-// dataMax is the number of characters of an event's data that ActiveCampaign keeps.
-const dataMax = 250
-
-// idShown is how much of the command id leads the data, so that a read-back of the contact's activities finds it.
-const idShown = 12
-
-func (tr *trigger) eventData(t *schemas.Transition, commandID string) string {
-	var b strings.Builder
-	b.Grow(dataMax)
-	b.WriteString("id=")
-	b.WriteString(commandID[:idShown])
-	switch {
-	case tr.fromSource:
-		if v := tr.source.Get(t); v != "" {
-			b.WriteString(" " + v)
-		}
-	case tr.text != "":
-		b.WriteString(" " + tr.text)
-	default:
-		b.WriteString(" type=" + t.Event.EventType + " order=" + t.Event.RootID + " status=" + string(t.To))
-		if a := t.Event.Amount; a != nil {
-			b.WriteString(" amount=" + a.Value + " " + a.Currency)
+// tag changes a contact's tags, and notes which rule did it.
+func (w *work) tag(d *desired, rule string, add, remove []string) {
+	before := *d
+	d.tag(add, remove)
+	for _, t := range add {
+		if !slices.Contains(before.Tags, t) {
+			w.reasons = append(w.reasons, reason{d.Name, "+" + t + " by " + rule})
+			w.tagged = append(w.tagged, tagged{d.Name, t, w.acting})
 		}
 	}
-	if b.Len() <= dataMax && utf8.ValidString(b.String()) {
-		return b.String()
+	for _, t := range remove {
+		if !slices.Contains(before.NoTags, t) {
+			w.reasons = append(w.reasons, reason{d.Name, "-" + t + " by " + rule})
+		}
 	}
-	text := []rune(b.String())
-	return string(text[:min(len(text), dataMax)])
 }

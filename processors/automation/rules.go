@@ -9,6 +9,7 @@ import (
 	"github.com/tillstream/tillstream/processors/mapping"
 	"github.com/tillstream/tillstream/processors/tags"
 	"github.com/tillstream/tillstream/processors/triggers"
+	"github.com/tillstream/tillstream/processors/workflows"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -16,6 +17,11 @@ import (
 type Rules struct {
 	ConfigVersion string
 	Mappings      []Mapping // by file name
+	// CustomIDIsCustomer says that a merchant's custom id names the customer, so that it finds his contact.
+	CustomIDIsCustomer bool
+
+	workflows []*workflows.Program // by name
+	indexed   index
 }
 
 // Mapping is one compiled mapping file.
@@ -23,6 +29,7 @@ type Mapping struct {
 	Name        string // the file's
 	Destination string
 
+	rule                string // what commands say of it
 	connections, events []string
 	resource            string
 	contact, fields     *mapping.Program
@@ -163,7 +170,7 @@ func (c *compiler) oneOf(field, name, what string, known []string) {
 
 func (c *compiler) mapping(f MappingFile) Mapping {
 	m := Mapping{
-		Name: c.file, Destination: f.Destination, connections: slices.Clone(f.Connections), events: slices.Clone(f.Events),
+		Name: c.file, Destination: f.Destination, rule: "mappings/" + c.file, connections: slices.Clone(f.Connections), events: slices.Clone(f.Events),
 		resource: f.Resource, noTags: f.Tags.Disabled, addTags: slices.Clone(f.Tags.Add), removeTags: slices.Clone(f.Tags.Remove),
 	}
 	for i, name := range f.Connections {
@@ -258,7 +265,7 @@ func (c *compiler) trigger(at string, t TriggerOptions) trigger {
 		id: c.file + "/" + t.On + "/" + t.TrackEvent, name: t.TrackEvent,
 		when: triggers.When{ID: t.On, Events: slices.Clone(t.Events)},
 	}
-	c.oneOf(at+".on", t.On, "trigger", triggers.IDs())
+	c.oneOf(at+".on", t.On, "trigger", triggers.EventIDs())
 	if strings.TrimSpace(t.TrackEvent) == "" {
 		c.report(at+".track_event", "a trigger must name the event to track", "give the event's name at the CRM")
 	}

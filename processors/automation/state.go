@@ -17,6 +17,13 @@ const (
 	tagsMax          = 1000 // tags wanted or unwanted at one destination
 	fieldsMax        = 1000 // fields at one destination
 	subscriptionsMax = 200  // subscriptions of one contact whose creation is remembered
+	runsMax          = 200  // open runs of one contact
+	correctablesMax  = 200  // waits that were not met and may still be corrected
+	doneMax          = 2000 // "run once" marks
+	ordersMax        = 500  // paid orders that are told apart
+	historyMax       = 64   // transitions that a look-back finds
+	statusesMax      = 64   // orders whose provider's status is remembered
+	standingsMax     = 64   // lists that a destination answered about
 )
 
 // State is what is known of one contact: its desired state at each destination.
@@ -27,9 +34,74 @@ type State struct {
 	Destinations []desired `json:"d,omitempty"` // by name
 	Created      []mark    `json:"c,omitempty"` // digests of the subscriptions that were seen to be created, oldest first
 
+	Runs         []run        `json:"-"` // open, in the order of their starts
+	Correctables []run        `json:"-"` // stand where a wait was not met, until nothing can correct it any more
+	Done         []mark       `json:"-"` // what runs once and ran, oldest first
+	Orders       []mark       `json:"-"` // paid orders, oldest first
+	OrdersPaid   int64        `json:"-"` // their number, also of those no longer in Orders
+	History      []happened   `json:"-"` // what a look-back may find, oldest first
+	Statuses     []lastStatus `json:"-"` // the provider's status of each order, the one that changed last at the end
+	Standings    []standing   `json:"-"` // what destinations answered about lists, oldest first
+	Scheduled    []scheduled  `json:"-"` // by workflow
+	Score        int64        `json:"-"`
+
 	Aliases []mark   `json:"-"` // at a contact: digests of the further names announced to their own keys, oldest first
 	Contact string   `json:"-"` // at a further name's key: the contact that it was first announced for
 	Links   []string `json:"-"` // keys of other contacts that share a further name, sorted
+}
+
+// run is one contact's way through a workflow, suspended at a step. Times are in ms.
+type run struct {
+	ID, Workflow, Version string
+	Root                  string // of the order or subscription that it is about; empty: none
+	Event                 string // that started it
+	Origin                schemas.Origin
+	Test                  bool
+	Steps                 int64  // traced so far
+	Step                  string // the id of the step that it stands at; empty: before the first
+	Waits                 int64  // opened so far
+	Since                 int64  // when it came to stand here
+	Deadline              int64  // when it goes on by itself; 0: never
+	Seen                  []int64
+	Asked                 []question
+	Values                []field // by name: what the steps use, as last known
+}
+
+// question is one that a run has put to a destination.
+type question struct {
+	Command string // its id
+	Until   int64  // when it counts as not answered
+	// Event and its Values are of the event that is to count if the answer is yes; empty at a step that only asks.
+	Event  string
+	Values []field
+}
+
+// happened is a transition, as far as a look-back needs it.
+type happened struct {
+	Root, Event, Type, Connection string
+	From, To, Text                string // statuses; Text is the provider's
+	Environment                   string
+	Created, Changed              bool
+	Subscription                  bool
+	Provider                      string
+	Amount, Currency              string
+	At                            int64 // ms
+}
+
+type lastStatus struct {
+	Root mark
+	Text string
+}
+
+type standing struct {
+	Destination, List string
+	Standing          schemas.Standing
+	At                int64 // ms
+}
+
+type scheduled struct {
+	Workflow string
+	At       int64 // ms
 }
 
 // desired is the contact as it should be at one destination.
@@ -51,7 +123,9 @@ type field struct {
 }
 
 func (s State) clone() State {
-	s.Destinations = slices.Clone(s.Destinations) // what a destination points to is copied when it is changed
+	// What an entry points to is copied when it is changed.
+	s.Destinations, s.Runs, s.Correctables = slices.Clone(s.Destinations), slices.Clone(s.Runs), slices.Clone(s.Correctables)
+	s.Scheduled, s.Standings, s.Statuses = slices.Clone(s.Scheduled), slices.Clone(s.Standings), slices.Clone(s.Statuses)
 	return s
 }
 
@@ -84,13 +158,18 @@ func (s *State) put(d desired) {
 
 // create remembers that a subscription exists; it reports whether that is news.
 func (s *State) create(rootKey string) bool {
-	d := digest(rootKey)
-	if slices.Contains(s.Created, d) {
+	return note(&s.Created, digest(rootKey), subscriptionsMax)
+}
+
+// note puts m at the end of a list that other states may share, and forgets the oldest beyond bound. It reports whether
+// m is news.
+func note(list *[]mark, m mark, bound int) bool {
+	if slices.Contains(*list, m) {
 		return false
 	}
-	s.Created = append(slices.Clip(s.Created), d)
-	if over := len(s.Created) - subscriptionsMax; over > 0 {
-		s.Created = slices.Delete(s.Created, 0, over)
+	*list = append(slices.Clip(*list), m)
+	if over := len(*list) - bound; over > 0 {
+		*list = slices.Delete(*list, 0, over)
 	}
 	return true
 }
@@ -99,7 +178,7 @@ func (s *State) create(rootKey string) bool {
 func (d *desired) setFields(values []mapping.Value) {
 	own := false // the list is no longer the old state's
 	for _, v := range values {
-		i, found := slices.BinarySearchFunc(d.Fields, v.To, func(f field, n string) int { return strings.Compare(f.Name, n) })
+		i, found := slices.BinarySearchFunc(d.Fields, v.To, byField)
 		if v.Value == "" || found && d.Fields[i].Value == v.Value {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/tillstream/tillstream/processors"
+	"github.com/tillstream/tillstream/schemas"
 )
 
 // The versions of the format. Version 1 was JSON; its states are read for ever, and become version 2 when they change.
@@ -25,14 +26,35 @@ func (*Stage) Encode(s State) ([]byte, error) {
 	for i := range s.Destinations {
 		writeDesired(w, &s.Destinations[i])
 	}
-	w.FieldList(2, len(s.Created))
-	for i := range s.Created {
-		w.Raw(s.Created[i][:])
+	writeMarks(w, 2, s.Created)
+	writeRuns(w, 3, s.Runs)
+	writeRuns(w, 4, s.Correctables)
+	writeMarks(w, 5, s.Done)
+	writeMarks(w, 6, s.Orders)
+	w.FieldInt(7, s.OrdersPaid)
+	w.FieldList(8, len(s.History))
+	for i := range s.History {
+		writeHappened(w, &s.History[i])
 	}
-	w.FieldList(20, len(s.Aliases))
-	for i := range s.Aliases {
-		w.Raw(s.Aliases[i][:])
+	w.FieldList(9, len(s.Statuses))
+	for i := range s.Statuses {
+		w.Raw(s.Statuses[i].Root[:])
+		w.Text(s.Statuses[i].Text)
 	}
+	w.FieldList(10, len(s.Standings))
+	for _, x := range s.Standings {
+		w.Text(x.Destination)
+		w.Text(x.List)
+		w.Text(string(x.Standing))
+		w.Time(x.At)
+	}
+	w.FieldList(11, len(s.Scheduled))
+	for _, x := range s.Scheduled {
+		w.Text(x.Workflow)
+		w.Time(x.At)
+	}
+	w.FieldInt(12, s.Score)
+	writeMarks(w, 20, s.Aliases)
 	w.FieldText(21, s.Contact)
 	w.FieldTexts(22, s.Links)
 	return w.Bytes(), nil
@@ -50,9 +72,31 @@ func (*Stage) Decode(b []byte) (State, error) {
 		case 1:
 			s.Destinations = processors.ReadList(r, func(d *desired) { readDesired(r, d) })
 		case 2:
-			s.Created = processors.ReadList(r, func(m *mark) { r.Raw(m[:]) })
+			s.Created = readMarks(r)
+		case 3:
+			s.Runs = processors.ReadList(r, func(x *run) { readRun(r, x) })
+		case 4:
+			s.Correctables = processors.ReadList(r, func(x *run) { readRun(r, x) })
+		case 5:
+			s.Done = readMarks(r)
+		case 6:
+			s.Orders = readMarks(r)
+		case 7:
+			s.OrdersPaid = r.Int()
+		case 8:
+			s.History = processors.ReadList(r, func(h *happened) { readHappened(r, h) })
+		case 9:
+			s.Statuses = processors.ReadList(r, func(x *lastStatus) { r.Raw(x.Root[:]); x.Text = r.Text() })
+		case 10:
+			s.Standings = processors.ReadList(r, func(x *standing) {
+				*x = standing{r.Text(), r.Text(), schemas.Standing(r.Text()), r.Time()}
+			})
+		case 11:
+			s.Scheduled = processors.ReadList(r, func(x *scheduled) { *x = scheduled{r.Text(), r.Time()} })
+		case 12:
+			s.Score = r.Int()
 		case 20:
-			s.Aliases = processors.ReadList(r, func(m *mark) { r.Raw(m[:]) })
+			s.Aliases = readMarks(r)
 		case 21:
 			s.Contact = r.Text()
 		case 22:

@@ -14,6 +14,10 @@ const (
 	RecurringCreated = "recurring-payment-created"
 	RecurringUpdated = "recurring-payment-updated"
 	StatusChanged    = "payment-status-changed"
+	OrderPlaced      = "order-placed"
+	TagAdded         = "tag-added"
+	MovedHere        = "moved-here"
+	Schedule         = "schedule"
 )
 
 // Trigger describes one entry of the catalogue to a person.
@@ -54,7 +58,36 @@ func Catalogue() []Trigger {
 			[]string{"event.id", "event.type", "event.time", "order.id", "order.status", "order.paid", "order.refunded"},
 			"id=77be01d4f3a9 type=PAYMENT.CAPTURE.COMPLETED order=5O190127TN364715T status=PAID amount=100.00 USD",
 		},
+		{
+			OrderPlaced, "Order placed",
+			"Starts once for each order, at the first event that tells of it, whatever its status is then. Subscriptions have triggers of their own.",
+			[]string{"event.id", "event.type", "event.time", "order.id", "order.status", "order.amount", "order.currency"},
+			"id=10c7f24be8aa type=order.created order=1042 status=PENDING amount=59.90 EUR",
+		},
+		{
+			TagAdded, "Tag added",
+			"Starts when a mapping or another workflow adds the tag to the contact. Tags that people add in the CRM are not seen.",
+			[]string{"contact.email", "contact.tags"},
+			"contact.tags=paypal-integration, vip",
+		},
+		{
+			MovedHere, "Moved here by another workflow",
+			"Starts when another workflow moves its run here; what that run knew of its order goes with it.",
+			[]string{"order.id", "order.status", "contact.email"},
+			"order=5O190127TN364715T status=FAILED",
+		},
+		{
+			Schedule, "Schedule",
+			"Starts for every contact that a destination knows, at a time of day on the chosen weekdays.",
+			[]string{"contact.email", "contact.tags", "contact.orders"},
+			"contact.tags=paypal-integration",
+		},
 	}
+}
+
+// EventIDs lists the triggers that a transition can set off, in the catalogue's order.
+func EventIDs() []string {
+	return []string{EventReceived, RecurringCreated, RecurringUpdated, StatusChanged, OrderPlaced}
 }
 
 // IDs lists the ids of the catalogue in its order.
@@ -102,6 +135,8 @@ func Match(w When, t *schemas.Transition, created bool) bool {
 		return t.RootKind == schemas.KindSubscription && !created
 	case StatusChanged:
 		return t.Disposition == schemas.Changed && oneOf(w.From, t.From) && oneOf(w.To, t.To)
+	case OrderPlaced:
+		return t.From == "" && t.RootKind != schemas.KindSubscription
 	}
 	return false
 }

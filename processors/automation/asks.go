@@ -1,0 +1,202 @@
+package automation
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tillstream/tillstream/processors/workflows"
+	"github.com/tillstream/tillstream/schemas"
+)
+
+// ask puts the question whether the contact is on a list. event is the one that counts if he is; empty: none.
+func (w *work) ask(r *run, p *workflows.Program, destination, list, event string) {
+	d, ok := w.desired(destination)
+	c := w.command(schemas.CommandQuestion, &d)
+	c.CommandID = id(destination, w.key, r.ID, r.Step, "ask", number(r.Steps))
+	c.Contact = schemas.Contact{Email: d.Email}
+	c.Effect = &schemas.Effect{Type: schemas.QuestionOnList, Name: list}
+	c.Rule, c.RunID = ruleOf(p, r.Step), r.ID
+	r.Asked = append(slices.Clip(r.Asked), question{Command: c.CommandID, Until: w.at.Add(answerWithin).UnixMilli(), Event: event})
+	step := w.trace(r, p, r.Step, schemas.StepAsked, "is the contact on the list "+list+"?")
+	step.CommandID, step.Destination = c.CommandID, destination
+	if ok {
+		w.effects = append(w.effects, c)
+		return
+	}
+	// Nobody can be asked about someone without an address; the question ends like any without an answer.
+	r.Asked[len(r.Asked)-1].Until = w.at.UnixMilli()
+}
+
+// answer takes what a destination says about a list.
+func (w *work) answer(a *schemas.ListAnswer) {
+	w.stand(standing{a.Destination, a.List, a.Standing, w.at.UnixMilli()})
+	for i := range w.s.Runs {
+		r := &w.s.Runs[i]
+		if slices.ContainsFunc(r.Asked, func(q question) bool { return q.Command == a.CommandID }) {
+			w.cause = cause{r.Root, r.Event, r.Origin, r.Test}
+			w.settle(r.ID, a.CommandID, a.Standing, a.Error)
+			return
+		}
+	}
+}
+
+// stand remembers the newest standing on each list.
+func (w *work) stand(n standing) {
+	w.s.Standings = slices.DeleteFunc(w.s.Standings, func(o standing) bool { return o.Destination == n.Destination && o.List == n.List })
+	if n.Standing == schemas.StandingUnknown {
+		return
+	}
+	if len(w.s.Standings) >= standingsMax {
+		w.s.Standings = slices.Delete(w.s.Standings, 0, 1)
+	}
+	w.s.Standings = append(w.s.Standings, n)
+}
+
+// settle ends one question of a run.
+func (w *work) settle(runID, command string, said schemas.Standing, why string) {
+	i := w.find(runID)
+	if i < 0 {
+		return
+	}
+	r := w.s.Runs[i]
+	p := w.program(&r)
+	if p == nil {
+		return
+	}
+	at := slices.IndexFunc(r.Asked, func(q question) bool { return q.Command == command })
+	if at < 0 {
+		return
+	}
+	q := r.Asked[at]
+	r.Asked = slices.Delete(slices.Clone(r.Asked), at, at+1)
+	detail := "the contact is " + inWords(said)
+	if why != "" {
+		detail += ": " + why
+	}
+	on := said == schemas.StandingActive
+	if r.Step == "" {
+		w.settleStart(&r, p, on, detail)
+		return
+	}
+	n := p.StepIndex(r.Step)
+	if n == workflows.End {
+		w.end(&r, p, schemas.StepStopped, "the workflow has no step "+r.Step+" any more")
+		return
+	}
+	s := &p.Steps[n]
+	step := w.trace(&r, p, s.ID, schemas.StepCondition, detail)
+	step.CommandID = command
+	switch {
+	case s.Kind == workflows.StepOnList && on:
+		w.advance(&r, p, s.Then)
+	case s.Kind == workflows.StepOnList:
+		w.advance(&r, p, s.Else)
+	case s.Kind == workflows.StepWaitFor && on:
+		r.Asked = nil // the first event that counts ends the wait
+		r.Values = merged(r.Values, q.Values)
+		w.met(&r, p, s, "event "+q.Event)
+		w.advance(&r, p, s.WaitFor.Met)
+	case len(r.Asked) == 0 && r.Deadline > 0 && r.Deadline < w.at.UnixMilli():
+		w.notMet(&r, p, "")
+	default:
+		w.keep(&r, p)
+	}
+}
+
+func (w *work) settleStart(r *run, p *workflows.Program, on bool, detail string) {
+	w.s.Runs = slices.DeleteFunc(w.s.Runs, func(o run) bool { return o.ID == r.ID })
+	switch {
+	case !on:
+		w.trace(r, p, "", schemas.StepNotStarted, detail)
+	case w.ran(p, "", p.Once, r): // another one came first while the answer was out
+		w.trace(r, p, "", schemas.StepNotStarted, "it ran before, and runs once for each "+string(p.Once))
+	default:
+		w.begin(r, p)
+	}
+}
+
+// inWords is what a person is told of a standing.
+func inWords(s schemas.Standing) string {
+	switch s {
+	case schemas.StandingActive:
+		return "on the list"
+	case schemas.StandingUnconfirmed:
+		return "not on the list: not confirmed yet"
+	case schemas.StandingUnsubscribed:
+		return "not on the list: unsubscribed"
+	case schemas.StandingBounced:
+		return "not on the list: bounced"
+	case schemas.StandingAbsent:
+		return "not on the list"
+	}
+	return "taken as not on the list: not known"
+}
+
+// forbids is the one rule in front of all that reaches or moves a contact: why the action must not be; empty: it may.
+func (w *work) forbids(r *run, destination, list string) string {
+	switch {
+	case past(r.Origin):
+		return "events of the past send no message and change no list"
+	case r.Test:
+		return "test events send no message and change no list"
+	}
+	active, left := false, ""
+	for _, s := range w.s.Standings {
+		if s.Destination != destination {
+			continue
+		}
+		switch s.Standing {
+		case schemas.StandingBounced:
+			return "messages to the contact bounced, as the list " + s.List + " says"
+		case schemas.StandingUnsubscribed:
+			if s.List == list {
+				return "the contact unsubscribed from the list " + list
+			}
+			left = s.List
+		case schemas.StandingActive:
+			active = true
+		}
+	}
+	if list == "" && left != "" && !active {
+		return "the contact unsubscribed from the list " + left
+	}
+	return ""
+}
+
+func ruleOf(p *workflows.Program, step string) string {
+	if step == "" {
+		return "workflows/" + p.Name
+	}
+	return "workflows/" + p.Name + "#" + step
+}
+
+// wait makes the run wait for time. It reports false where that time is now or past.
+func (w *work) wait(r *run, p *workflows.Program, s *workflows.Step) bool {
+	at, detail := w.untilWhen(r, p, s.Until)
+	if !at.After(w.at) {
+		w.trace(r, p, s.ID, schemas.StepCondition, "no wait: "+detail)
+		return false
+	}
+	r.Deadline = at.UnixMilli()
+	w.opens(r, p, s, detail)
+	return true
+}
+
+func (w *work) untilWhen(r *run, p *workflows.Program, u *workflows.Until) (time.Time, string) {
+	switch {
+	case u.After > 0:
+		return w.at.Add(u.After), "for " + u.After.String()
+	case u.Daily != nil:
+		return next(u.Daily, w.at), "until a time of day"
+	case u.Open != nil:
+		return opening(u.Open, w.at), "until business hours"
+	case u.Date == nil:
+		return w.at, "no time is given"
+	}
+	text, issues := u.Date.Fill(w.values(r, p))
+	at, ok := parseTime(text)
+	if !ok || len(issues) > 0 {
+		return w.at, u.Date.String() + " gives no date"
+	}
+	return at.Add(u.Shift), "until the date"
+}

@@ -1,0 +1,292 @@
+package automation
+
+import (
+	"slices"
+	"strconv"
+
+	"github.com/tillstream/tillstream/processors"
+	"github.com/tillstream/tillstream/processors/triggers"
+	"github.com/tillstream/tillstream/processors/workflows"
+	"github.com/tillstream/tillstream/schemas"
+)
+
+// stepsMax bounds the steps that one input sets in motion: workflows that start each other would never end.
+const stepsMax = 1000
+
+// correction is what the number of a trace begins with that tells of a wait after its run went on.
+const correction = 1 << 20
+
+// eventTriggers are the triggers that a transition can set off, in their fixed order.
+var eventTriggers = triggers.EventIDs()
+
+// tagged is a tag that is new on the contact; from is the run that added it, nil: a mapping did.
+type tagged struct {
+	destination, tag string
+	from             *run
+}
+
+// start lets the transition start workflows. One transition starts a workflow once at the most.
+func (w *work) start() {
+	var entered []*workflows.Program
+	for _, on := range eventTriggers {
+		for _, e := range w.rules.indexed.events[on] {
+			if e.program.Mode == workflows.Off || slices.Contains(entered, e.program) || !w.matches(e.start.Event) {
+				continue
+			}
+			if past(w.t.Event.Origin) && !e.start.History {
+				continue
+			}
+			entered = append(entered, e.program)
+			w.enter(e, run{
+				ID: id(e.program.Name, w.key, w.t.RootKey, w.t.Event.EventID, number(w.t.Number)), Root: w.t.RootKey,
+			}, nil)
+		}
+	}
+}
+
+// startTagged lets workflows start on the tags that came, also on those that these workflows add.
+func (w *work) startTagged() {
+	for i := 0; i < len(w.tagged); i++ {
+		g := w.tagged[i]
+		for _, e := range w.rules.indexed.tags[g.tag] {
+			if e.program.Mode == workflows.Off || e.program.Destination != g.destination || past(w.cause.origin) && !e.start.History {
+				continue
+			}
+			if w.executed >= stepsMax {
+				return
+			}
+			r := run{ID: id(e.program.Name, w.key, w.cause.root, w.cause.event, g.destination, g.tag, number(w.at.UnixMilli()), number(int64(i))), Root: w.cause.root}
+			w.enter(e, r, g.from)
+		}
+	}
+}
+
+// enter starts a run, unless a rule of its workflow is against it. from is the run that moves here or added the tag.
+func (w *work) enter(e entrance, r run, from *run) {
+	p := e.program
+	r.Workflow, r.Version, r.Since = p.Name, p.Version, w.at.UnixMilli()
+	r.Event, r.Origin, r.Test = w.cause.event, w.cause.origin, w.cause.test
+	if from != nil {
+		r.Event, r.Origin, r.Test = from.Event, from.Origin, from.Test
+	}
+	r.Values = w.values(&r, p).kept(w.rules.indexed.keep[p.Name], from)
+	if e.start.If != nil {
+		ok, err := e.start.If.Holds(w.values(&r, p))
+		if err != nil || !ok {
+			w.trace(&r, p, "", schemas.StepNotStarted, because("its condition does not hold: "+e.start.If.String(), err))
+			return
+		}
+	}
+	if w.ran(p, "", p.Once, &r) {
+		w.trace(&r, p, "", schemas.StepNotStarted, "it ran before, and runs once for each "+string(p.Once))
+		return
+	}
+	if e.start.List != "" {
+		w.ask(&r, p, p.Destination, e.start.List, "")
+		w.keep(&r, p)
+		return
+	}
+	w.begin(&r, p)
+}
+
+// begin takes the first step.
+func (w *work) begin(r *run, p *workflows.Program) {
+	w.runs(p, "", p.Once, r)
+	w.trace(r, p, "", schemas.StepStarted, "")
+	first := 0
+	if len(p.Steps) == 0 {
+		first = workflows.End
+	}
+	w.advance(r, p, first)
+}
+
+// scope is what a "run once" counts for; empty: nothing is counted.
+func (w *work) scope(s workflows.Scope, r *run) string {
+	switch {
+	case s == "":
+		return ""
+	case s == workflows.ScopeContact || r.Root == "":
+		return "contact"
+	}
+	return r.Root // of an order or, for its events, the subscription
+}
+
+func (w *work) ran(p *workflows.Program, step string, s workflows.Scope, r *run) bool {
+	scope := w.scope(s, r)
+	return scope != "" && slices.Contains(w.s.Done, digest(p.Name, step, scope))
+}
+
+// runs notes that what runs once did. A workflow that is only watched is counted by itself.
+func (w *work) runs(p *workflows.Program, step string, s workflows.Scope, r *run) {
+	if scope := w.scope(s, r); scope != "" {
+		note(&w.s.Done, digest(p.Name, step, scope), doneMax)
+	}
+}
+
+// advance takes steps from index at, until the run waits or ends.
+func (w *work) advance(r *run, p *workflows.Program, at int) {
+	for at != workflows.End {
+		if w.executed++; w.executed > stepsMax {
+			w.end(r, p, schemas.StepStopped, "more than "+strconv.Itoa(stepsMax)+" steps at one event: do workflows start each other?")
+			return
+		}
+		s := &p.Steps[at]
+		r.Step, r.Since, r.Deadline, r.Seen, r.Asked = s.ID, w.at.UnixMilli(), 0, nil, nil
+		switch s.Kind {
+		case workflows.StepIf:
+			at = w.branch(r, p, s)
+		case workflows.StepOnList:
+			w.ask(r, p, s.Destination, s.List, "")
+			w.keep(r, p)
+			return
+		case workflows.StepWait:
+			if w.wait(r, p, s) {
+				w.keep(r, p)
+				return
+			}
+			at = s.Next
+		case workflows.StepWaitFor:
+			if !w.open(r, p, s) {
+				w.keep(r, p)
+				return
+			}
+			at = s.WaitFor.Met
+		case workflows.StepAct:
+			w.act(r, p, s)
+			at = s.Next
+		case workflows.StepMoveTo:
+			w.move(r, p, s)
+			return
+		default:
+			w.end(r, p, schemas.StepEnded, "")
+			return
+		}
+	}
+	w.end(r, p, schemas.StepEnded, "")
+}
+
+func (w *work) branch(r *run, p *workflows.Program, s *workflows.Step) int {
+	ok, err := s.If.Holds(w.values(r, p))
+	if err != nil || !ok {
+		w.trace(r, p, s.ID, schemas.StepCondition, because("no: "+s.If.String(), err))
+		return s.Else
+	}
+	w.trace(r, p, s.ID, schemas.StepCondition, "yes: "+s.If.String())
+	return s.Then
+}
+
+func because(text string, err error) string {
+	if err != nil {
+		return text + " (" + err.Error() + ")"
+	}
+	return text
+}
+
+func (w *work) move(r *run, p *workflows.Program, s *workflows.Step) {
+	to := w.rules.Workflow(s.Workflow)
+	if to == nil || to.Mode == workflows.Off {
+		w.end(r, p, schemas.StepStopped, "the workflow "+s.Workflow+" is not there, or off")
+		return
+	}
+	w.end(r, p, schemas.StepEnded, "moved to "+s.Workflow)
+	for i := range to.Starts {
+		if to.Starts[i].Moved {
+			w.enter(entrance{to, &to.Starts[i]}, run{ID: id(to.Name, r.ID, number(r.Steps)), Root: r.Root}, r)
+			return
+		}
+	}
+}
+
+// keep puts a run that waits back among the open ones.
+func (w *work) keep(r *run, p *workflows.Program) {
+	if i := w.find(r.ID); i >= 0 {
+		w.s.Runs[i] = *r
+		return
+	}
+	if len(w.s.Runs) >= runsMax {
+		w.end(r, p, schemas.StepStopped, "the contact has "+strconv.Itoa(runsMax)+" open runs, and no more are kept")
+		return
+	}
+	w.s.Runs = append(w.s.Runs, *r)
+}
+
+func (w *work) find(runID string) int {
+	return slices.IndexFunc(w.s.Runs, func(r run) bool { return r.ID == runID })
+}
+
+func (w *work) end(r *run, p *workflows.Program, kind schemas.StepWord, detail string) {
+	if i := w.find(r.ID); i >= 0 {
+		w.s.Runs = slices.Delete(w.s.Runs, i, i+1)
+	}
+	w.trace(r, p, "", kind, detail)
+}
+
+// program finds the program that an open run goes by: its own version, or the newest where that says so. Nil: there is
+// none, and the run was ended.
+func (w *work) program(r *run) *workflows.Program {
+	newest := w.rules.Workflow(r.Workflow)
+	if newest == nil {
+		w.end(r, nil, schemas.StepStopped, "the workflow was removed")
+		return nil
+	}
+	if newest.Version == r.Version {
+		return newest
+	}
+	own := w.book.Program(r.Workflow, r.Version)
+	if own != nil && newest.OpenRuns != workflows.Move {
+		return own
+	}
+	i := newest.StepIndex(r.Step)
+	switch {
+	case i == workflows.End && r.Step != "" && own != nil:
+		return own
+	case i == workflows.End && r.Step != "":
+		w.end(r, newest, schemas.StepStopped, "its version is not known any more, and the newest has no step "+r.Step)
+		return nil
+	}
+	r.Version = newest.Version
+	if r.Step != "" {
+		w.reset(r, newest, &newest.Steps[i])
+	}
+	w.trace(r, newest, r.Step, schemas.StepMigrated, "it goes on under the newest version")
+	w.keep(r, newest)
+	return newest
+}
+
+// reset gives a run that moved to another version that version's deadline, counted from when it came to stand here.
+func (w *work) reset(r *run, p *workflows.Program, s *workflows.Step) {
+	switch {
+	case s.Kind == workflows.StepWaitFor && s.WaitFor.NotMetAfter > 0:
+		r.Deadline = r.Since + s.WaitFor.NotMetAfter.Milliseconds()
+	case s.Kind == workflows.StepWaitFor:
+		r.Deadline = 0
+	case s.Kind == workflows.StepWait && s.Until.After > 0:
+		r.Deadline = r.Since + s.Until.After.Milliseconds()
+	}
+}
+
+// migrate resolves the program of every open run, which moves those whose workflow says so and ends those whose
+// workflow is gone.
+func (w *work) migrate() {
+	for _, r := range slices.Clone(w.s.Runs) {
+		w.program(&r)
+	}
+}
+
+func (w *work) touch() { w.migrate() }
+
+// trace tells a step of a run.
+func (w *work) trace(r *run, p *workflows.Program, step string, kind schemas.StepWord, detail string) *schemas.RunStep {
+	r.Steps++
+	event := ""
+	if w.t != nil {
+		event = w.t.Event.EventID
+	}
+	s := &schemas.RunStep{
+		RunID: r.ID, Workflow: r.Workflow, WorkflowVersion: r.Version, ConfigVersion: w.rules.ConfigVersion, ContactKey: w.key,
+		RootKey: r.Root, EventID: event, Number: r.Steps, Step: step, Kind: kind, Detail: detail,
+		Origin: r.Origin, Test: r.Test, Shadow: p != nil && p.Mode == workflows.Shadow, At: w.at,
+	}
+	w.put(processors.Output{Topic: schemas.TopicRuns, Key: w.key, Record: s})
+	return s
+}

@@ -1,0 +1,358 @@
+package automation
+
+import (
+	"slices"
+	"time"
+
+	"github.com/tillstream/tillstream/processors"
+	"github.com/tillstream/tillstream/processors/triggers"
+	"github.com/tillstream/tillstream/processors/workflows"
+	"github.com/tillstream/tillstream/schemas"
+)
+
+const (
+	// answerWithin is how long a destination may take to answer; the question itself gives up before.
+	answerWithin = time.Hour
+	// askedMax bounds the questions that one wait has open.
+	askedMax = 8
+)
+
+// The kinds of timer, which their ids begin with.
+const (
+	timerRun         = "run/"
+	timerCorrectable = "correctable/"
+	timerSchedule    = "schedule/"
+)
+
+// Timers implements processors.Stage: the deadlines of open runs, the ends of corrections, and schedules.
+func (*Stage) Timers(s State) []processors.Timer {
+	n := len(s.Runs) + len(s.Correctables) + len(s.Scheduled)
+	if n == 0 {
+		return nil
+	}
+	list := make([]processors.Timer, 0, n)
+	for i := range s.Runs {
+		if at := s.Runs[i].due(); at > 0 {
+			list = append(list, processors.Timer{At: time.UnixMilli(at).UTC(), ID: timerRun + s.Runs[i].waitID()})
+		}
+	}
+	for i := range s.Correctables {
+		list = append(list, processors.Timer{At: time.UnixMilli(s.Correctables[i].Deadline).UTC(), ID: timerCorrectable + s.Correctables[i].waitID()})
+	}
+	for _, x := range s.Scheduled {
+		list = append(list, processors.Timer{At: time.UnixMilli(x.At).UTC(), ID: timerSchedule + x.Workflow})
+	}
+	return list
+}
+
+// due is when a run goes on by itself. While an answer is out, the deadline waits for it.
+func (r *run) due() int64 {
+	if len(r.Asked) == 0 {
+		return r.Deadline
+	}
+	first := r.Asked[0].Until
+	for _, q := range r.Asked {
+		first = min(first, q.Until)
+	}
+	return first
+}
+
+func (r *run) waitID() string { return r.ID + "." + number(r.Waits) }
+
+// opens counts a wait and tells of it.
+func (w *work) opens(r *run, p *workflows.Program, s *workflows.Step, detail string) {
+	r.Waits++
+	step := w.trace(r, p, s.ID, schemas.StepWaitOpened, detail)
+	step.WaitID = r.waitID()
+	if r.Deadline > 0 {
+		step.Deadline = time.UnixMilli(r.Deadline).UTC()
+	}
+}
+
+// closes tells that the run's wait ended.
+func (w *work) closes(r *run, p *workflows.Program, kind schemas.StepWord, detail string) {
+	step := w.trace(r, p, r.Step, kind, detail)
+	step.WaitID = r.waitID()
+	if r.Deadline > 0 {
+		step.Deadline = time.UnixMilli(r.Deadline).UTC()
+	}
+}
+
+// open begins to wait for an event. It reports true where one that came just before counts already.
+func (w *work) open(r *run, p *workflows.Program, s *workflows.Step) bool {
+	wf := s.WaitFor
+	if wf.NotMetAfter > 0 {
+		r.Deadline = w.at.Add(wf.NotMetAfter).UnixMilli()
+	}
+	w.opens(r, p, s, "")
+	if wf.LookBack <= 0 {
+		return false
+	}
+	since := w.at.Add(-wf.LookBack).UnixMilli()
+	for i := range w.s.History {
+		h := &w.s.History[i]
+		if h.At < since || w.t != nil && h.Event == w.t.Event.EventID || !w.counts(wf, r, h.Root) {
+			continue
+		}
+		t := h.transition()
+		if !match(&wf.Event, t, h.Created, "") {
+			continue
+		}
+		v := w.values(r, p)
+		v.t = t
+		if w.meets(r, p, s, v, h.At) {
+			return true
+		}
+	}
+	return false
+}
+
+// counts reports whether events of this root are among those that a wait is for.
+func (w *work) counts(wf *workflows.WaitFor, r *run, root string) bool {
+	return wf.Same == workflows.ScopeContact || r.Root == "" || root == r.Root
+}
+
+// meets takes an event that matches a wait. It reports whether the wait is met now; where the contact's list has to be
+// known first, it asks.
+func (w *work) meets(r *run, p *workflows.Program, s *workflows.Step, v values, at int64) bool {
+	wf := s.WaitFor
+	if wf.If != nil {
+		if ok, err := wf.If.Holds(v); err != nil || !ok {
+			w.trace(r, p, s.ID, schemas.StepCondition, because("an event came that does not count: "+wf.If.String(), err))
+			return false
+		}
+	}
+	if w.ran(p, s.ID, wf.Once, r) {
+		w.trace(r, p, s.ID, schemas.StepCondition, "an event came that does not count: the condition was met once before for this "+string(wf.Once))
+		return false
+	}
+	if wf.Times > 1 {
+		r.Seen = slices.DeleteFunc(slices.Clone(r.Seen), func(seen int64) bool { return wf.Window > 0 && seen < at-wf.Window.Milliseconds() })
+		if r.Seen = append(r.Seen, at); len(r.Seen) < wf.Times {
+			return false
+		}
+		r.Seen = nil
+	}
+	if wf.List != "" {
+		if len(r.Asked) < askedMax {
+			w.ask(r, p, wf.Destination, wf.List, v.t.Event.EventID)
+			q := &r.Asked[len(r.Asked)-1]
+			q.Values = v.event(w.rules.indexed.keep[p.Name])
+		}
+		return false
+	}
+	r.Values = merged(r.Values, v.event(w.rules.indexed.keep[p.Name]))
+	w.met(r, p, s, statusText(v.t))
+	return true
+}
+
+func statusText(t *schemas.Transition) string {
+	text := t.Event.EventType + " of " + t.Event.RootID + ": " + string(t.To)
+	if t.Event.ProviderStatus != "" && t.Event.ProviderStatus != string(t.To) {
+		text += " (" + t.Event.ProviderStatus + ")"
+	}
+	return text
+}
+
+// met ends the run's wait as met. The caller goes on with the branch.
+func (w *work) met(r *run, p *workflows.Program, s *workflows.Step, detail string) {
+	w.runs(p, s.ID, s.WaitFor.Once, r)
+	w.closes(r, p, schemas.StepWaitMet, detail)
+}
+
+// progress shows the transition to the runs that wait.
+func (w *work) progress() {
+	for _, r := range slices.Clone(w.s.Runs) {
+		if w.find(r.ID) < 0 {
+			continue // ended by a run before it
+		}
+		p := w.program(&r)
+		if p == nil {
+			continue
+		}
+		if r.Root == w.t.RootKey {
+			r.Values = w.values(&r, p).kept(fieldNames(r.Values), &r)
+			w.keep(&r, p)
+		}
+		i := p.StepIndex(r.Step)
+		if i == workflows.End || p.Steps[i].Kind != workflows.StepWaitFor {
+			continue
+		}
+		s := &p.Steps[i]
+		if !w.counts(s.WaitFor, &r, w.t.RootKey) || !w.matches(&s.WaitFor.Event) {
+			continue
+		}
+		if r.Deadline > 0 && w.at.UnixMilli() > r.Deadline && w.t.Event.ProviderTime.UnixMilli() > r.Deadline {
+			continue // the timer is held back by an outage of ours, and the event lies behind the deadline
+		}
+		if w.meets(&r, p, s, w.values(&r, p), w.at.UnixMilli()) {
+			w.advance(&r, p, s.WaitFor.Met)
+			continue
+		}
+		w.keep(&r, p)
+	}
+	w.correct()
+}
+
+// correct tells of waits that were not met although the event happened in time: it came late.
+func (w *work) correct() {
+	for _, r := range slices.Clone(w.s.Correctables) {
+		p := w.book.Program(r.Workflow, r.Version)
+		if p == nil {
+			continue
+		}
+		i := p.StepIndex(r.Step)
+		if i == workflows.End || p.Steps[i].WaitFor == nil {
+			continue
+		}
+		s := &p.Steps[i]
+		deadline := r.Deadline - s.WaitFor.CorrectWithin.Milliseconds()
+		if !w.counts(s.WaitFor, &r, w.t.RootKey) || !w.matches(&s.WaitFor.Event) || w.t.Event.ProviderTime.UnixMilli() > deadline {
+			continue
+		}
+		v := w.values(&r, p)
+		if wf := s.WaitFor; wf.If != nil {
+			if ok, err := wf.If.Holds(v); err != nil || !ok {
+				continue
+			}
+		}
+		w.s.Correctables = slices.DeleteFunc(w.s.Correctables, func(o run) bool { return o.waitID() == r.waitID() })
+		r.Steps = correction + r.Waits - 1
+		step := w.trace(&r, p, s.ID, schemas.StepWaitCorrected, "it happened in time and came after the deadline: "+statusText(w.t))
+		step.WaitID, step.Deadline = r.waitID(), time.UnixMilli(deadline).UTC()
+		if s.WaitFor.Corrected != workflows.End {
+			again := run{
+				ID: id(r.ID, "corrected", number(r.Waits)), Workflow: r.Workflow, Version: r.Version, Root: r.Root, Event: r.Event, Origin: r.Origin, Test: r.Test,
+				Values: merged(r.Values, v.event(fieldNames(r.Values))),
+			}
+			w.trace(&again, p, "", schemas.StepStarted, "corrects the run "+r.ID)
+			w.advance(&again, p, s.WaitFor.Corrected)
+		}
+	}
+}
+
+// fire lets a deadline pass.
+func (w *work) fire(t *processors.Timer) {
+	kind, rest := t.ID, ""
+	for _, k := range []string{timerRun, timerCorrectable, timerSchedule} {
+		if len(t.ID) > len(k) && t.ID[:len(k)] == k {
+			kind, rest = k, t.ID[len(k):]
+		}
+	}
+	switch kind {
+	case timerRun:
+		if i := slices.IndexFunc(w.s.Runs, func(r run) bool { return r.waitID() == rest }); i >= 0 {
+			w.lapse(w.s.Runs[i])
+		}
+	case timerCorrectable:
+		w.s.Correctables = slices.DeleteFunc(w.s.Correctables, func(r run) bool { return r.waitID() == rest })
+	case timerSchedule:
+		w.scheduledStart(rest)
+	}
+}
+
+// lapse ends what a run waits for without it having come: an answer, or its deadline.
+func (w *work) lapse(r run) {
+	w.cause = cause{r.Root, r.Event, r.Origin, r.Test}
+	p := w.program(&r)
+	if p == nil {
+		return
+	}
+	now := w.at.UnixMilli()
+	for _, q := range slices.Clone(r.Asked) {
+		if q.Until < now {
+			w.settle(r.ID, q.Command, schemas.StandingUnknown, "the destination did not answer in time")
+		}
+	}
+	i := w.find(r.ID)
+	if i < 0 || len(w.s.Runs[i].Asked) > 0 {
+		return
+	}
+	if r = w.s.Runs[i]; r.Deadline > 0 && r.Deadline < now {
+		w.notMet(&r, p, "")
+	}
+}
+
+// notMet ends a wait whose time is up. What comes later and belongs before the deadline can correct it for a while.
+func (w *work) notMet(r *run, p *workflows.Program, why string) {
+	i := p.StepIndex(r.Step)
+	if i == workflows.End {
+		w.end(r, p, schemas.StepStopped, "the workflow has no step "+r.Step+" any more")
+		return
+	}
+	s := &p.Steps[i]
+	if s.Kind == workflows.StepWait {
+		w.closes(r, p, schemas.StepWaitMet, orElse(why, "the time has come"))
+		w.advance(r, p, s.Next)
+		return
+	}
+	if s.Kind != workflows.StepWaitFor {
+		w.advance(r, p, s.Else) // on_list without an answer
+		return
+	}
+	w.closes(r, p, schemas.StepWaitNotMet, orElse(why, "the time is up"))
+	if wf := s.WaitFor; wf.CorrectWithin > 0 && r.Deadline > 0 {
+		c := *r
+		c.Deadline, c.Seen, c.Asked = r.Deadline+wf.CorrectWithin.Milliseconds(), nil, nil
+		if c.Deadline >= w.at.UnixMilli() {
+			w.s.Correctables = append(w.s.Correctables, c)
+			if over := len(w.s.Correctables) - correctablesMax; over > 0 {
+				w.s.Correctables = slices.Delete(w.s.Correctables, 0, over)
+			}
+		}
+	}
+	w.advance(r, p, s.WaitFor.NotMet)
+}
+
+// decide is a person's word about an open wait. One that is not open any more is left alone: it ended before.
+func (w *work) decide(d *schemas.WaitDecision) {
+	i := slices.IndexFunc(w.s.Runs, func(r run) bool { return r.waitID() == d.WaitID })
+	if i < 0 {
+		return
+	}
+	r := w.s.Runs[i]
+	w.cause = cause{r.Root, r.Event, r.Origin, r.Test}
+	p := w.program(&r)
+	if p == nil {
+		return
+	}
+	r.Asked = nil
+	by := "closed by " + d.By
+	at := p.StepIndex(r.Step)
+	switch {
+	case at != workflows.End && d.Met && p.Steps[at].Kind == workflows.StepWaitFor:
+		w.met(&r, p, &p.Steps[at], by)
+		w.advance(&r, p, p.Steps[at].WaitFor.Met)
+	case at != workflows.End && d.Met && p.Steps[at].Kind == workflows.StepOnList:
+		w.trace(&r, p, r.Step, schemas.StepCondition, by+" as yes")
+		w.advance(&r, p, p.Steps[at].Then)
+	default:
+		w.notMet(&r, p, by)
+	}
+}
+
+// match reports whether a transition is one of those meant. before is the provider's status that its root had.
+func match(e *workflows.Event, t *schemas.Transition, created bool, before string) bool {
+	ev := &t.Event
+	if len(e.Connections) > 0 && !slices.Contains(e.Connections, ev.Connection) || e.Environment != "" && e.Environment != ev.Environment {
+		return false
+	}
+	changed := t.Disposition == schemas.Changed
+	text := ev.ProviderStatus != "" && ev.ProviderStatus != before && slices.Contains(e.Status, ev.ProviderStatus)
+	if e.On == triggers.StatusChanged {
+		if !changed && !text || len(e.Types) > 0 && !triggers.AnyOf(e.Types, ev.EventType) {
+			return false
+		}
+	} else if !triggers.Match(triggers.When{ID: e.On, Events: e.Types}, t, created) {
+		return false
+	}
+	if len(e.From) > 0 && (!changed || !slices.Contains(e.From, string(t.From))) {
+		return false
+	}
+	if len(e.Status) > 0 && !text && (!changed && e.On == triggers.StatusChanged || !slices.Contains(e.Status, string(t.To))) {
+		return false
+	}
+	return len(e.Products) == 0 || sells(ev, e.Products)
+}
+
+func (w *work) matches(e *workflows.Event) bool { return match(e, w.t, w.created, w.before) }
