@@ -1,0 +1,207 @@
+package expressions_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tillstream/tillstream/processors/expressions"
+)
+
+// values are the values of a test.
+type values struct {
+	texts map[string]string
+	lists map[string][]string
+}
+
+func (v values) Text(name string) string   { return v.texts[name] }
+func (v values) List(name string) []string { return v.lists[name] }
+
+var catalogue = expressions.Catalogue{
+	"order.amount": expressions.Number, "order.paid": expressions.Number, "order.refunded": expressions.Number, "order.currency": expressions.Text, "order.number": expressions.Text,
+	"order.status": expressions.Text, "event.time": expressions.Time, "order.time": expressions.Time, "event.type": expressions.Text, "event.provider": expressions.Text,
+	"payer.email": expressions.Text, "payer.given_name": expressions.Text, "payer.full_name": expressions.Text, "payer.phone": expressions.Text, "payer.address.country": expressions.Text,
+	"contact.tags": expressions.List, "contact.orders": expressions.Number, "contact.fields.*": expressions.Any,
+	"subscription.plan_id": expressions.Any, "subscription.cycles": expressions.Any, "items.0.sku": expressions.Any, "custom_id": expressions.Text, "data.*": expressions.Any,
+}
+
+func sample() values {
+	return values{
+		texts: map[string]string{
+			"order.amount": "100.10", "order.paid": "100.10", "order.refunded": "0", "order.currency": "EUR", "order.status": "PAID",
+			"event.time": "2026-03-01T23:30:00Z", "order.time": "2026-02-27T10:00:00Z", "event.type": "PAYMENT.CAPTURE.COMPLETED",
+			"payer.email": "Ana@Example.com", "payer.full_name": "Ana de la Cruz", "payer.phone": "030 901820", "payer.address.country": "DE",
+			"contact.orders": "3", "contact.fields.VIP": "yes", "contact.fields.VIP since": "2024-01-01", "contact.fields.points": "12.50",
+			"subscription.plan_id": "P-1", "subscription.cycles": "9", "items.0.sku": "A-1", "data.2nd": "x", "data.utm-source": "mail", "data.words": "abc",
+		},
+		lists: map[string][]string{"contact.tags": {"new", "vip"}},
+	}
+}
+
+func TestHolds(t *testing.T) {
+	for text, want := range map[string]bool{
+		// numbers are exact
+		`order.amount >= 100.10`: true, `order.amount > 100.10`: false, `order.amount == 100.1`: true, `order.amount != 100.1`: false,
+		`order.amount < 100.11`: true, `order.amount <= 100.0999999999`: false, `100 < order.amount`: true, `order.amount > -5`: true,
+		`0.1 + 0.2 == 0.3`: true, `order.amount * 3 == 300.30`: true, `order.amount - 0.10 == 100`: true, `order.amount / 3 > 33.36`: true,
+		`99999999999999999999.01 > 99999999999999999999`: false, // see TestRefused: too long for the parser as a whole number
+		`order.amount == 100.100000000000000000001`:      false, `1_000.50 > order.amount`: true, `order.amount - order.paid == 0`: true,
+		`-order.amount < 0`: true, `+order.amount > 0`: true, `0 < order.amount < 1000`: true, `0 < order.amount < 100`: false,
+		`order.refunded / order.paid > 0.5`:   false,
+		`round(order.amount / 3, 2) == 33.37`: true,
+		// texts
+		`order.currency == "EUR"`: true, `order.currency != "EUR"`: false, `order.currency == 'EUR'`: true, `"EUR" == order.currency`: true,
+		`payer.email endsWith "@Example.com"`: true, `payer.email startsWith "Bob"`: false, `payer.email contains "@"`: true, `payer.email not contains "@"`: false,
+		`lower(payer.email) == "ana@example.com"`: true, `upper(order.currency) == "EUR"`: true, `trim("  x ") == "x"`: true, `len(order.currency) == 3`: true, `len("äöü") == 3`: true,
+		`payer.email matches "^[A-Za-z]+@"`: true, `payer.email matches "(?i)^ana@EXAMPLE"`: true, `not (payer.email matches "x$")`: true,
+		// lists
+		`"vip" in contact.tags`: true, `"VIP" in contact.tags`: false, `"old" not in contact.tags`: true, `!("vip" in contact.tags)`: false, `contact.tags contains "vip"`: true,
+		`len(contact.tags) == 2`: true, `contact.tags == ""`: false, `order.currency in ["USD", "EUR"]`: true, `order.currency not in ["USD", "GBP"]`: true, `contact.orders in [1, 3]`: true,
+		// times and durations
+		`event.time >= date("2026-03-01")`: true, `event.time < date("2026-03-01T23:30:00Z")`: false, `event.time == date("2026-03-02T00:30:00+01:00")`: true,
+		`event.time - order.time > duration("2d")`: true, `event.time - order.time < duration("2d13h31m")`: true, `order.time + duration("3d") > event.time`: true,
+		`event.time - duration("1w") < order.time`: true, `date(contact.fields["VIP since"]) < date("2025-01-01")`: true,
+		`duration("36h") == duration("1d12h")`: true,
+		// fields of a provider take the kind of the other side
+		`subscription.plan_id == "P-1"`: true, `subscription.cycles > 8`: true, `subscription.cycles == 9.0`: true, `subscription.cycles == "9"`: true, `subscription.cycles >= 10`: false,
+		`subscription.cycles == subscription.cycles`: true, `contact.fields.points + 1 == 13.5`: true, `number(contact.fields.points) > number(subscription.cycles)`: true,
+		`contact.fields["VIP since"] > date("2023-12-31")`: true, `data.words > 5`: false, `data.words < 5`: false,
+		`items[0].sku == "A-1"`: true, `data["2nd"] == "x"`: true, `data["utm-source"] == "mail"`: true, `contact.fields.VIP == "yes"`: true,
+		// absent
+		`order.number == ""`: true, `order.number != ""`: false, `order.number != "x"`: true, `contact.fields.none == ""`: true, `contact.fields.none > 5`: false, `contact.fields.none < 5`: false,
+		`contact.fields.none != 5`: false, `!(contact.fields.none > 5)`: true, `contact.fields.none + 1 > 0`: false, `order.amount / order.refunded > 0`: false, `order.amount == ""`: false,
+		`contact.fields.none < date("2026-01-01")`: false, `(payer.given_name ?? "friend") == "friend"`: true, `(order.currency ?? "USD") == "EUR"`: true,
+		`contact.fields.none + contact.orders == ""`: true, `payer.given_name contains "a"`: false, `len(payer.given_name) == 0`: true,
+		// logic
+		`order.amount >= 100 && order.currency == "EUR" && !("bad" in contact.tags)`: true, `order.amount > 1000 or "vip" in contact.tags`: true, `true`: true, `not true`: false,
+		`order.amount > 1000 and "vip" in contact.tags`: false, `order.amount > 50 ? "vip" in contact.tags : false`: true, `(order.amount > 50 ? 1 : 2) == 1`: true,
+		"order.amount > 50 // a remark": true, "order.amount > 50\n  && true": true, `(order.amount > 50) == true`: true,
+	} {
+		if strings.HasPrefix(text, "99999999999999999999.01") {
+			text, want = `99999999999999999999.01 > 9999999999999999999.9`, true
+		}
+		e, err := expressions.Compile(text, catalogue)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got, err := e.Holds(sample()); err != nil || got != want {
+			t.Errorf("%s: got %v, %v, want %v", text, got, err, want)
+		}
+		if e.String() != text {
+			t.Errorf("String of %s is %s", text, e)
+		}
+	}
+}
+
+func TestValue(t *testing.T) {
+	for text, c := range map[string]struct {
+		want string
+		kind expressions.Kind
+	}{
+		`order.amount`:                        {"100.10", expressions.Number},
+		`order.amount * 0.19`:                 {"19.019", expressions.Number},
+		`round(order.amount * 0.19, 2)`:       {"19.02", expressions.Number},
+		`round(order.amount, 0)`:              {"100", expressions.Number},
+		`round(100, 2) + " EUR"`:              {"100.00 EUR", expressions.Text},
+		`1 / 3`:                               {"0.33333333333333333333", expressions.Number},
+		`order.amount + " " + order.currency`: {"100.10 EUR", expressions.Text},
+		`"plan " + subscription.plan_id`:      {"plan P-1", expressions.Text},
+		`event.time`:                          {"2026-03-01T23:30:00Z", expressions.Time},
+		`order.time + duration("1d")`:         {"2026-02-28T10:00:00Z", expressions.Time},
+		`order.amount > 50`:                   {"true", expressions.Text},
+		`order.amount > 500`:                  {"false", expressions.Text},
+		`order.amount > 50 ? "big" : "small"`: {"big", expressions.Text},
+		`order.number ?? custom_id ?? "-"`:    {"-", expressions.Text},
+		`contact.fields.none`:                 {"", expressions.Any},
+		`contact.fields.none * 2`:             {"", expressions.Number},
+		`text(order.amount)`:                  {"100.10", expressions.Text},
+		`len(contact.tags)`:                   {"2", expressions.Number},
+		`upper(payer.full_name)`:              {"ANA DE LA CRUZ", expressions.Text},
+	} {
+		e, err := expressions.CompileValue(text, catalogue)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got, err := e.Value(sample()); err != nil || got != c.want || e.Kind() != c.kind {
+			t.Errorf("%s: got %q, %s, %v, want %q, %s", text, got, e.Kind(), err, c.want, c.kind)
+		}
+	}
+}
+
+func TestSources(t *testing.T) {
+	e, err := expressions.Compile(`order.paid > 1 && (order.amount > 1 || order.amount < 0) && "x" in contact.tags && contact.fields["VIP since"] == ""`, catalogue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := e.Sources(), []string{"contact.fields.VIP since", "contact.tags", "order.amount", "order.paid"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for text, want := range map[string]string{
+		``:                          `the expression is empty; write for example order.amount >= 100`,
+		"\xff":                      `the expression is no valid UTF-8`,
+		`order.amout > 5`:           `column 1: order.amout is no known name; did you mean order.amount?`,
+		`true && order.amout > 5`:   `column 9: order.amout is no known name; did you mean order.amount?`,
+		"true &&\n order.amout > 5": `line 2, column 2: order.amout is no known name; did you mean order.amount?`,
+		`email == "x"`:              `column 1: email is no known name; did you mean payer.email?`,
+		`order == "x"`:              `column 1: order is no known name; it is the beginning of names such as order.amount`,
+		`contact.fields == "x"`:     `column 1: contact.fields is no known name; write which one, for example contact.fields.NAME`,
+		`order.amount > "100"`:      `column 14: a number and text cannot be compared; write 100 without quotes`,
+		`order.number > 100`:        `column 14: text and a number cannot be compared; write number(order.number)`,
+		`event.time > "2026-03-01"`: `column 12: a time and text cannot be compared; write date("2026-03-01")`,
+		`contact.tags == "vip"`:     `column 14: a list and text cannot be compared; write in`,
+		`order.currency > "A"`:      `column 16: text has no order; > compares numbers and times`,
+		`subscription.cycles > subscription.plan_id`: `column 21: it is not known whether subscription.cycles and subscription.plan_id are numbers or times; write number(subscription.cycles) or date(subscription.cycles)`,
+		`order.amount`:                                     `column 1: a number is no condition; compare it, for example with == or >`,
+		`order.amount = 5`:                                 `column 14: a single = compares nothing; write ==`,
+		`order.amount >`:                                   `column 14: the expression ends too early`,
+		`order.amount > 1e3`:                               `column 16: 1e3 is no plain decimal number; write for example 100.10`,
+		`order.amount > 0x10`:                              `column 16: 0x10 is no plain decimal number; write for example 100.10`,
+		`"vip" in order.currency`:                          `column 10: in needs a list, and this is text; write contains to look into a text`,
+		`5 in contact.tags`:                                `column 1: a list holds texts, and this is a number`,
+		`"x" in []`:                                        `column 8: the list is empty`,
+		`["x"] == ""`:                                      `column 1: a list in brackets may stand behind in only`,
+		`order.number == nil`:                              `column 17: nil is not known; compare with "" to find out whether a value is there`,
+		`date("soon") > event.time`:                        `column 6: "soon" is no time; write 2026-03-01, or 2026-03-01T10:00:00Z`,
+		`event.time - order.time > duration("soon")`:       `column 36: "soon" is no duration; write for example 90m, 36h, 3d or 2w`,
+		`event.time + order.time == ""`:                    `column 12: a time + a time makes no sense; write for example event.time - date("2026-03-01"), or event.time + duration("3d")`,
+		`payer.email matches order.number`:                 `column 21: matches takes a pattern in quotes`,
+		`payer.email matches "(x"`:                         `column 21: the pattern cannot be read: missing closing ): ` + "`(x`",
+		`payer.email matches "((x{12}){12}){6}"`:           `column 21: the pattern is too large: it repeats too much`,
+		`lowr(payer.email) == "x"`:                         `column 1: lowr is no known function; did you mean lower?`,
+		`now() > event.time`:                               `column 1: now is no known function; known are date, duration, len, lower, number, round, text, trim, upper`,
+		`all(contact.tags, {# == "x"})`:                    `column 1: all is no known function; known are date, duration, len, lower, number, round, text, trim, upper`,
+		`1..1000000 == ""`:                                 `column 2: the operator .. is not available`,
+		`order.amount ** 99 > 1`:                           `column 14: the operator ** is not available`,
+		`let x = 1; x > 0`:                                 `column 5: this kind of expression is not available; conditions have no variables, loops, maps or slices`,
+		`{"a": 1} == ""`:                                   `column 1: this kind of expression is not available; conditions have no variables, loops, maps or slices`,
+		`payer.email[0:3] == "a"`:                          `column 12: this kind of expression is not available; conditions have no variables, loops, maps or slices`,
+		`payer.email.trim() == "a"`:                        `column 13: a value cannot be called; functions are date, duration, len, lower, number, round, text, trim, upper`,
+		`order.amount && true`:                             `column 1: && joins conditions, and this is a number`,
+		`lower(order.amount) == "x"`:                       `column 7: this function takes a text, and this is a number`,
+		`lower() == "x"`:                                   `column 1: lower takes a text`,
+		`round(order.amount, order.paid) > 1`:              `column 21: round takes how many decimals to keep, 0 to 20`,
+		`subscription.cycles + subscription.plan_id == ""`: `column 21: it is not known whether subscription.cycles and subscription.plan_id are numbers or texts; write number(subscription.cycles), or text(subscription.cycles)`,
+	} {
+		e, err := expressions.Compile(text, catalogue)
+		if err == nil {
+			t.Errorf("%s: compiled to %v", text, e)
+			continue
+		}
+		if got := err.Error(); got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", text, got, want)
+		}
+	}
+	for text, want := range map[string]string{
+		`contact.tags`:            `column 1: a list is no value; write for example len(...) or "x" in ...`,
+		`event.time - order.time`: `column 1: a duration is no value; compare it, or add it to a time`,
+	} {
+		if _, err := expressions.CompileValue(text, catalogue); err == nil || err.Error() != want {
+			t.Errorf("%s:\ngot  %v\nwant %s", text, err, want)
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package expressions
+
+import (
+	"cmp"
+	"math"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/tillstream/tillstream/schemas/money"
+)
+
+// number is an exact decimal. Amounts of everyday size are held as coefficient / 10^scale, which takes no memory of
+// its own; others, and the results of computations, as big.
+type number struct {
+	coefficient int64
+	scale       int
+	big         *decimal.Decimal
+}
+
+const smallDigitsMax = 18 // so many digits fit into an int64
+
+// parseNumber reads what package money takes as a plain decimal: digits, one point, a minus sign.
+func parseNumber(text string) (number, bool) {
+	if n, ok := parseSmall(text); ok {
+		return n, true
+	}
+	a, err := money.Parse(text, "XXX") // ISO 4217: no currency
+	if err != nil {
+		return number{}, false
+	}
+	return number{big: &a.Decimal}, true
+}
+
+func parseSmall(text string) (number, bool) {
+	if len(text) == 0 || len(text) > smallDigitsMax {
+		return number{}, false
+	}
+	var n number
+	digits, point := 0, false
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c == '-' && i == 0:
+		case c == '.' && !point:
+			point = true
+		case c >= '0' && c <= '9':
+			n.coefficient = n.coefficient*10 + int64(c-'0')
+			digits++
+			if point {
+				n.scale++
+			}
+		default:
+			return number{}, false
+		}
+	}
+	if digits == 0 || point && n.scale == 0 {
+		return number{}, false
+	}
+	if text[0] == '-' {
+		n.coefficient = -n.coefficient
+	}
+	return n, true
+}
+
+func (n number) decimal() decimal.Decimal {
+	if n.big != nil {
+		return *n.big
+	}
+	return decimal.New(n.coefficient, int32(-n.scale)) //nolint:gosec // at most smallDigitsMax
+}
+
+func (n number) zero() bool {
+	return n.big == nil && n.coefficient == 0 || n.big != nil && n.big.IsZero()
+}
+
+// compare gives -1, 0 or 1.
+func compare(a, b number) int {
+	if a.big == nil && b.big == nil {
+		x, okX := scaled(a.coefficient, b.scale-a.scale)
+		y, okY := scaled(b.coefficient, a.scale-b.scale)
+		if okX && okY {
+			return cmp.Compare(x, y)
+		}
+	}
+	return a.decimal().Cmp(b.decimal())
+}
+
+// scaled is c * 10^by, where that fits; a negative by leaves c alone.
+func scaled(c int64, by int) (int64, bool) {
+	for ; by > 0; by-- {
+		if c > math.MaxInt64/10 || c < math.MinInt64/10 {
+			return 0, false
+		}
+		c *= 10
+	}
+	return c, true
+}
+
+// bounded refuses a computed number that has grown beyond all use.
+func bounded(r *run, d decimal.Decimal) (number, bool) {
+	if d.Coefficient().BitLen() > numberBitsMax || d.Exponent() < -numberScaleMax || d.Exponent() > numberScaleMax {
+		r.fail("the number gets too long")
+		return number{}, false
+	}
+	return number{big: &d}, true
+}
+
+func (n number) String() string { return n.decimal().String() }
