@@ -194,7 +194,7 @@ func (w *work) untilWhen(r *run, p *workflows.Program, u *workflows.Until) (time
 		return w.at, "no time is given"
 	}
 	text, issues := u.Date.Fill(w.values(r, p))
-	at, ok := parseTime(text)
+	at, ok := parseTime(text, u.Zone)
 	if !ok || len(issues) > 0 {
 		return w.at, u.Date.String() + " gives no date"
 	}

@@ -44,12 +44,12 @@ func opening(h *workflows.Hours, t time.Time) time.Time {
 	return t
 }
 
-// timeLayouts are the forms of a date that a wait understands; those without a zone mean UTC.
+// timeLayouts are the forms of a date that a wait understands; those without a zone mean that of the wait.
 var timeLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05", time.DateTime, time.DateOnly}
 
-func parseTime(text string) (time.Time, bool) {
+func parseTime(text string, zone *time.Location) (time.Time, bool) {
 	for _, layout := range timeLayouts {
-		if t, err := time.Parse(layout, strings.TrimSpace(text)); err == nil {
+		if t, err := time.ParseInLocation(layout, strings.TrimSpace(text), zone); err == nil {
 			return t, true
 		}
 	}

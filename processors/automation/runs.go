@@ -135,6 +135,8 @@ func (w *work) advance(r *run, p *workflows.Program, at int) {
 		switch s.Kind {
 		case workflows.StepIf:
 			at = w.branch(r, p, s)
+		case workflows.StepHours:
+			at = w.hours(r, p, s)
 		case workflows.StepOnList:
 			w.ask(r, p, s.Destination, s.List, "")
 			w.keep(r, p)
@@ -173,6 +175,15 @@ func (w *work) branch(r *run, p *workflows.Program, s *workflows.Step) int {
 	}
 	w.trace(r, p, s.ID, schemas.StepCondition, "yes: "+s.If.String())
 	return s.Then
+}
+
+func (w *work) hours(r *run, p *workflows.Program, s *workflows.Step) int {
+	if opening(s.Hours, w.at).Equal(w.at) {
+		w.trace(r, p, s.ID, schemas.StepCondition, "yes: within business hours")
+		return s.Then
+	}
+	w.trace(r, p, s.ID, schemas.StepCondition, "no: outside business hours")
+	return s.Else
 }
 
 func because(text string, err error) string {
