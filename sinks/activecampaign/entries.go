@@ -1,0 +1,94 @@
+package activecampaign
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/tillstream/tillstream/sinks"
+)
+
+var _ sinks.Cataloguer = (*writer)(nil)
+
+// Catalogue implements sinks.Cataloguer: custom fields by personalisation tag and title, lists and automations by name.
+func (w *writer) Catalogue(ctx context.Context, kind sinks.EntryKind) ([]sinks.Entry, sinks.Outcome) {
+	var list []sinks.Entry
+	var fail *failure
+	switch kind {
+	case sinks.EntryField:
+		list, fail = w.catalogue.fieldEntries(ctx)
+	case sinks.EntryList:
+		list, fail = w.entries(ctx, "/lists", "lists")
+	case sinks.EntryAutomation:
+		list, fail = w.entries(ctx, "/automations", "automations")
+	default:
+		fail = &failure{kind: failReject, cause: fmt.Sprintf("activecampaign cannot list its %ss", kind), remedy: "look in the account whether it exists"}
+	}
+	return list, fail.outcome(false)
+}
+
+// fieldEntries reads the fields anew. They stand in the order of their ids.
+func (c *catalogue) fieldEntries(ctx context.Context) ([]sinks.Entry, *failure) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if fail := c.readFields(ctx); fail != nil {
+		return nil, fail
+	}
+	byID := map[string]sinks.Entry{}
+	for key, f := range c.fields {
+		e, ok := byID[f.id]
+		if !ok {
+			e = sinks.Entry{ID: f.id, Names: []string{f.name()}, Type: f.takes(), Options: f.options}
+		}
+		if key != fieldKey(f.name()) { // the title, where no other field has it as its tag
+			e.Names = append(e.Names, f.title)
+		}
+		byID[f.id] = e
+	}
+	list := slices.Collect(maps.Values(byID))
+	slices.SortFunc(list, func(a, b sinks.Entry) int { return strings.Compare(a.ID, b.ID) })
+	return list, nil
+}
+
+// takes is the field's type in the words of all sinks.
+func (f field) takes() sinks.FieldType {
+	switch f.kind {
+	case "number":
+		return sinks.FieldNumber
+	case "date":
+		return sinks.FieldDate
+	case "datetime":
+		return sinks.FieldTime
+	case "dropdown", "radio", "checkbox", "listbox":
+		return sinks.FieldOptions
+	}
+	return sinks.FieldText
+}
+
+// entries reads every page of rows that have an id and a name.
+func (w *writer) entries(ctx context.Context, path, key string) ([]sinks.Entry, *failure) {
+	list := []sinks.Entry{}
+	fail := w.api.pages(ctx, path, nil, func(body []byte) (int, error) {
+		var page map[string]json.RawMessage
+		if err := json.Unmarshal(body, &page); err != nil {
+			return 0, err
+		}
+		var rows []struct {
+			ID   flexible `json:"id"`
+			Name string   `json:"name"`
+		}
+		if raw := page[key]; raw != nil {
+			if err := json.Unmarshal(raw, &rows); err != nil {
+				return 0, err
+			}
+		}
+		for _, r := range rows {
+			list = append(list, sinks.Entry{ID: string(r.ID), Names: []string{r.Name}})
+		}
+		return len(rows), nil
+	})
+	return list, fail
+}
