@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/builtin"
 	"github.com/expr-lang/expr/conf"
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/parser"
@@ -62,14 +63,16 @@ func compile(text string, c Catalogue) (e *Expression, err error) {
 
 // syntax is the parser's configuration: none of the library's functions are left.
 func syntax() *conf.Config {
-	config := conf.CreateNew()
-	config.MaxNodes = nodesMax
-	config.DisableIfOperator = true
-	for name := range config.Builtins {
-		config.Disabled[name] = true
-	}
-	return config
+	return &conf.Config{MaxNodes: nodesMax, DisableIfOperator: true, Disabled: disabled}
 }
+
+var disabled = func() map[string]bool {
+	all := map[string]bool{}
+	for _, f := range builtin.Builtins {
+		all[f.Name] = true
+	}
+	return all
+}()
 
 // syntaxError is the parser's finding in one line.
 func syntaxError(text string, err error) error {

@@ -170,24 +170,34 @@ func (t *Template) placeholder(inner string, c Catalogue) (part, error) {
 // Fill writes the template with v. An absent value is an empty text; issues name the sources whose values a function
 // could not use, and why, and hold no value. A template without placeholders allocates nothing.
 func (t *Template) Fill(v Values) (text string, issues []string) {
+	text, _, issues = t.FillAll(v)
+	return text, issues
+}
+
+// FillAll is Fill; whole is false where a placeholder came out empty, so that the text has a hole.
+func (t *Template) FillAll(v Values) (text string, whole bool, issues []string) {
 	switch {
 	case len(t.parts) == 0:
-		return "", nil
+		return "", true, nil
 	case len(t.parts) == 1 && t.parts[0].name == "":
-		return t.parts[0].text, nil
-	case len(t.parts) == 1 && t.escape == Plain:
-		return t.value(&t.parts[0], v, &issues), issues
+		return t.parts[0].text, true, nil
+	case len(t.parts) == 1:
+		value := t.value(&t.parts[0], v, &issues)
+		return t.escape.apply(value), value != "", issues
 	}
 	var b strings.Builder
+	whole = true
 	for i := range t.parts {
 		p := &t.parts[i]
 		if p.name == "" {
 			b.WriteString(p.text)
 			continue
 		}
-		b.WriteString(t.escape.apply(t.value(p, v, &issues)))
+		value := t.value(p, v, &issues)
+		whole = whole && value != ""
+		b.WriteString(t.escape.apply(value))
 	}
-	return b.String(), issues
+	return b.String(), whole, issues
 }
 
 const listSeparator = ", "
