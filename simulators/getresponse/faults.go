@@ -187,6 +187,9 @@ func among(list []string, email string) bool {
 func (s *Server) control(mux *http.ServeMux) {
 	mux.HandleFunc("GET /_simulator/contacts", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, s.Contacts()) })
 	mux.HandleFunc("GET /_simulator/triggered", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, s.Triggered()) })
+	mux.HandleFunc("GET /_simulator/messages", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, s.Messages()) })
+	mux.HandleFunc("GET /_simulator/placed-orders", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, s.PlacedOrders()) })
+	mux.HandleFunc("GET /_simulator/workflow-runs", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, s.WorkflowRuns()) })
 	mux.HandleFunc("GET /_simulator/stats", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, s.Stats()) })
 	mux.HandleFunc("POST /_simulator/faults", func(w http.ResponseWriter, r *http.Request) {
 		d := json.NewDecoder(io.LimitReader(r.Body, requestBytesMax))

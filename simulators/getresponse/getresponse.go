@@ -1,9 +1,11 @@
-// Package getresponse is a twin of GetResponse's API v3: shops and their orders; and lists, contacts, custom fields, tags
-// and custom events, with creation through a queue, and faults on demand; behind the original's key, limits and errors.
+// Package getresponse is a twin of GetResponse's API v3: shops and their orders; lists, contacts, custom fields, tags,
+// custom events and newsletters, with creation through a queue, and faults on demand; behind the original's key, limits
+// and errors. Workflows that wait for a changed payment status run in it.
 // It sends no webhooks about orders, as the original does not. What the provider's documentation leaves open is decided
 // here and said beside it.
 //
-// It keeps every order and every change of a billing status: Orders and Changes are the truth for an audit.
+// It keeps every order and every change of a billing status: Orders and Changes are the truth for an audit, Contacts,
+// Triggered, Messages and WorkflowRuns that of what clients did.
 package getresponse
 
 import (
@@ -77,17 +79,21 @@ type Server struct {
 	limits   usage
 	truth    []*order // of the story
 
-	lists     []*list
-	fields    []*field
-	tags      []*tag
-	tagsByKey map[string]*tag // by id, and by lower-case name behind a slash
-	events    []*customEvent
-	triggered []Triggered
-	byEmail   map[string][]*contact // by lower-case address, removed ones too
-	faults    Faults
-	chance    *rand.Rand // of faults
-	stats     Stats
-	arrived   []time.Time // requests of the last second
+	lists       []*list
+	fields      []*field
+	tags        []*tag
+	tagsByKey   map[string]*tag // by id, and by lower-case name behind a slash
+	newsletters []*newsletter
+	messages    []Message
+	workflows   []*workflow
+	runs        []WorkflowRun
+	events      []*customEvent
+	triggered   []Triggered
+	byEmail     map[string][]*contact // by lower-case address, removed ones too
+	faults      Faults
+	chance      *rand.Rand // of faults
+	stats       Stats
+	arrived     []time.Time // requests of the last second
 }
 
 var _ simulators.Shop = (*Server)(nil)

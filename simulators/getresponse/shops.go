@@ -16,6 +16,7 @@ type shop struct {
 	id, name, currency string
 	created            time.Time
 	orders             []*order // in order of making
+	products           []*product
 }
 
 // order is one order: body is what the API shows.
@@ -199,6 +200,9 @@ func (s *Server) createOrder(r *http.Request, body []byte) (answerTo, error) {
 	if err != nil {
 		return answerTo{}, err
 	}
+	if err := x.variantsKnown(in); err != nil {
+		return answerTo{}, err
+	}
 	if s.contacts[text(in, "contactId")] == nil {
 		return answerTo{}, refuse(400, 1001, "Related resource not found", "The related resource does not exist", object{"contactId": text(in, "contactId")})
 	}
@@ -222,18 +226,26 @@ func (s *Server) updateOrder(r *http.Request, body []byte) (answerTo, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, o, err := s.orderOf(r)
+	x, o, err := s.orderOf(r)
+	if err == nil {
+		err = x.variantsKnown(in)
+	}
 	if err != nil {
 		return answerTo{}, err
 	}
-	s.update(o, in)
+	s.update(x, o, in, r.URL.Query().Get("additionalFlags") == "skipAutomation")
 	return answerTo{status: 200, body: maps.Clone(o.body)}, nil
 }
 
-// update changes the members that are named; addresses, variants and fields are replaced whole. s.mu is held.
-func (s *Server) update(o *order, in object) {
+// update changes the members that are named; addresses, variants and fields are replaced whole. quiet: no workflow runs.
+// s.mu is held.
+func (s *Server) update(x *shop, o *order, in object, quiet bool) {
 	if before, after := text(o.body, "billingStatus"), text(in, "billingStatus"); in["billingStatus"] != nil && before != after {
-		s.changes = append(s.changes, Change{o.id(), before, after, s.o.Now()})
+		change := Change{o.id(), before, after, s.o.Now()}
+		s.changes = append(s.changes, change)
+		if !quiet {
+			s.fire(x, o, change)
+		}
 	}
 	next := maps.Clone(o.body) // what was shown stays as it was
 	maps.Copy(next, in)

@@ -111,7 +111,7 @@ func (s *Server) write(o *order, to step) {
 	o.story.step = to
 	if w, ok := words[s.o.Plugin][to]; ok {
 		o.story.means = w.means
-		s.update(o, object{"status": w.word, "billingStatus": w.word})
+		s.update(s.shops[0], o, object{"status": w.word, "billingStatus": w.word}, false)
 	}
 }
 
@@ -161,7 +161,7 @@ func (s *Server) SetStatus(id, word string, means schemas.PaymentStatus) error {
 		return err
 	}
 	o.story.means = means
-	s.update(o, object{"status": word, "billingStatus": word})
+	s.update(s.shops[0], o, object{"status": word, "billingStatus": word}, false)
 	return nil
 }
 

@@ -17,7 +17,7 @@ const (
 	eventsMax    = 10_000           // known custom events
 )
 
-// catalogue holds the account's custom fields, tags and custom events. It is read on first use, when it is old, and
+// catalogue holds the account's custom fields, tags, custom events, lists and stores. It is read on first use, when it is old, and
 // when a name is missing.
 type catalogue struct {
 	api *client
@@ -29,6 +29,15 @@ type catalogue struct {
 	tags     map[string]string // lower-case name to id
 	tagsAt   time.Time
 	events   map[string]event // by name
+	lists    roster
+	shops    roster
+	variants map[string]variant // what orders are of, by id of the store
+}
+
+func newCatalogue(api *client, now func() time.Time) *catalogue {
+	return &catalogue{
+		api: api, now: now, lists: roster{what: "list", path: "/campaigns"}, shops: roster{what: "store", path: "/shops"},
+	}
 }
 
 // event is a defined custom event.

@@ -48,7 +48,7 @@ func (w *writer) Check(ctx context.Context) []sinks.Finding {
 	if _, fail := w.search(ctx, noAddress); fail != nil {
 		out = append(out, bad("key", fail))
 	}
-	if _, fail := w.standing(ctx, noAddress); good && fail != nil {
+	if _, fail := w.standing(ctx, noAddress, w.list); good && fail != nil {
 		fail.cause += " (without this search, people who left the list cannot be told from new ones)"
 		out = append(out, bad("key", fail))
 	}

@@ -9,9 +9,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tillstream/tillstream/outbound"
@@ -31,19 +31,13 @@ var (
 	errQuota    = errors.New("the account's requests of ten minutes are used up")
 )
 
-// client speaks the API of one account: at most ParallelMax requests at a time, and none while the window is used up.
+// client speaks the API of one account, within its limits.
 type client struct {
+	*limits
 	base, domain string
 	key          schemas.Secret
 	http         *http.Client
 	now          func() time.Time
-	turns        chan struct{}
-
-	mu     sync.Mutex
-	closed time.Time // no request before this
-	// began and used count this client's own requests, for a server that does not tell.
-	began time.Time
-	used  int
 }
 
 // reply is what came back: an answer with its body, or an error.
@@ -63,8 +57,8 @@ func (r reply) status() int {
 	return r.resp.StatusCode
 }
 
-// ok reports a 2xx whose body is complete: JSON, or nothing where GetResponse says 201 or 202 with nothing. into, if
-// given, receives it and must be there.
+// ok reports a 2xx whose body is complete: JSON, or nothing where GetResponse says 201, 202 or 204 with nothing. into,
+// if given, receives it and must be there.
 func (r reply) ok(into any) bool {
 	if outbound.Classify(r.resp, r.err) != outbound.OK {
 		return false
@@ -73,41 +67,9 @@ func (r reply) ok(into any) bool {
 		return json.Unmarshal(r.body, into) == nil
 	}
 	if len(bytes.TrimSpace(r.body)) == 0 {
-		return r.status() == http.StatusCreated || r.status() == http.StatusAccepted
+		return slices.Contains([]int{http.StatusCreated, http.StatusAccepted, http.StatusNoContent}, r.status())
 	}
 	return json.Valid(r.body)
-}
-
-// open takes one request from the window; wait is how long there is none left.
-func (c *client) open() (wait time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := c.now()
-	if d := c.closed.Sub(now); d > 0 {
-		return d
-	}
-	if now.Sub(c.began) >= Window {
-		c.began, c.used = now, 0
-	}
-	if c.used >= WindowMax {
-		return c.began.Add(Window).Sub(now)
-	}
-	c.used++
-	return 0
-}
-
-// learn closes the window when the account's own numbers say that it is used up: other programs share it. The numbers
-// beside a refusal of the second (limit 80) are not those of the window.
-func (c *client) learn(h http.Header, at time.Time) {
-	limit, err1 := strconv.Atoi(strings.TrimSpace(h.Get("X-RateLimit-Limit")))
-	left, err2 := strconv.Atoi(strings.TrimSpace(h.Get("X-RateLimit-Remaining")))
-	wait, ok := seconds(h.Get("X-RateLimit-Reset"))
-	if err1 != nil || err2 != nil || !ok || left > 0 || limit <= RatePerSecond {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.closed = at.Add(min(wait, Window))
 }
 
 // seconds reads "267 seconds", as GetResponse writes times.
@@ -130,7 +92,7 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 		return r
 	}
 	defer func() { <-c.turns }()
-	if r.wait = c.open(); r.wait > 0 {
+	if r.wait = c.open(c.now()); r.wait > 0 {
 		r.err = notSent{errQuota}
 		return r
 	}

@@ -54,11 +54,12 @@ func address(c *schemas.Contact) (string, *failure) {
 
 // details are what the API shows of one contact.
 type details struct {
-	ID     string   `json:"contactId"`
-	Email  string   `json:"email"`
-	Name   string   `json:"name"`
-	Tags   []tagRef `json:"tags"`
-	Values []held   `json:"customFieldValues"`
+	ID       string   `json:"contactId"`
+	Email    string   `json:"email"`
+	Name     string   `json:"name"`
+	Campaign campaign `json:"campaign"`
+	Tags     []tagRef `json:"tags"`
+	Values   []held   `json:"customFieldValues"`
 }
 
 // held is a value that a contact has; both forms are documented.
@@ -117,27 +118,7 @@ func (w *writer) read(ctx context.Context, id, email string) (*details, *failure
 // search returns the id of the address's contact: on the configured list, or else the oldest on another one; "" where
 // there is none to be seen.
 func (w *writer) search(ctx context.Context, email string) (string, *failure) {
-	type row struct {
-		ID       string `json:"contactId"`
-		Email    string `json:"email"`
-		Created  string `json:"createdOn"`
-		Campaign struct {
-			ID string `json:"campaignId"`
-		} `json:"campaign"`
-	}
-	var found []row
-	query := url.Values{"query[email]": {email}, "additionalFlags": {"exactMatch"}}
-	fail := w.api.pages(ctx, "/contacts", query, rowsPerPage, func(body []byte) (int, error) {
-		var page []row
-		err := json.Unmarshal(body, &page)
-		for _, x := range page {
-			// Without the flag the filter is a pattern.
-			if strings.EqualFold(x.Email, email) {
-				found = append(found, x)
-			}
-		}
-		return len(page), err
-	})
+	found, fail := w.rows(ctx, email)
 	if fail != nil || len(found) == 0 {
 		return "", fail
 	}
@@ -156,20 +137,49 @@ func (w *writer) search(ctx context.Context, email string) (string, *failure) {
 	return best.ID, nil
 }
 
+// row is one contact of a list: a person on one list.
+type row struct {
+	ID       string   `json:"contactId"`
+	Email    string   `json:"email"`
+	Created  string   `json:"createdOn"`
+	Campaign campaign `json:"campaign"`
+}
+
+type campaign struct {
+	ID string `json:"campaignId"`
+}
+
+// rows are the address's contacts that lists show, one for each list.
+func (w *writer) rows(ctx context.Context, email string) (found []row, fail *failure) {
+	query := url.Values{"query[email]": {email}, "additionalFlags": {"exactMatch"}}
+	fail = w.api.pages(ctx, "/contacts", query, rowsPerPage, func(body []byte) (int, error) {
+		var page []row
+		err := json.Unmarshal(body, &page)
+		for _, x := range page {
+			// Without the flag the filter is a pattern.
+			if strings.EqualFold(x.Email, email) {
+				found = append(found, x)
+			}
+		}
+		return len(page), err
+	})
+	return found, fail
+}
+
 // absent deals with an address that no list shows. nil: it was created just now. created is when that was asked for
 // before; zero: never.
 func (w *writer) absent(ctx context.Context, d *desired, created time.Time) *failure {
-	switch state, fail := w.standing(ctx, d.email); {
+	switch state, fail := w.standing(ctx, d.email, w.list); {
 	case fail != nil:
-		return fail
-	case state == "unconfirmed":
-		return &failure{
-			kind: failRetry, cause: "the contact has not confirmed yet to be on the list", retryAfter: confirmPause,
-			remedy: "the person has to confirm; or switch double opt-in for the API off in the list's settings in GetResponse",
+		if fail.code == codeRelated {
+			return w.relatedMissing(ctx, fail)
 		}
+		return fail
+	case state == unconfirmed:
+		return unconfirmedFailure()
 	case state != "":
 		w.people.forget(d.email)
-		return reject(remedyLeft, "the contact is not on the list any more (%s) and is not subscribed again", state)
+		return left(state)
 	case created.IsZero():
 		return w.create(ctx, d)
 	case w.now().Sub(created) < queuePatience:
@@ -180,11 +190,28 @@ func (w *writer) absent(ctx context.Context, d *desired, created time.Time) *fai
 		"getresponse accepted the new contact and did not create it within %s", queuePatience)
 }
 
-// standing tells why an address is not shown on the configured list: "unconfirmed", or that it left ("removed", with
-// the reason); "": it never was there, or is in the queue.
-func (w *writer) standing(ctx context.Context, email string) (string, *failure) {
+func unconfirmedFailure() *failure {
+	return &failure{
+		kind: failRetry, cause: "the contact has not confirmed yet to be on the list", retryAfter: confirmPause,
+		remedy: "the person has to confirm; or switch double opt-in for the API off in the list's settings in GetResponse",
+	}
+}
+
+func left(state string) *failure {
+	return reject(remedyLeft, "the contact is not on the list any more (%s) and is not subscribed again", state)
+}
+
+// unconfirmed is the standing of someone who was asked to confirm; removed begins that of someone who left.
+const (
+	unconfirmed = "unconfirmed"
+	removed     = "removed"
+)
+
+// standing tells why an address is not shown on a list: unconfirmed, or that it left (removed, with the reason); "": it
+// never was there, or is in the queue.
+func (w *writer) standing(ctx context.Context, email, list string) (string, *failure) {
 	section := map[string]any{
-		"campaignIdsList": []string{w.list}, "logicOperator": "and", "subscriptionDate": "all_time",
+		"campaignIdsList": []string{list}, "logicOperator": "and", "subscriptionDate": "all_time",
 		"subscriberCycle": []string{"receiving_autoresponder", "not_receiving_autoresponder"},
 		"conditions": []map[string]string{
 			{"conditionType": "email", "operatorType": "string_operator", "operator": "is", "value": email},
@@ -199,11 +226,7 @@ func (w *writer) standing(ctx context.Context, email string) (string, *failure) 
 		Deleted string `json:"deletedOn"`
 	}
 	if !r.ok(&rows) {
-		fail := classify(r)
-		if fail.code == codeRelated {
-			return "", w.relatedMissing(ctx, fail)
-		}
-		return "", fail
+		return "", classify(r)
 	}
 	state := ""
 	for _, x := range rows {
@@ -211,9 +234,9 @@ func (w *writer) standing(ctx context.Context, email string) (string, *failure) 
 		case !strings.EqualFold(x.Email, email):
 		case x.Reason == "" && x.Deleted == "":
 			// Who left and signed up again by themselves has to confirm, no more.
-			return "unconfirmed", nil
+			return unconfirmed, nil
 		default:
-			state = strings.TrimSpace("removed " + shorten(x.Reason))
+			state = strings.TrimSpace(removed + " " + shorten(x.Reason))
 		}
 	}
 	return state, nil
@@ -221,17 +244,17 @@ func (w *writer) standing(ctx context.Context, email string) (string, *failure) 
 
 // newContact is the body that creates one.
 type newContact struct {
-	Email    string            `json:"email"`
-	Name     string            `json:"name,omitempty"`
-	Campaign map[string]string `json:"campaign"`
-	Tags     []tagRef          `json:"tags,omitempty"`
-	Values   []fieldValue      `json:"customFieldValues,omitempty"`
+	Email    string       `json:"email"`
+	Name     string       `json:"name,omitempty"`
+	Campaign campaign     `json:"campaign"`
+	Tags     []tagRef     `json:"tags,omitempty"`
+	Values   []fieldValue `json:"customFieldValues,omitempty"`
 }
 
 // create asks for a contact with all that is desired. It is in a queue then, and has no id yet.
 func (w *writer) create(ctx context.Context, d *desired) *failure {
 	r := w.api.call(ctx, http.MethodPost, "/contacts", nil, newContact{
-		Email: d.email, Name: d.name, Campaign: map[string]string{"campaignId": w.list}, Tags: refs(d.add), Values: d.values,
+		Email: d.email, Name: d.name, Campaign: campaign{w.list}, Tags: refs(d.add), Values: d.values,
 	})
 	if r.ok(nil) {
 		w.people.queued(d.email)

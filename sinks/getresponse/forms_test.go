@@ -146,7 +146,7 @@ func TestContactOfTheDocumentation(t *testing.T) {
 	}
 	sample(t, "contact-get.json", &samples)
 	want := details{
-		ID: "pV3r", Email: "john.doe@example.com", Name: "John Doe", Tags: []tagRef{{"hR"}},
+		ID: "pV3r", Email: "john.doe@example.com", Name: "John Doe", Campaign: campaign{"C"}, Tags: []tagRef{{"hR"}},
 		Values: []held{{"4klkN", []string{"18-35"}, []string{"18-35"}}},
 	}
 	if d := cmp.Diff(samples.Details.Body, want); d != "" {
@@ -284,25 +284,25 @@ func TestWindow(t *testing.T) {
 		{"nonsense", "30000", "0", "soon", 0},
 		{"nothing", "", "", "", 0},
 	} {
-		cl := &client{now: func() time.Time { return now }}
+		cl := newLimits()
 		cl.learn(http.Header{"X-Ratelimit-Limit": {c.limit}, "X-Ratelimit-Remaining": {c.left}, "X-Ratelimit-Reset": {c.reset}}, now)
-		if got := cl.open(); got != c.want {
+		if got := cl.open(now); got != c.want {
 			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
 		}
 	}
 	// A server that tells nothing: the client's own count.
-	cl := &client{now: func() time.Time { return now }}
+	cl := newLimits()
 	for range WindowMax {
-		if got := cl.open(); got != 0 {
+		if got := cl.open(now); got != 0 {
 			t.Fatalf("got %s within the limit", got)
 		}
 	}
 	now = now.Add(time.Minute)
-	if got := cl.open(); got != 9*time.Minute {
+	if got := cl.open(now); got != 9*time.Minute {
 		t.Errorf("got %s, want 9m", got)
 	}
 	now = now.Add(9 * time.Minute)
-	if got := cl.open(); got != 0 {
+	if got := cl.open(now); got != 0 {
 		t.Errorf("in the next window: got %s", got)
 	}
 }
@@ -324,7 +324,7 @@ func (h *heldRequests) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestParallel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &heldRequests{release: make(chan struct{})}
-		c := &client{base: "http://x.example", now: time.Now, http: &http.Client{Transport: h}, turns: make(chan struct{}, ParallelMax)}
+		c := &client{base: "http://x.example", now: time.Now, http: &http.Client{Transport: h}, limits: newLimits()}
 		ctx, cancel := context.WithCancel(t.Context())
 		var good, unsent atomic.Int64
 		for range 60 {

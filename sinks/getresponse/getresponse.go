@@ -1,7 +1,9 @@
-// Package getresponse writes contacts, tags and custom events to a GetResponse account through its API v3.
+// Package getresponse writes contacts, tags, custom events, messages, list memberships and orders to a GetResponse
+// account through its API v3.
 //
 // It writes only what a command names. A person who is on a list of the account is updated there; one who is on none is
-// created on the configured list, unless they left it. It creates no custom field, and never moves or removes anybody.
+// created on the configured list. Nobody is put on a list that they left. It creates no custom field, and moves people
+// only where an action says so.
 package getresponse
 
 import (
@@ -43,8 +45,16 @@ const (
 
 // Sink describes this kind of destination.
 var Sink = sinks.Sink{
-	Type:          "getresponse",
-	Title:         "GetResponse",
+	Type:  "getresponse",
+	Title: "GetResponse",
+	Effects: []string{
+		schemas.EffectTrackEvent, schemas.EffectSendMessage, schemas.EffectAddToList, schemas.EffectMoveToList, schemas.EffectWriteOrder,
+		schemas.QuestionOnList,
+	},
+	TagName: func(name string) string {
+		tag, _ := TagName(name) // a name that cannot be kept is ""
+		return tag
+	},
 	Config:        func() any { return defaults() },
 	RatePerSecond: RatePerSecond,
 	Open:          open,
@@ -161,10 +171,12 @@ func open(_ context.Context, cfg any, env sinks.Env) (sinks.Writer, error) {
 		}
 		env.HTTP = client
 	}
-	api := &client{base: c.base(), key: c.Key, domain: c.Domain, http: env.HTTP, now: env.Now, turns: make(chan struct{}, ParallelMax)}
+	shares, leave := shared.join(c.Account())
+	api := &client{limits: shares, base: c.base(), key: c.Key, domain: c.Domain, http: env.HTTP, now: env.Now}
 	return &writer{
+		leave: leave, joins: newPeople(contactsKnownMax, env.Now),
 		api: api, list: c.List, phoneField: c.PhoneField, now: env.Now,
-		catalogue: &catalogue{api: api, now: env.Now},
+		catalogue: newCatalogue(api, env.Now),
 		people:    newPeople(contactsKnownMax, env.Now),
 	}, nil
 }

@@ -675,7 +675,7 @@ func TestRefusals(t *testing.T) {
 		"tags that collide":    {func(c *schemas.Command) { c.Contact.Tags = []string{"order paid", "order-paid"} }, "both"},
 		"tag that must not be": {func(c *schemas.Command) { c.Contact.NoTags = []string{"PAID!"} }, "both"},
 		"event of no letters":  {func(c *schemas.Command) { *c = *paid(); c.Effect.Name = "!?" }, "no letter"},
-		"effect of other type": {func(c *schemas.Command) { *c = *paid(); c.Effect.Type = "ADD_NOTE" }, "no command"},
+		"effect of other type": {func(c *schemas.Command) { *c = *paid(); c.Effect.Type = "ADD_NOTE" }, "no effect"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := ada()

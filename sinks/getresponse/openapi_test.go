@@ -133,6 +133,7 @@ func everything(t *testing.T) []sent {
 	t.Helper()
 	var list []sent
 	s := newTwin(t, twin.Options{SecondMax: 1_000_000})
+	s.AddDraft(twin.Draft{Name: "Hello", Subject: "Hi", Plain: "x", HTML: "<p>x</p>"})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -169,6 +170,16 @@ func everything(t *testing.T) []sent {
 			func(c *schemas.Command) { c.Contact.Fields = map[string]string{"order_status": ""} },
 			func(c *schemas.Command) { *c = *paid() },
 			func(c *schemas.Command) { *c = *paid(); c.Effect.Data = "" },
+			func(c *schemas.Command) {
+				*c = action(schemas.EffectMoveToList, "Newsletter", schemas.ArgumentFrom, "C")
+			},
+			func(c *schemas.Command) { *c = action(schemas.EffectAddToList, "C") },
+			func(c *schemas.Command) {
+				*c = action(schemas.EffectMoveToList, "Newsletter", schemas.ArgumentFrom, "C") // she is on both now
+			},
+			func(c *schemas.Command) { *c = action(schemas.EffectSendMessage, "Hello") },
+			func(c *schemas.Command) { *c = order("PAID") },
+			func(c *schemas.Command) { *c = order("REFUNDED"); c.Origin = schemas.OriginReplay },
 		} {
 			cmd := ada()
 			change(&cmd)

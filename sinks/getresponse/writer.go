@@ -19,10 +19,15 @@ type writer struct {
 	now              func() time.Time
 	catalogue        *catalogue
 	people           *people
+	joins            *people // by list and address: who was put on a list and does not show up yet
+	leave            func()  // gives the account's limits back
 }
 
 // Close implements sinks.Writer; idle connections belong to the client's maker.
-func (w *writer) Close() error { return nil }
+func (w *writer) Close() error {
+	w.leave()
+	return nil
+}
 
 // Write implements sinks.Writer.
 func (w *writer) Write(ctx context.Context, batch []schemas.Command) []sinks.Outcome {
@@ -51,11 +56,10 @@ func (w *writer) one(ctx context.Context, cmd *schemas.Command) sinks.Outcome {
 	switch {
 	case cmd.Kind == schemas.CommandContact:
 		o = w.contact(ctx, &cmd.Contact).outcome(false)
-	case cmd.Kind == schemas.CommandEffect && cmd.Effect != nil && cmd.Effect.Type == schemas.EffectTrackEvent:
-		o = w.track(ctx, cmd)
+	case cmd.Kind == schemas.CommandEffect && cmd.Effect != nil:
+		o = w.effect(ctx, cmd)
 	default:
-		o = reject("change the trigger's action to one that getresponse has, such as TRACK_EVENT",
-			"getresponse has no command of kind %.40q with this effect", cmd.Kind).outcome(false)
+		o = reject("report this as a bug", "getresponse has no command of kind %.40q without an effect", cmd.Kind).outcome(false)
 	}
 	o.Exchanges = w.scrub(rec.Exchanges())
 	return o
