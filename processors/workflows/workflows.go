@@ -102,11 +102,12 @@ type StepKind string
 
 // The kinds of step, by what of Step they use.
 const (
-	StepIf      StepKind = "if"       // If, Then, Else
-	StepOnList  StepKind = "on_list"  // List, Destination, Then, Else
-	StepWait    StepKind = "wait"     // Until
-	StepWaitFor StepKind = "wait_for" // WaitFor
-	StepAct     StepKind = "act"      // Action
+	StepIf      StepKind = "if"             // If, Then, Else
+	StepOnList  StepKind = "on_list"        // List, Destination, Then, Else
+	StepHours   StepKind = "business_hours" // Hours, Then, Else
+	StepWait    StepKind = "wait"           // Until
+	StepWaitFor StepKind = "wait_for"       // WaitFor
+	StepAct     StepKind = "act"            // Action
 	StepMoveTo  StepKind = "move_to_workflow"
 	StepStop    StepKind = "stop"
 )
@@ -114,13 +115,16 @@ const (
 // Step is one step. What follows is told by index into Program.Steps, or End.
 type Step struct {
 	// ID is the user's, or the place in the file: "2", "2.met.0". It is what a run, a trace and a migration name.
-	ID   string
-	Kind StepKind
-	Next int // for all but if, on_list, wait_for, move_to_workflow and stop
+	ID string
+	// Field is the place in the file: steps[2].met[0].
+	Field string
+	Kind  StepKind
+	Next  int // for all but if, on_list, business_hours, wait_for, move_to_workflow and stop
 
 	If          *expressions.Expression
 	Then, Else  int
 	List        string
+	Hours       *Hours
 	Destination string // of on_list and of actions; never empty there
 	Until       *Until
 	WaitFor     *WaitFor
@@ -134,6 +138,8 @@ type Until struct {
 	// Date is a template that gives a date or time; Shift is added. A value that is no time does not wait, and is told.
 	Date  *expressions.Template
 	Shift time.Duration
+	// Zone is where a date without a time begins; never nil beside Date.
+	Zone  *time.Location
 	Daily *Daily
 	// Open waits until business hours, and not at all within them.
 	Open *Hours
@@ -222,4 +228,6 @@ const (
 	WriteOrder            ActionKind = "write_order"
 	WriteRecurringPayment ActionKind = "write_recurring_payment"
 	Notify                ActionKind = "notify" // Destination is a webhook destination; Name the event type
+	// AskList is no action but the question behind on_list and list: whether a destination can be asked it.
+	AskList ActionKind = "on_list"
 )
