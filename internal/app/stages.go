@@ -18,66 +18,10 @@ import (
 	"github.com/tillstream/tillstream/pipeline/store/redisstore"
 	"github.com/tillstream/tillstream/processors/automation"
 	"github.com/tillstream/tillstream/processors/orders"
+	"github.com/tillstream/tillstream/processors/workflows"
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/schemas/codec"
 )
-
-// MappingsFolder holds the mappings: which event fields go to which CRM fields, which tags, which triggers.
-const MappingsFolder = "mappings"
-
-// Kinds are the folders of configuration that the stages own.
-func Kinds() []config.Kind {
-	return []config.Kind{{Folder: MappingsFolder, New: func() any { return &automation.MappingFile{} }}}
-}
-
-type rulesSet = automation.Rules
-
-// dotted turns the stage's path of a field, "fields[2].from", into the configuration's, "fields.2.from".
-var dotted = strings.NewReplacer("[", ".", "]", "")
-
-// compileRules turns the mapping files into the automation stage's rules. The error is config.Problems, with places.
-func compileRules(c *config.Config) (rulesSet, error) {
-	files := map[string]automation.MappingFile{}
-	lines := map[string]config.Document{}
-	for _, d := range c.Documents[MappingsFolder] {
-		files[d.Name] = *d.Value.(*automation.MappingFile)
-		lines[d.Name] = d
-	}
-	known := automation.Known{Connections: slices.Clone(c.Disconnected)} // a mapping stays good while its account is disconnected
-	for _, conn := range c.Connections {
-		known.Connections = append(known.Connections, conn.Name)
-	}
-	for _, connector := range c.Connectors {
-		for _, r := range connector.Resources {
-			known.Resources = append(known.Resources, r.ID)
-		}
-		for _, f := range connector.Fields {
-			known.FieldCatalogue = append(known.FieldCatalogue, f.Name)
-		}
-	}
-	for _, d := range c.Destinations {
-		known.Destinations = append(known.Destinations, d.Name)
-	}
-	rules, found := automation.Compile(files, known)
-	if len(found) > 0 {
-		var problems config.Problems
-		for _, f := range found {
-			doc := lines[f.File]
-			p := config.Problem{File: doc.File, Field: dotted.Replace(f.Field), Message: f.Message, Hint: f.Hint}
-			if doc.Line != nil {
-				p.Line = doc.Line(p.Field)
-			}
-			problems = append(problems, p)
-		}
-		sort.SliceStable(problems, func(i, j int) bool { return problems[i].File < problems[j].File })
-		return rules, problems
-	}
-	rules.ConfigVersion = c.Version
-	return rules, nil
-}
-
-// Check reports what is wrong with a loaded configuration in meaning.
-func Check(c *config.Config) error { _, err := compileRules(c); return err }
 
 // Limits of one call to Redis. A stop waits for the call at hand: with its one repetition it has to leave time for the
 // rest of the 10 s.
@@ -97,12 +41,20 @@ func redisOptions(r config.Redis) *redis.Options {
 	return o
 }
 
+// OrdersOptions are the orders stage's limits, as configured.
+func OrdersOptions(s config.Stages) orders.Options {
+	return orders.Options{
+		OrphanAfter: s.OrphanAfter, ForgetAfter: s.ForgetAfter, ClockSkew: s.ClockSkew,
+		AliasDomains: s.AliasDomains, CustomIDIsCustomer: s.CustomID == config.CustomIDCustomer,
+	}
+}
+
 // startStages adds one engine per stage to the group.
 func (p *process) startStages(ctx context.Context, rules rulesSet, groups *groups) error {
 	s := p.Config.Settings
 	topologies := []pipeline.Topology{
 		{
-			Stage:     pipeline.Bind(orders.New(orders.Options{OrphanAfter: s.Stages.OrphanAfter, ForgetAfter: s.Stages.ForgetAfter, ClockSkew: s.Stages.ClockSkew})),
+			Stage:     pipeline.Bind(orders.New(OrdersOptions(s.Stages))),
 			Inputs:    []string{schemas.TopicPayPalEvents, schemas.TopicStoreOrders, schemas.TopicOrdersInbox},
 			Inbox:     schemas.TopicOrdersInbox,
 			Changelog: schemas.TopicOrdersChangelog,

@@ -111,10 +111,25 @@ type Known struct {
 	Connections, Destinations, Resources []string
 	// FieldCatalogue lists the connectors' names of OrderEvent.Fields; no others but mapping.Sources may be used.
 	FieldCatalogue []string
+	// Performs says what each destination can do; see workflows.Performs. Nil: not checked.
+	Performs map[string][]workflows.ActionKind
 }
 
-// Problem is a finding about a mapping file. Rules with problems are not used.
+// The folders that rules are made of.
+const (
+	FolderMappings  = "mappings"
+	FolderWorkflows = "workflows"
+)
+
+// Files are the documents that make the rules, by name.
+type Files struct {
+	Mappings  map[string]MappingFile
+	Workflows map[string]workflows.File
+}
+
+// Problem is a finding about a mapping or workflow file. Rules with problems are not used.
 type Problem struct {
+	Folder  string // FolderMappings or FolderWorkflows
 	File    string
 	Field   string // a path, for example triggers[0].on
 	Message string
@@ -129,7 +144,22 @@ const (
 	partPhone = "phone"
 )
 
-// Compile checks the files, by name. The rules are empty if there is any problem.
+// CompileAll checks mappings and workflows. The rules are empty if there is any problem.
+func CompileAll(files Files, known Known) (Rules, []Problem) {
+	rules, problems := Compile(files.Mappings, known)
+	set, found := workflows.CompileAll(files.Workflows, workflows.Known{
+		Connections: known.Connections, Destinations: known.Performs, Catalogue: mapping.CatalogueFor(known.FieldCatalogue),
+	})
+	for _, p := range found {
+		problems = append(problems, Problem{FolderWorkflows, p.File, p.Field, p.Message, p.Hint})
+	}
+	if len(problems) > 0 {
+		return Rules{}, problems
+	}
+	return rules.WithWorkflows(set.List()), nil
+}
+
+// Compile checks mapping files, by name. The rules are empty if there is any problem.
 func Compile(files map[string]MappingFile, known Known) (Rules, []Problem) {
 	var rules Rules
 	var problems []Problem
@@ -151,7 +181,7 @@ type compiler struct {
 }
 
 func (c *compiler) report(field, message, hint string) {
-	c.problems = append(c.problems, Problem{c.file, field, message, hint})
+	c.problems = append(c.problems, Problem{FolderMappings, c.file, field, message, hint})
 }
 
 // oneOf checks a name against what is known.
