@@ -90,6 +90,7 @@ type membership struct {
 type automation struct {
 	id           int
 	name, status string
+	message      string // that it sends to whom is started on it; "": none
 }
 
 // account is the state; Server.mu guards it.
@@ -104,6 +105,10 @@ type account struct {
 	lists       []*list
 	automations []*automation
 	enrolled    []enrolment
+	connections []*connection
+	orders      map[string]*storeOrder      // by connection and id at the shop
+	recurring   map[string]RecurringPayment // the same
+	messages    []Message
 	tracking    bool
 	events      []string // names seen
 	tracked     []Tracked
@@ -145,10 +150,11 @@ var paymentFields = []struct {
 // paymentFieldsFrom is how many other fields come first: more than three pages of 20.
 const paymentFieldsFrom = 64
 
-func (a *account) init(fields int, now time.Time) {
+func (a *account) init(fields, lists, automations int, now time.Time) {
 	a.ids = map[string]int{}
 	a.contacts, a.byEmail = map[int]*contact{}, map[string]*contact{}
 	a.values, a.links, a.logs = map[int]*fieldValue{}, map[int]*contactTag{}, map[int][]trackingLog{}
+	a.orders, a.recurring = map[string]*storeOrder{}, map[string]RecurringPayment{}
 	a.tracking = true
 	before := min(paymentFieldsFrom, max(0, fields-len(paymentFields)))
 	for n := range fields {
@@ -162,7 +168,16 @@ func (a *account) init(fields int, now time.Time) {
 		a.fields = append(a.fields, f)
 	}
 	a.lists = []*list{{a.next("list"), "Customers", "customers"}, {a.next("list"), "Newsletter", "newsletter"}}
-	a.automations = []*automation{{a.next("automation"), "Welcome", "1"}, {a.next("automation"), "Old welcome", "2"}}
+	for n := len(a.lists) + 1; n <= lists; n++ {
+		a.lists = append(a.lists, &list{a.next("list"), fmt.Sprintf("List %d", n), fmt.Sprintf("list-%d", n)})
+	}
+	a.automations = []*automation{
+		{a.next("automation"), "Welcome", "1", "Welcome aboard"}, {a.next("automation"), "Old welcome", "2", ""},
+		{a.next("automation"), "Payment reminder", "1", "Your payment is open"}, {a.next("automation"), "Score up", "1", ""},
+	}
+	for n := len(a.automations) + 1; n <= automations; n++ {
+		a.automations = append(a.automations, &automation{a.next("automation"), fmt.Sprintf("Automation %d", n), "1", ""})
+	}
 }
 
 func (a *account) next(kind string) int {

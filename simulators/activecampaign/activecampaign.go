@@ -1,5 +1,5 @@
 // Package activecampaign is a twin of an ActiveCampaign account: its API v3 as far as contacts, fields, tags, lists,
-// automations and event tracking go, with its paging, its rate limit, its several error shapes, and faults on demand.
+// automations, event tracking and the orders of shops go, with its paging, its rate limit, its several error shapes, and faults on demand.
 //
 // What the provider's documentation leaves open is decided here and said beside it. State lives in memory.
 package activecampaign
@@ -39,6 +39,11 @@ type Options struct {
 	EventKey string
 	// Fields is the number of custom fields; default 137. The fields of a payment stand behind the third page of 20.
 	Fields int
+	// Lists and Automations are how many there are; at least the account's own two and four. Further ones are named
+	// "List 3" and "Automation 5" and so on.
+	Lists, Automations int
+	// OrderCopyAfter is how long the copy of a written order takes to show.
+	OrderCopyAfter time.Duration
 	// RatePerSecond is the account's limit; 0 lifts it, a negative one means the documented 5.
 	RatePerSecond float64
 	// SyncUpdateStatus is what contact/sync answers for a contact that existed: 200 (default) or 201.
@@ -99,7 +104,7 @@ func New(o Options) *Server {
 	}
 	s := &Server{opts: o, faults: o.Faults, rand: rand.New(rand.NewPCG(o.Seed, 0x5eed))}
 	s.window.limit = int(o.RatePerSecond)
-	s.account.init(o.Fields, o.Now())
+	s.account.init(o.Fields, o.Lists, o.Automations, o.Now())
 	s.routes()
 	return s
 }

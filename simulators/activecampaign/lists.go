@@ -5,6 +5,14 @@ import (
 	"strings"
 )
 
+// Statuses of a contact on a list.
+const (
+	statusUnconfirmed  = 0
+	statusActive       = 1
+	statusUnsubscribed = 2
+	statusBounced      = 3
+)
+
 func (l *list) row() object {
 	return object{"id": text(l.id), "name": l.name, "stringid": l.stringid, "userid": "1", "sender_url": "https://example.com", "links": object{}}
 }
@@ -100,7 +108,8 @@ func setMembership(c *call) (int, any, *refusal) {
 		m = &membership{id: c.a.next("contactList"), contact: to.id, list: l.id, created: c.now}
 		to.lists[l.id] = m
 	}
-	if m.status != 2 || in.ContactList.Status != 1 || in.ContactList.SourceID == 4 {
+	left := m.status == statusUnsubscribed || m.status == statusBounced
+	if !left || in.ContactList.Status != statusActive || in.ContactList.SourceID == 4 {
 		m.status = int(in.ContactList.Status)
 	}
 	return http.StatusOK, object{"contacts": []object{to.row()}, "contactList": m.row()}, nil
@@ -158,6 +167,9 @@ func enrol(c *call) (int, any, *refusal) {
 		if a.id == int(in.ContactAutomation.Automation) && a.status == "1" {
 			e := enrolment{c.a.next("contactAutomation"), to.id, a.id, c.now}
 			c.a.enrolled = append(c.a.enrolled, e)
+			if a.message != "" {
+				c.a.messages = append(c.a.messages, Message{to.email, a.name, a.message, c.a.fieldsOf(to), c.now})
+			}
 			return http.StatusCreated, object{"contacts": []object{to.row()}, "contactAutomation": e.row()}, nil
 		}
 	}

@@ -45,44 +45,49 @@ func (s *Server) routes() {
 	s.mux = http.NewServeMux()
 	api := http.NewServeMux()
 	for pattern, r := range map[string]route{
-		"POST /api/3/contact/sync":                    syncContact,
-		"POST /api/3/contacts/sync":                   createContact, // the plural is a plain create: a documented trap
-		"POST /api/3/contacts":                        createContact,
-		"GET /api/3/contacts":                         listContacts,
-		"GET /api/3/contacts/{id}":                    getContact,
-		"PUT /api/3/contacts/{id}":                    updateContact,
-		"DELETE /api/3/contacts/{id}":                 deleteContact,
-		"GET /api/3/contacts/{id}/fieldValues":        contactFieldValues,
-		"GET /api/3/contacts/{id}/contactTags":        contactTags,
-		"GET /api/3/contacts/{id}/contactLists":       contactLists,
-		"GET /api/3/contacts/{id}/contactAutomations": contactAutomations,
-		"GET /api/3/contacts/{id}/trackingLogs":       trackingLogs,
-		"GET /api/3/fields":                           listFields,
-		"GET /api/3/fields/{id}":                      getField,
-		"POST /api/3/fields":                          createField,
-		"GET /api/3/fields/{id}/options":              fieldOptions,
-		"POST /api/3/fieldOption/bulk":                createFieldOptions,
-		"POST /api/3/fieldValues":                     setFieldValue,
-		"GET /api/3/fieldValues":                      listFieldValues,
-		"GET /api/3/fieldValues/{id}":                 getFieldValue,
-		"PUT /api/3/fieldValues/{id}":                 updateFieldValue,
-		"GET /api/3/tags":                             listTags,
-		"POST /api/3/tags":                            createTag,
-		"POST /api/3/contactTags":                     addContactTag,
-		"DELETE /api/3/contactTags/{id}":              deleteContactTag,
-		"GET /api/3/lists":                            listLists,
-		"POST /api/3/lists":                           createList,
-		"DELETE /api/3/lists/{id}":                    deleteList,
-		"POST /api/3/contactLists":                    setMembership,
-		"GET /api/3/automations":                      listAutomations,
-		"POST /api/3/contactAutomations":              enrol,
-		"DELETE /api/3/contactAutomations/{id}":       endEnrolment,
-		"GET /api/3/eventTracking":                    getEventTracking,
-		"PUT /api/3/eventTracking":                    setEventTracking,
-		"GET /api/3/eventTrackingEvents":              listEvents,
-		"POST /api/3/eventTrackingEvents":             createEvent,
-		"DELETE /api/3/eventTrackingEvents/{name}":    deleteEvent,
-		"GET /api/3/users/me":                         me,
+		"POST /api/3/contact/sync":                       syncContact,
+		"POST /api/3/contacts/sync":                      createContact, // the plural is a plain create: a documented trap
+		"POST /api/3/contacts":                           createContact,
+		"GET /api/3/contacts":                            listContacts,
+		"GET /api/3/contacts/{id}":                       getContact,
+		"PUT /api/3/contacts/{id}":                       updateContact,
+		"DELETE /api/3/contacts/{id}":                    deleteContact,
+		"GET /api/3/contacts/{id}/fieldValues":           contactFieldValues,
+		"GET /api/3/contacts/{id}/contactTags":           contactTags,
+		"GET /api/3/contacts/{id}/contactLists":          contactLists,
+		"GET /api/3/contacts/{id}/contactAutomations":    contactAutomations,
+		"GET /api/3/contacts/{id}/trackingLogs":          trackingLogs,
+		"GET /api/3/fields":                              listFields,
+		"GET /api/3/fields/{id}":                         getField,
+		"POST /api/3/fields":                             createField,
+		"GET /api/3/fields/{id}/options":                 fieldOptions,
+		"POST /api/3/fieldOption/bulk":                   createFieldOptions,
+		"POST /api/3/fieldValues":                        setFieldValue,
+		"GET /api/3/fieldValues":                         listFieldValues,
+		"GET /api/3/fieldValues/{id}":                    getFieldValue,
+		"PUT /api/3/fieldValues/{id}":                    updateFieldValue,
+		"GET /api/3/tags":                                listTags,
+		"POST /api/3/tags":                               createTag,
+		"POST /api/3/contactTags":                        addContactTag,
+		"DELETE /api/3/contactTags/{id}":                 deleteContactTag,
+		"GET /api/3/lists":                               listLists,
+		"POST /api/3/lists":                              createList,
+		"DELETE /api/3/lists/{id}":                       deleteList,
+		"POST /api/3/contactLists":                       setMembership,
+		"GET /api/3/automations":                         listAutomations,
+		"POST /api/3/contactAutomations":                 enrol,
+		"DELETE /api/3/contactAutomations/{id}":          endEnrolment,
+		"GET /api/3/eventTracking":                       getEventTracking,
+		"PUT /api/3/eventTracking":                       setEventTracking,
+		"GET /api/3/eventTrackingEvents":                 listEvents,
+		"POST /api/3/eventTrackingEvents":                createEvent,
+		"DELETE /api/3/eventTrackingEvents/{name}":       deleteEvent,
+		"GET /api/3/contacts/{id}/automationEntryCounts": entryCounts,
+		"GET /api/3/connections":                         listConnections,
+		"POST /api/3/connections":                        createConnection,
+		"GET /api/3/ecomOrders":                          listOrders,
+		"POST /api/3/ecom/graphql":                       shopMutation,
+		"GET /api/3/users/me":                            me,
 	} {
 		api.Handle(pattern, s.serve(r))
 	}
@@ -160,6 +165,10 @@ func (s *Server) limited(next http.Handler) http.Handler {
 func (s *Server) control() {
 	s.mux.HandleFunc("GET /_simulator/contacts", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Contacts()) })
 	s.mux.HandleFunc("GET /_simulator/tracked", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Tracked()) })
+	s.mux.HandleFunc("GET /_simulator/enrolments", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Enrolments()) })
+	s.mux.HandleFunc("GET /_simulator/messages", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Messages()) })
+	s.mux.HandleFunc("GET /_simulator/orders", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Orders()) })
+	s.mux.HandleFunc("GET /_simulator/recurring", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.RecurringPayments()) })
 	s.mux.HandleFunc("GET /_simulator/stats", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Stats()) })
 	s.mux.HandleFunc("POST /_simulator/faults", func(w http.ResponseWriter, r *http.Request) {
 		d := json.NewDecoder(io.LimitReader(r.Body, bodyBytesMax))

@@ -1,7 +1,8 @@
-// Package activecampaign writes contacts, tags and events to an ActiveCampaign account through its API v3.
+// Package activecampaign writes contacts, tags and effects to an ActiveCampaign account through its API v3.
 //
-// It writes only what a command names: existing custom fields, tags that must or must not be there, and tracked events.
-// It creates no field and never touches a list.
+// It writes only what a command names: existing custom fields, tags that must or must not be there, and effects. It
+// creates no field, list or automation, a contact's state never touches a list, and nobody who left a list is put there
+// again.
 package activecampaign
 
 import (
@@ -31,6 +32,8 @@ var Sink = sinks.Sink{
 	Title:         "ActiveCampaign",
 	Config:        func() any { return defaults() },
 	RatePerSecond: RatePerSecond,
+	Effects:       effects(),
+	TagName:       func(name string) string { return strings.ToLower(strings.TrimSpace(name)) },
 	Open:          open,
 }
 
@@ -42,8 +45,16 @@ type Config struct {
 	// Key is the API key of a user who may edit contacts and tags.
 	Key           schemas.Secret `yaml:"key"`
 	EventTracking EventTracking  `yaml:"event_tracking"`
+	// Shop is what ActiveCampaign shows beside orders and recurring payments that are written to it.
+	Shop Shop `yaml:"shop"`
 	// Timeout bounds one request, for the maker of Env.HTTP.
 	Timeout time.Duration `yaml:"timeout"`
+}
+
+// Shop is the site that orders come from. ActiveCampaign requires both addresses; the default is the account's own.
+type Shop struct {
+	URL  string `yaml:"url"`  // where a click on the shop leads
+	Logo string `yaml:"logo"` // of a picture
 }
 
 // EventTracking is needed for commands of the type TRACK_EVENT only.
@@ -88,6 +99,12 @@ func (c *Config) Validate() []sinks.Finding {
 	}
 	if t.URL != "" {
 		found = append(found, checkURL("event_tracking.url", t.URL)...)
+	}
+	if c.Shop.URL != "" {
+		found = append(found, checkURL("shop.url", c.Shop.URL)...)
+	}
+	if c.Shop.Logo != "" {
+		found = append(found, checkURL("shop.logo", c.Shop.Logo)...)
 	}
 	return found
 }
@@ -134,5 +151,10 @@ func open(_ context.Context, cfg any, env sinks.Env) (sinks.Writer, error) {
 	}
 	w.secrets = []string{c.Key.Reveal(), c.EventTracking.Key.Reveal()}
 	w.catalogue = &catalogue{api: w.api, now: env.Now}
+	w.lists = &names{api: w.api, now: env.Now, path: "/lists", what: "list"}
+	w.automations = &names{api: w.api, now: env.Now, path: "/automations", what: "automation"}
+	own := strings.TrimSuffix(base, "/api/3")
+	w.connections = &connections{api: w.api, url: first(c.Shop.URL, own), logo: first(c.Shop.Logo, own+"/favicon.ico")}
+	w.starts, w.destination = newStarts(), env.Destination
 	return w, nil
 }

@@ -1,6 +1,7 @@
 package activecampaign_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -51,26 +52,91 @@ func paid() *schemas.Command {
 func TestConformance(t *testing.T) {
 	sinkstest.Run(t, sinkstest.Options{
 		Sink: activecampaign.Sink, Config: config, Contact: ada(), Effect: paid(), Secrets: []string{apiKey, eventKey},
-		Backend: func() http.Handler { return twin.New(twin.Options{Key: apiKey, EventKey: eventKey}).Handler() },
-		Writes:  func(r *http.Request) bool { return r.URL.Path == "/api/3/contact/sync" || r.URL.Path == "/event" },
+		Backend: func() http.Handler {
+			s := twin.New(twin.Options{Key: apiKey, EventKey: eventKey, Lists: 230, Automations: 150})
+			for status, who := range []string{"unconfirmed", "active", "left", "bounced"} {
+				s.Subscribe(who+"@shop.example", "List 229", status)
+			}
+			s.Subscribe("elsewhere@shop.example", "Customers", 1)
+			return s.Handler()
+		},
+		Writes: func(r *http.Request) bool { return r.URL.Path == "/api/3/contact/sync" || r.URL.Path == "/event" },
+		Effects: []sinkstest.EffectCase{
+			{Command: effect(schemas.EffectAddToList, "List 229"), Writes: posts("/contactLists"), Repeatable: true},
+			{Command: effect(schemas.EffectMoveToList, "List 229", "from", "customers"), Writes: posts("/contactLists"), Repeatable: true, Setup: onCustomers},
+			{Command: effect(schemas.EffectStartAutomation, "Automation 149"), Writes: posts("/contactAutomations")},
+			{Command: effect(schemas.EffectSendMessage, "Payment reminder", "ORDER_ID", "5O1"), Writes: posts("/contactAutomations")},
+			{Command: order("PAID"), Writes: posts("/ecom/graphql"), Repeatable: true},
+			{Command: subscription("ACTIVE"), Writes: posts("/ecom/graphql"), Repeatable: true},
+		},
+		Question: &sinkstest.QuestionCase{
+			List: "List 229", Asks: func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/contactLists") },
+			Standings: map[string]schemas.Standing{
+				"unconfirmed@shop.example": schemas.StandingUnconfirmed, "active@shop.example": schemas.StandingActive,
+				"left@shop.example": schemas.StandingUnsubscribed, "bounced@shop.example": schemas.StandingBounced,
+				"elsewhere@shop.example": schemas.StandingAbsent,
+			},
+		},
 	})
 }
 
 func open(t *testing.T, o twin.Options) (*twin.Server, sinks.Writer) {
 	t.Helper()
-	o.Key, o.EventKey = apiKey, eventKey
-	s := twin.New(o)
+	return openAt(t, o, time.Now)
+}
+
+// openAt opens an account by a clock of the test's.
+func openAt(t *testing.T, o twin.Options, now func() time.Time) (*twin.Server, sinks.Writer) {
+	t.Helper()
+	o.Key, o.EventKey, o.Now = apiKey, eventKey, now
+	return reach(t, twin.New(o), now)
+}
+
+// reopen is another process at the same account.
+func reopen(t *testing.T, s *twin.Server) (*twin.Server, sinks.Writer) {
+	t.Helper()
+	return reach(t, s, time.Now)
+}
+
+func reach(t *testing.T, s *twin.Server, now func() time.Time) (*twin.Server, sinks.Writer) {
+	t.Helper()
 	srv := httptest.NewServer(s.Handler())
 	t.Cleanup(srv.Close)
 	client, err := outbound.NewClient(outbound.Options{AllowPrivate: true, Timeout: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := activecampaign.Sink.Open(t.Context(), config(srv.URL), sinks.Env{Destination: "crm", Now: time.Now, HTTP: client})
+	t.Cleanup(client.CloseIdleConnections)
+	w, err := activecampaign.Sink.Open(t.Context(), config(srv.URL), sinks.Env{Destination: "crm", Now: now, HTTP: client})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s, w
+}
+
+// control asks the account directly.
+func control(t *testing.T, s *twin.Server, method, path string) {
+	t.Helper()
+	req := httptest.NewRequest(method, path, http.NoBody)
+	req.Header.Set("Api-Token", apiKey)
+	rec := httptest.NewRecorder()
+	s.Handler().ServeHTTP(rec, req)
+	if rec.Code >= 300 {
+		t.Fatalf("%s %s: got %d", method, path, rec.Code)
+	}
+}
+
+// enrolByHand starts a contact on an automation as a person or another program does it.
+func enrolByHand(t *testing.T, s *twin.Server, contact, automation int) {
+	t.Helper()
+	body := fmt.Sprintf(`{"contactAutomation":{"contact":%d,"automation":%d}}`, contact, automation)
+	req := httptest.NewRequest(http.MethodPost, "/api/3/contactAutomations", strings.NewReader(body))
+	req.Header.Set("Api-Token", apiKey)
+	rec := httptest.NewRecorder()
+	s.Handler().ServeHTTP(rec, req)
+	if rec.Code != http.StatusCreated {
+		t.Fatalf("got %d: %s", rec.Code, rec.Body)
+	}
 }
 
 func write(t *testing.T, w sinks.Writer, cmd schemas.Command) sinks.Outcome {

@@ -26,6 +26,7 @@ type failure struct {
 	cause      string // what happened, without secrets or unmasked personal data
 	remedy     string
 	retryAfter time.Duration
+	said       string // what the answer said, redacted
 	// pointer is the attribute that a validation error names, and code its code.
 	pointer, code string
 	status        int
@@ -48,6 +49,7 @@ func classify(r reply) *failure {
 		return withoutAnswer(f, r, what)
 	}
 	detail := f.read(r.body)
+	f.said = detail
 	f.cause = fmt.Sprintf("%s answered %d", what, f.status)
 	if detail != "" {
 		f.cause += ": " + detail

@@ -20,6 +20,7 @@ import (
 // Bounds of one exchange.
 const (
 	pageSize     = 100     // what is asked for; the API's maximum
+	pageLeast    = 20      // what the API gives of a longer list, whatever is asked for
 	pagesMax     = 500     // of one list
 	bodyBytesMax = 4 << 20 // of an answer, should the client have no bound of its own
 )
@@ -149,7 +150,8 @@ func (c *client) pages(ctx context.Context, path string, query url.Values, n fun
 		}
 		offset += rows
 		total, err := strconv.Atoi(string(envelope.Meta.Total))
-		if rows == 0 || err == nil && offset >= total {
+		// Some lists come without a total, and may come whole whatever the offset.
+		if rows == 0 || err == nil && offset >= total || err != nil && rows < pageLeast {
 			return nil
 		}
 	}

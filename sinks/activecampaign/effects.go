@@ -52,8 +52,6 @@ func (w *writer) track(ctx context.Context, cmd *schemas.Command) *failure {
 			kind: failReject, cause: errNoTracking.Error(),
 			remedy: "set event_tracking.account_id and event_tracking.key from Settings, Tracking in ActiveCampaign, and replay",
 		}
-	case strings.TrimSpace(cmd.Contact.Email) == "":
-		return &failure{kind: failReject, cause: "the event's contact has no e-mail address", remedy: "map an e-mail address and replay"}
 	case name == "" || len([]rune(name)) > eventNameCharsMax:
 		return &failure{
 			kind: failReject, cause: fmt.Sprintf("event name must have 1 to %d characters", eventNameCharsMax),
@@ -105,7 +103,7 @@ func judgeTracking(r reply) *failure {
 	return f
 }
 
-// Reconcile implements sinks.Writer: the account's own log of the contact's events says whether this one was recorded.
+// Reconcile implements sinks.Writer: what the account shows of the contact says whether the effect took place.
 func (w *writer) Reconcile(ctx context.Context, effect schemas.Command) sinks.Outcome {
 	ctx, rec := outbound.Record(ctx)
 	o := w.reconcile(ctx, &effect)
@@ -114,24 +112,28 @@ func (w *writer) Reconcile(ctx context.Context, effect schemas.Command) sinks.Ou
 }
 
 func (w *writer) reconcile(ctx context.Context, cmd *schemas.Command) sinks.Outcome {
-	if cmd.Effect == nil || cmd.Effect.Type != schemas.EffectTrackEvent || strings.TrimSpace(cmd.Contact.Email) == "" {
-		return sinks.Outcome{Kind: sinks.Unknown, Err: fmt.Errorf("activecampaign keeps no log of this kind of effect")}
+	if cmd.Effect == nil || strings.TrimSpace(cmd.Contact.Email) == "" {
+		return sinks.Outcome{Kind: sinks.Unknown, Err: errNoLog}
 	}
-	var found struct {
-		Contacts []struct {
-			ID flexible `json:"id"`
-		} `json:"contacts"`
+	act, known := actions[cmd.Effect.Type]
+	if !known {
+		return sinks.Outcome{Kind: sinks.Unknown, Err: errNoLog}
 	}
-	r := w.api.call(ctx, http.MethodGet, "/contacts", url.Values{"email": {strings.TrimSpace(cmd.Contact.Email)}}, nil)
-	if !r.ok(&found) {
-		return classify(r).outcome(false)
+	return act.happened(w, ctx, cmd)
+}
+
+// tracked asks the log of the contact's events for the command's mark.
+func (w *writer) tracked(ctx context.Context, cmd *schemas.Command) sinks.Outcome {
+	contactID, fail := w.find(ctx, cmd.Contact.Email)
+	if fail != nil {
+		return fail.outcome(false)
 	}
-	if len(found.Contacts) == 0 {
+	if contactID == "" {
 		// An event for an unknown address is ignored by the provider.
 		return sinks.Outcome{Kind: sinks.NotHappened}
 	}
 	seen, want := false, mark(cmd.CommandID)
-	fail := w.api.pages(ctx, "/contacts/"+url.PathEscape(string(found.Contacts[0].ID))+"/trackingLogs", nil, func(body []byte) (int, error) {
+	fail = w.api.pages(ctx, "/contacts/"+url.PathEscape(contactID)+"/trackingLogs", nil, func(body []byte) (int, error) {
 		var page struct {
 			TrackingLogs []struct {
 				Type  string `json:"type"`

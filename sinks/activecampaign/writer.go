@@ -23,8 +23,14 @@ type writer struct {
 	catalogue *catalogue
 	contacts  *contactCache
 	tracking  EventTracking
-	secrets   []string
-	log       zerolog.Logger
+
+	lists, automations *names
+	connections        *connections
+	starts             *starts
+	destination        string
+
+	secrets []string
+	log     zerolog.Logger
 }
 
 // Close implements sinks.Writer; idle connections belong to the client's maker.
@@ -54,18 +60,24 @@ func (w *writer) Write(ctx context.Context, batch []schemas.Command) []sinks.Out
 func (w *writer) one(ctx context.Context, cmd *schemas.Command) sinks.Outcome {
 	ctx, rec := outbound.Record(ctx)
 	var fail *failure
+	act, known := action{}, false
+	if cmd.Kind == schemas.CommandEffect && cmd.Effect != nil {
+		act, known = actions[cmd.Effect.Type]
+	}
 	switch {
 	case cmd.Kind == schemas.CommandContact:
 		_, fail = w.contact(ctx, &cmd.Contact)
-	case cmd.Kind == schemas.CommandEffect && cmd.Effect != nil && cmd.Effect.Type == schemas.EffectTrackEvent:
-		fail = w.track(ctx, cmd)
-	default:
+	case !known:
 		fail = &failure{
 			kind: failReject, cause: fmt.Sprintf("activecampaign has no command of kind %.40q with this effect", cmd.Kind),
-			remedy: "change the trigger's action to one that activecampaign has, such as TRACK_EVENT",
+			remedy: "change the action to one that activecampaign has: " + strings.Join(Sink.Effects, ", "),
 		}
+	case strings.TrimSpace(cmd.Contact.Email) == "":
+		fail = noAddress()
+	default:
+		fail = act.perform(w, ctx, cmd)
 	}
-	o := fail.outcome(cmd.Kind == schemas.CommandEffect)
+	o := fail.outcome(known && !act.repeatable)
 	o.Exchanges = w.scrub(rec.Exchanges())
 	return o
 }
@@ -108,10 +120,7 @@ func (w *writer) scrub(list []schemas.Exchange) []schemas.Exchange {
 // contact brings the contact into the desired state and returns its id. All its requests may be repeated.
 func (w *writer) contact(ctx context.Context, c *schemas.Contact) (string, *failure) {
 	if strings.TrimSpace(c.Email) == "" {
-		return "", &failure{
-			kind: failReject, cause: "the contact has no e-mail address, which activecampaign needs",
-			remedy: "map an e-mail address, or add it to the order, and replay",
-		}
+		return "", noAddress()
 	}
 	values, fail := w.values(ctx, c.Fields)
 	if fail != nil {

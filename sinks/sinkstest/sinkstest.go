@@ -39,6 +39,10 @@ type Options struct {
 	Contact schemas.Command
 	// Effect is a valid effect on the same contact; nil: the sink has none.
 	Effect *schemas.Command
+	// Effects are further effects that the sink performs.
+	Effects []EffectCase
+	// Question says how the sink is asked who is on a list; nil: it is not.
+	Question *QuestionCase
 	// Secrets must show up nowhere.
 	Secrets []string
 }
@@ -49,8 +53,15 @@ func Run(t *testing.T, o Options) {
 	t.Run("one outcome for each command in order", o.order)
 	t.Run("a field that does not exist is named", o.vanished)
 	t.Run("a cancelled context tries nothing and says so", o.cancelled)
+	t.Run("every effect that it claims is checked here", o.claims)
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) { o.trouble(t, c) })
+	}
+	for _, e := range o.Effects {
+		t.Run(e.Command.Effect.Type, func(t *testing.T) { o.effect(t, e) })
+	}
+	if o.Question != nil {
+		t.Run(schemas.QuestionOnList, o.question)
 	}
 }
 
@@ -132,7 +143,8 @@ type bench struct {
 	log    *lockedBuffer
 
 	mu     sync.Mutex
-	script http.HandlerFunc // answers writing requests in place of the twin
+	script http.HandlerFunc         // answers writing requests in place of the twin
+	writes func(*http.Request) bool // which these are
 }
 
 type lockedBuffer struct {
@@ -156,13 +168,13 @@ func (b *lockedBuffer) String() string {
 
 func (o Options) open(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{o: o, t: t, log: &lockedBuffer{}}
+	b := &bench{o: o, t: t, log: &lockedBuffer{}, writes: o.Writes}
 	twin := o.Backend()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.mu.Lock()
-		script := b.script
+		script, writes := b.script, b.writes
 		b.mu.Unlock()
-		if script != nil && o.Writes(r) {
+		if script != nil && writes(r) {
 			_, _ = bytes.NewBuffer(nil).ReadFrom(r.Body)
 			script(w, r)
 			return

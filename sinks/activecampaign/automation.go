@@ -1,0 +1,240 @@
+package activecampaign
+
+import (
+	"container/list"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/sinks"
+)
+
+const (
+	// clockSkewMax is how far the account's clock may be behind the one that stamps commands.
+	clockSkewMax        = 2 * time.Minute
+	startsRememberedMax = 10_000
+)
+
+// startAutomation is EffectStartAutomation. Each call is one more start, so it must not be repeated unless it is known
+// not to have happened.
+func (w *writer) startAutomation(ctx context.Context, cmd *schemas.Command) *failure {
+	automationID, fail := w.automations.id(ctx, cmd.Effect.Name)
+	if fail != nil {
+		return before(fail)
+	}
+	contactID, fail := w.made(ctx, &cmd.Contact)
+	if fail != nil {
+		return before(fail)
+	}
+	return w.enrol(ctx, cmd, contactID, automationID)
+}
+
+// sendMessage is EffectSendMessage. The API sends no message to one contact: POST /campaign makes drafts for whole lists
+// only. What sends one is an automation, so the message's name is that of the automation that sends it. Its arguments are
+// written into the contact's fields of these names first, where the message finds them.
+func (w *writer) sendMessage(ctx context.Context, cmd *schemas.Command) *failure {
+	automationID, fail := w.automations.id(ctx, cmd.Effect.Name)
+	if fail != nil {
+		if fail.kind == failReject {
+			fail.remedy = "create an automation of this name in ActiveCampaign that sends the message, since its API sends none by itself, and replay"
+		}
+		return before(fail)
+	}
+	values, fail := w.values(ctx, cmd.Effect.Arguments)
+	if fail != nil {
+		return before(fail)
+	}
+	contactID, fail := w.find(ctx, cmd.Contact.Email)
+	if fail != nil {
+		return before(fail)
+	}
+	if contactID != "" {
+		now, fail := w.standings(ctx, contactID)
+		if fail != nil {
+			return before(fail)
+		}
+		if fail := consent(now); fail != nil {
+			return fail
+		}
+	}
+	if contactID == "" || len(values) > 0 {
+		if contactID, fail = w.sync(ctx, &cmd.Contact, values); fail != nil {
+			return before(fail)
+		}
+	}
+	return w.enrol(ctx, cmd, contactID, automationID)
+}
+
+// consent refuses a message to someone who left every list that he was on, or whose address does not take any.
+func consent(now map[string]schemas.Standing) *failure {
+	active, gone := false, false
+	for _, s := range now {
+		switch s {
+		case schemas.StandingBounced:
+			return &failure{kind: failReject, cause: "messages to the contact bounced, so none is sent", remedy: "correct the contact's e-mail address"}
+		case schemas.StandingUnsubscribed:
+			gone = true
+		default:
+			active = true
+		}
+	}
+	if gone && !active {
+		return &failure{
+			kind: failReject, cause: "the contact is unsubscribed from all lists, so no message is sent",
+			remedy: "nothing: the contact asked for it",
+		}
+	}
+	return nil
+}
+
+// before marks a failure of what comes before the one request that must not be repeated: the whole may be tried again.
+func before(f *failure) *failure {
+	if f.kind == failUnknown {
+		f.kind = failRetry
+	}
+	return f
+}
+
+// enrol starts the contact on the automation.
+func (w *writer) enrol(ctx context.Context, cmd *schemas.Command, contactID, automationID string) *failure {
+	contact, err := strconv.ParseInt(contactID, 10, 64)
+	automation, err2 := strconv.ParseInt(automationID, 10, 64)
+	if err != nil || err2 != nil {
+		return &failure{kind: failRetry, cause: "activecampaign gave an id that is no number", remedy: "nothing: it is tried again"}
+	}
+	var answer struct {
+		ContactAutomation struct {
+			ID flexible `json:"id"`
+		} `json:"contactAutomation"`
+	}
+	r := w.api.call(ctx, http.MethodPost, "/contactAutomations", nil, map[string]any{
+		"contactAutomation": map[string]int64{"contact": contact, "automation": automation},
+	})
+	if r.ok(&answer) && answer.ContactAutomation.ID != "" {
+		w.starts.note(string(answer.ContactAutomation.ID), cmd.CommandID)
+		return nil
+	}
+	fail := classify(r)
+	switch {
+	case fail.kind == failRetry && fail.status >= 500 && fail.status != http.StatusServiceUnavailable:
+		// The server failed after it had the request; whether before or after the start, it does not say.
+		fail.kind = failUnknown
+	case fail.kind == failReject && (fail.code == "related_missing" || fail.status == http.StatusNotFound):
+		w.automations.gone()
+		fail.kind = failRetry
+	case fail.kind == failReject && aboutRow(fail.said):
+		w.automations.gone()
+		fail.remedy = "switch the automation on in ActiveCampaign, or correct its name in the workflow, and replay"
+	}
+	return fail
+}
+
+// started asks the contact's own starts whether one of them is this command's. The API gives starts no name of ours, so
+// it goes by their time: none since the command was made, and it did not happen.
+func (w *writer) started(ctx context.Context, cmd *schemas.Command) sinks.Outcome {
+	automationID, fail := w.automations.id(ctx, cmd.Effect.Name)
+	if fail != nil {
+		return asked(fail)
+	}
+	contactID, fail := w.find(ctx, cmd.Contact.Email)
+	if fail != nil {
+		return asked(fail)
+	}
+	if contactID == "" {
+		return sinks.Outcome{Kind: sinks.NotHappened}
+	}
+	var since, about int
+	ours := false
+	seen := map[string]bool{}
+	fail = w.api.pages(ctx, "/contacts/"+url.PathEscape(contactID)+"/contactAutomations", nil, func(body []byte) (int, error) {
+		var page struct {
+			ContactAutomations []struct {
+				ID         flexible `json:"id"`
+				Automation flexible `json:"automation"`
+				AddDate    string   `json:"adddate"`
+			} `json:"contactAutomations"`
+		}
+		err := json.Unmarshal(body, &page)
+		fresh := 0
+		for _, s := range page.ContactAutomations {
+			if seen[string(s.ID)] {
+				continue
+			}
+			seen[string(s.ID)] = true
+			fresh++
+			if string(s.Automation) != automationID {
+				continue
+			}
+			command, known := w.starts.command(string(s.ID))
+			at, err := time.Parse(time.RFC3339, s.AddDate)
+			switch {
+			case known:
+				ours = ours || command == cmd.CommandID
+			case err != nil || !at.Before(cmd.At.Truncate(time.Second)):
+				since++
+			case at.After(cmd.At.Add(-clockSkewMax)):
+				about++
+			}
+		}
+		return fresh, err
+	})
+	switch {
+	case ours || fail == nil && since == 1 && about == 0:
+		return sinks.Outcome{Kind: sinks.Delivered}
+	case fail != nil:
+		return asked(fail)
+	case since == 0 && about == 0:
+		return sinks.Outcome{Kind: sinks.NotHappened}
+	}
+	return sinks.Outcome{
+		Kind: sinks.Unknown, Err: fmt.Errorf("the contact was started on the automation %d times around this command; activecampaign does not say by what", since+about),
+		Remedy: "look at the contact's automations in ActiveCampaign; replay the command if one start is missing",
+	}
+}
+
+// asked is the outcome of a question about an effect that failed itself.
+func asked(f *failure) sinks.Outcome {
+	if f.kind == failReject {
+		return sinks.Outcome{Kind: sinks.Unknown, Err: f, Remedy: "look at the contact in ActiveCampaign"}
+	}
+	return f.outcome(false)
+}
+
+var errNoLog = errors.New("activecampaign keeps no log of this kind of effect")
+
+// starts remembers which start on an automation was which command's, so that another's is not taken for it.
+type starts struct {
+	mu    sync.Mutex
+	order *list.List // of start ids, newest first
+	byID  map[string]string
+}
+
+func newStarts() *starts { return &starts{order: list.New(), byID: map[string]string{}} }
+
+func (s *starts) note(id, commandID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.byID[id]; !ok {
+		s.order.PushFront(id)
+	}
+	s.byID[id] = commandID
+	if s.order.Len() > startsRememberedMax {
+		last := s.order.Back()
+		s.order.Remove(last)
+		delete(s.byID, last.Value.(string))
+	}
+}
+
+func (s *starts) command(id string) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.byID[id]
+	return c, ok
+}
