@@ -2,7 +2,6 @@ package expressions_test
 
 import (
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/tillstream/tillstream/processors/expressions"
@@ -44,8 +43,8 @@ func TestHolds(t *testing.T) {
 		`order.amount >= 100.10`: true, `order.amount > 100.10`: false, `order.amount == 100.1`: true, `order.amount != 100.1`: false,
 		`order.amount < 100.11`: true, `order.amount <= 100.0999999999`: false, `100 < order.amount`: true, `order.amount > -5`: true,
 		`0.1 + 0.2 == 0.3`: true, `order.amount * 3 == 300.30`: true, `order.amount - 0.10 == 100`: true, `order.amount / 3 > 33.36`: true,
-		`99999999999999999999.01 > 99999999999999999999`: false, // see TestRefused: too long for the parser as a whole number
-		`order.amount == 100.100000000000000000001`:      false, `1_000.50 > order.amount`: true, `order.amount - order.paid == 0`: true,
+		`99999999999999999999.01 > 9999999999999999999.9`: true,
+		`order.amount == 100.100000000000000000001`:       false, `1_000.50 > order.amount`: true, `order.amount - order.paid == 0`: true,
 		`-order.amount < 0`: true, `+order.amount > 0`: true, `0 < order.amount < 1000`: true, `0 < order.amount < 100`: false,
 		`order.refunded / order.paid > 0.5`:   false,
 		`round(order.amount / 3, 2) == 33.37`: true,
@@ -77,9 +76,6 @@ func TestHolds(t *testing.T) {
 		`order.amount > 1000 and "vip" in contact.tags`: false, `order.amount > 50 ? "vip" in contact.tags : false`: true, `(order.amount > 50 ? 1 : 2) == 1`: true,
 		"order.amount > 50 // a remark": true, "order.amount > 50\n  && true": true, `(order.amount > 50) == true`: true,
 	} {
-		if strings.HasPrefix(text, "99999999999999999999.01") {
-			text, want = `99999999999999999999.01 > 9999999999999999999.9`, true
-		}
 		e, err := expressions.Compile(text, catalogue)
 		if err != nil {
 			t.Errorf("%s: %v", text, err)

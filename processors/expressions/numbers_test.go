@@ -1,0 +1,61 @@
+package expressions
+
+import (
+	"math/big"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/tillstream/tillstream/schemas/money"
+)
+
+// Comparisons are checked against math/big, whose rationals are exact, for numbers on both sides of what fits into an
+// int64.
+func TestComparisonsAreExact(t *testing.T) {
+	text := rapid.OneOf(rapid.StringMatching(`-?[0-9]{1,20}(\.[0-9]{1,18})?`), rapid.StringMatching(`-?[0-9]{0,2}\.[0-9]{1,3}`))
+	rapid.Check(t, func(t *rapid.T) {
+		x, y := text.Draw(t, "x"), text.Draw(t, "y")
+		if rapid.Bool().Draw(t, "the same, written longer") && strings.Contains(x, ".") {
+			y = x + "0"
+		}
+		a, okA := parseNumber(x)
+		b, okB := parseNumber(y)
+		p, _ := new(big.Rat).SetString(x)
+		q, _ := new(big.Rat).SetString(y)
+		if !okA || !okB || compare(a, b) != p.Cmp(q) {
+			t.Fatalf("%s compared with %s: %v, %v, %d, want %d", x, y, okA, okB, compare(a, b), p.Cmp(q))
+		}
+		if a.decimal().Rat().Cmp(p) != 0 || a.zero() != (p.Sign() == 0) {
+			t.Fatalf("%s reads as %s", x, a)
+		}
+	})
+}
+
+// What is read as a number is what package money reads as one.
+func TestNumbersAreThoseOfMoney(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := rapid.OneOf(rapid.StringMatching(`-?-?[0-9]{0,3}\.?[0-9]{0,3}\.?`), rapid.StringMatching(`[0-9]{16,42}`), rapid.StringN(0, 4, 50)).Draw(t, "text")
+		n, ok := parseNumber(text)
+		a, err := money.Parse(text, "EUR")
+		if ok != (err == nil) || ok && !n.decimal().Equal(a.Decimal) {
+			t.Fatalf("%q: got %v, %v, money says %v, %v", text, n, ok, a, err)
+		}
+	})
+}
+
+func TestSpans(t *testing.T) {
+	for text, want := range map[string]string{
+		"90m": "1h30m0s", "36h": "36h0m0s", "3d": "72h0m0s", "2w": "336h0m0s", "1w2d12h": "228h0m0s", " 1d ": "24h0m0s", "1d1ms": "24h0m0.001s", "0s": "0s",
+		"": "-", "d": "-", "-1d": "-", "1.5d": "-", "1d-1h": "-", "200y": "-", "99999w": "-", "5201w9999d": "-", "1d1w": "-", "3": "-", "-5m": "-",
+	} {
+		d, ok := parseSpan(text)
+		got := "-"
+		if ok {
+			got = d.String()
+		}
+		if got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+}
