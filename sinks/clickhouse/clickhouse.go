@@ -77,8 +77,8 @@ func Open(_ context.Context, o Options) (*Store, error) {
 // records of these.
 func Topics() []string {
 	return []string{
-		schemas.TopicPayPalEvents, schemas.TopicStoreOrders, schemas.TopicTransitions, schemas.TopicCommands,
-		schemas.TopicDeliveries, schemas.TopicDeadLetters, schemas.TopicConfig,
+		schemas.TopicPayPalEvents, schemas.TopicStoreOrders, schemas.TopicTransitions, schemas.TopicRuns,
+		schemas.TopicCommands, schemas.TopicDeliveries, schemas.TopicDeadLetters, schemas.TopicConfig,
 	}
 }
 

@@ -30,7 +30,8 @@ func (s *Store) hops(ctx context.Context, t *Trace, table, columns string, where
 	sql := fmt.Sprintf("SELECT * FROM (%s) ORDER BY _at, _topic, _topic_id, _partition, _offset LIMIT 1 BY _topic, _topic_id, _partition, _offset LIMIT %d",
 		strings.Join(parts, " UNION ALL "), HopsMax+1)
 	rows, err := s.conn.Query(ctx, sql, clickhouse.Named("roots", set(sc.roots)), clickhouse.Named("rootids", set(lastParts(sc.roots))),
-		clickhouse.Named("contacts", set(sc.contacts)), clickhouse.Named("events", set(sc.events)), clickhouse.Named("id", t.ID))
+		clickhouse.Named("contacts", set(sc.contacts)), clickhouse.Named("events", set(sc.events)),
+		clickhouse.Named("runs", set(sc.runs)), clickhouse.Named("commands", set(sc.commands)), clickhouse.Named("id", t.ID))
 	if err != nil {
 		return explain(err, table)
 	}
@@ -74,6 +75,14 @@ func (sc scope) conditions(root, contact, event string) []string {
 	}
 	if len(sc.events) > 0 && event != "" {
 		where = append(where, event)
+	}
+	return where
+}
+
+// orRuns adds the condition of single runs.
+func (sc scope) orRuns(where []string) []string {
+	if len(sc.runs) > 0 {
+		where = append(where, "run_id IN @runs")
 	}
 	return where
 }
@@ -134,29 +143,36 @@ func (s *Store) transitions(ctx context.Context, sc scope, t *Trace) error {
 
 func (s *Store) commands(ctx context.Context, sc scope, t *Trace) error {
 	const columns = `destination, contact_key, command_id, kind, version, contact_email, contact_first_name, contact_last_name, contact_phone,
-		contact_fields, contact_tags, contact_no_tags, effect_type, effect_name, effect_data, config_version, root_key, event_id, trigger, issues, at`
-	where := sc.ofOne().conditions("root_key IN @roots", "contact_key IN @contacts", "event_id IN @events")
+		contact_fields, contact_tags, contact_no_tags, effect_type, effect_name, effect_data, effect_arguments, config_version, root_key, event_id, trigger,
+		issues, rule, run_id, reasons, at`
+	where := sc.orRuns(sc.ofOne().conditions("root_key IN @roots", "contact_key IN @contacts", "event_id IN @events"))
 	return s.hops(ctx, t, "commands", columns, where, sc, func(rows driver.Rows, coordinates ...any) (Hop, error) {
-		var destination, contact, id, kind, email, first, last, phone, effectType, effectName, effectData, config, root, event, trigger string
+		var destination, contact, id, kind, email, first, last, phone, effectType, effectName, effectData, config, root, event, trigger, rule, run string
 		var version int64
-		var fields map[string]string
-		var tags, noTags, issues []string
+		var fields, arguments map[string]string
+		var tags, noTags, issues, reasons []string
 		var at time.Time
 		err := rows.Scan(append([]any{
 			&destination, &contact, &id, &kind, &version, &email, &first, &last, &phone, &fields, &tags, &noTags,
-			&effectType, &effectName, &effectData, &config, &root, &event, &trigger, &issues, &at,
+			&effectType, &effectName, &effectData, &arguments, &config, &root, &event, &trigger, &issues, &rule, &run, &reasons, &at,
 		}, coordinates...)...)
 		title := "Desired contact version " + strconv.FormatInt(version, 10) + " for " + destination
 		if effectType != "" {
 			title = "Effect " + effectType + " " + effectName + " for " + destination
 		}
+		if kind == string(schemas.CommandQuestion) {
+			title = "Question " + effectType + " " + effectName + " to " + destination
+		}
 		d := details("command", id, "config version", config, "contact", contact, "order", root, "event", event, "trigger", trigger,
-			"email", email, "first name", first, "last name", last, "phone", phone)
+			"rule", rule, "run", run, "email", email, "first name", first, "last name", last, "phone", phone)
 		for _, name := range sortedKeys(fields) {
 			d = append(d, Pair{"field " + name, fields[name]})
 		}
+		for _, name := range sortedKeys(arguments) {
+			d = append(d, Pair{"argument " + name, arguments[name]})
+		}
 		return Hop{At: at, Kind: HopCommand, Title: title, Detail: append(d, details("tags", strings.Join(tags, ", "),
-			"tags removed", strings.Join(noTags, ", "), "not mapped", strings.Join(issues, "; "), "effect", effectType, "effect name", effectName, "effect data", effectData)...)}, err
+			"tags removed", strings.Join(noTags, ", "), "reasons", strings.Join(reasons, "; "), "not mapped", strings.Join(issues, "; "), "effect", effectType, "effect name", effectName, "effect data", effectData)...)}, err
 	})
 }
 
@@ -164,6 +180,9 @@ func (s *Store) deliveries(ctx context.Context, sc scope, t *Trace) error {
 	const columns = `destination, command_id, attempt, kind, contact_key, version, outcome, request_method, request_url, request_body,
 		response_status, response_body, request_error, request_millis, error, remedy, config_version, root_key, event_id, started_at, at`
 	where := sc.ofOne().conditions("root_key IN @roots", "contact_key IN @contacts", "event_id IN @events")
+	if len(sc.commands) > 0 {
+		where = append(where, "command_id IN @commands")
+	}
 	return s.hops(ctx, t, "deliveries", columns, where, sc, func(rows driver.Rows, coordinates ...any) (Hop, error) {
 		var destination, command, kind, contact, outcome, failure, remedy, config, root, event string
 		var attempt, version int64

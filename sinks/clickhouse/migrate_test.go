@@ -18,8 +18,8 @@ func TestPrepareTwiceChangesNothing(t *testing.T) {
 		}
 	}
 	conn := client(t, database)
-	if got := count(t, conn, "SELECT count() FROM schema_migrations"); got != 3 {
-		t.Errorf("got %d applied migrations, want 3", got)
+	if got := count(t, conn, "SELECT count() FROM schema_migrations"); got != 4 {
+		t.Errorf("got %d applied migrations, want 4", got)
 	}
 	if got := count(t, conn, "SELECT count() FROM system.tables WHERE database = currentDatabase() AND engine = 'ReplacingMergeTree' AND comment = ''"); got != 0 {
 		t.Errorf("%d tables have no comment", got)

@@ -53,6 +53,10 @@ var reports = []Report{
 	{Name: "crm-delay", Title: "How long until the customer is in the CRM", View: "v_crm_delay", Plot: PlotLine, X: "day", Y: "seconds_p90", Series: []string{"store", "destination"}, order: "day, store, destination"},
 	{Name: "event-quality", Title: "How messy the providers send: repeats, late, out of order", View: "v_event_quality", Plot: PlotBars, X: "event_type", Y: "repeats", Series: []string{"store"}, order: "store, event_type"},
 	{Name: "triggers", Title: "Triggers that fired", View: "v_triggers", Plot: PlotBars, X: "trigger", Y: "effects", Series: []string{"destination"}, order: "effects DESC, trigger, destination"},
+	{Name: "waits", Title: "How waits ended: met, not met, corrected, overdue, and the time to met", View: "v_wait_outcomes", Plot: PlotBars, X: "workflow", Y: "waits", Series: []string{"day", "store", "step", "shadow"}, order: "day, store, workflow, step, shadow"},
+	{Name: "runs", Title: "Runs of workflows, and how they stand", View: "v_workflow_runs", Plot: PlotBars, X: "workflow", Y: "runs", Series: []string{"store", "shadow"}, order: "workflow, store, shadow"},
+	{Name: "branches", Title: "How often each branch of a workflow was taken", View: "v_branches", Plot: PlotBars, X: "step", Y: "times", Series: []string{"workflow", "branch", "shadow"}, order: "workflow, step, branch, shadow"},
+	{Name: "held", Title: "What workflows held back, or could not do", View: "v_held", Plot: PlotBars, X: "workflow", Y: "times", Series: []string{"step", "kind", "destination"}, order: "times DESC, workflow, step, kind, destination"},
 	{Name: "given-up", Title: "What could not be processed, by cause", View: "v_given_up", Plot: PlotBars, X: "cause", Y: "letters", Series: []string{"stage"}, order: "letters DESC, stage, cause"},
 }
 
@@ -130,6 +134,15 @@ func serverCode(err error) int32 {
 
 // SQL is the statement that Report runs, for whoever wants to go on from it.
 func (r Report) SQL(f ReportFilter) string {
+	sql := "SELECT * FROM " + r.call(f)
+	if f.Currency != "" && r.Money() {
+		sql += " WHERE currency = " + literal(f.Currency)
+	}
+	return sql + " ORDER BY " + r.order
+}
+
+// call is the view with its parameters.
+func (r Report) call(f ReportFilter) string {
 	if f.Environment == "" {
 		f.Environment = schemas.Live
 	}
@@ -139,12 +152,8 @@ func (r Report) SQL(f ReportFilter) string {
 	if f.Until.IsZero() || f.Until.After(lastDay) {
 		f.Until = lastDay
 	}
-	sql := fmt.Sprintf("SELECT * FROM %s(environment = %s, store = %s, since = %s, until = %s)", r.View,
+	return fmt.Sprintf("%s(environment = %s, store = %s, since = %s, until = %s)", r.View,
 		literal(string(f.Environment)), literal(f.Store), literal(f.Since.UTC().Format(time.DateTime)), literal(f.Until.UTC().Format(time.DateTime)))
-	if f.Currency != "" && r.Money() {
-		sql += " WHERE currency = " + literal(f.Currency)
-	}
-	return sql + " ORDER BY " + r.order
 }
 
 // Money tells whether the report has money in it, and so a column currency.

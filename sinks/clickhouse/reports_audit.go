@@ -33,6 +33,8 @@ func tableOfTopic(topic string) (string, bool) {
 		return eventsTable.name, true
 	case schemas.TopicTransitions:
 		return transitionsTable.name, true
+	case schemas.TopicRuns:
+		return runStepsTable.name, true
 	case schemas.TopicCommands:
 		return commandsTable.name, true
 	case schemas.TopicDeliveries:

@@ -210,6 +210,7 @@ func insertPast(t *testing.T, store *clickhouse.Store, conn driver.Conn) {
 	for topic, rows := range map[string][]sinks.Row{
 		schemas.TopicPayPalEvents: rowsOf(0, h.events...), schemas.TopicTransitions: rowsOf(0, h.transitions...),
 		schemas.TopicCommands: rowsOf(0, commands...), schemas.TopicDeliveries: rowsOf(0, deliveries...), schemas.TopicDeadLetters: rowsOf(0, letters...),
+		schemas.TopicRuns: rowsOf(0, pastRuns()...),
 	} {
 		n := len(rows)
 		for _, cut := range [][2]int{{0, n}, {0, n/2 + 1}, {n / 2, n}} {
@@ -221,7 +222,7 @@ func insertPast(t *testing.T, store *clickhouse.Store, conn driver.Conn) {
 		again.Replay = 1
 		insert(t, store, again, rows)
 	}
-	for _, table := range []string{"events", "transitions", "commands", "deliveries", "dead_letters"} {
+	for _, table := range []string{"events", "transitions", "run_steps", "commands", "deliveries", "dead_letters"} {
 		if count(t, conn, "SELECT toUInt64(count() - uniqExact(_offset)) FROM "+table) == 0 {
 			t.Fatalf("no row of %s is stored twice: the test tests nothing", table)
 		}
@@ -268,7 +269,7 @@ func report(t *testing.T, store *clickhouse.Store, name string, f clickhouse.Rep
 
 // withoutMerges keeps every repetition in the tables until the end of the test.
 func withoutMerges(t *testing.T, conn driver.Conn) {
-	for _, table := range []string{"events", "transitions", "commands", "deliveries", "dead_letters"} {
+	for _, table := range []string{"events", "transitions", "run_steps", "commands", "deliveries", "dead_letters"} {
 		exec(t, conn, "SYSTEM STOP MERGES "+table)
 	}
 }
@@ -336,6 +337,32 @@ func TestReportsOfASmallPastWhateverIsInsertedAgain(t *testing.T) {
 		}},
 		{name: "triggers", want: []string{
 			"welcome crm 2 2 2026-03-01T10:10 2026-03-03T22:01", "big crm 1 1 2026-03-10T10:30 2026-03-10T10:30",
+		}},
+		{name: "waits", want: []string{ // waits, met, not met, corrected, passed, open, overdue, stopped, share, p50, p90
+			"2026-03-01 shop pause 1 false 1 0 0 0 1 0 0 0 - - -",
+			"2026-03-01 shop recover pay false 5 2 1 1 0 0 0 1 0.5 20 20",
+			"2026-03-01 shop recover pay true 1 0 1 0 0 0 0 0 1 - -",
+			"2026-03-02 shop recover pay false 2 0 0 0 0 2 1 0 - - -",
+		}},
+		{name: "waits", filter: clickhouse.ReportFilter{Store: "mall"}, want: nil},
+		{name: "runs", want: []string{ // runs, open, ended, stopped, not started, contacts, first, last
+			"pause shop false 1 0 1 0 0 1 2026-03-01T10:00 2026-03-01T10:00",
+			"recover shop false 8 2 5 1 1 7 2026-03-01T10:00 2026-03-02T10:00",
+			"recover shop true 1 0 1 0 0 1 2026-03-01T10:00 2026-03-01T10:00",
+		}},
+		{name: "branches", want: []string{ // times, runs, contacts, first, last
+			"pause 1 met false 1 1 1 2026-03-01T11:00 2026-03-01T11:00",
+			"recover big else false 1 1 1 2026-03-01T10:00 2026-03-01T10:00",
+			"recover big then false 1 1 1 2026-03-01T10:00 2026-03-01T10:00",
+			"recover pay corrected false 1 1 1 2026-03-02T11:00 2026-03-02T11:00",
+			"recover pay met false 2 2 2 2026-03-01T12:00 2026-03-02T06:00",
+			"recover pay not_met false 2 2 2 2026-03-02T10:00 2026-03-02T10:00",
+			"recover pay not_met true 1 1 1 2026-03-02T10:00 2026-03-02T10:00",
+		}},
+		{name: "held", want: []string{
+			"recover  NOT_STARTED  1 1 2026-03-01T10:00 2026-03-01T10:00",
+			"recover  STOPPED  1 1 2026-03-01T13:00 2026-03-01T13:00",
+			"recover mail HELD crm 1 1 2026-03-02T10:00 2026-03-02T10:00",
 		}},
 		{name: "given-up", want: []string{"orders UNPARSEABLE 2 2026-03-01T10:00 2026-03-02T10:00 new"}},
 	} {

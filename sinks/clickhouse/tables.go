@@ -62,6 +62,8 @@ func tableByTopic(topic string) (table, bool) {
 		return eventsTable, true
 	case schemas.TopicTransitions:
 		return transitionsTable, true
+	case schemas.TopicRuns:
+		return runStepsTable, true
 	case schemas.TopicCommands:
 		return commandsTable, true
 	case schemas.TopicDeliveries:
@@ -76,8 +78,8 @@ func tableByTopic(topic string) (table, bool) {
 
 // tableNames lists the tables of records, for the check of their settings.
 var tableNames = []string{
-	eventsTable.name, transitionsTable.name, commandsTable.name, deliveriesTable.name, deadLettersTable.name,
-	configVersionsTable.name, undecodableTable.name,
+	eventsTable.name, transitionsTable.name, runStepsTable.name, commandsTable.name, deliveriesTable.name,
+	deadLettersTable.name, configVersionsTable.name, undecodableTable.name,
 }
 
 type event = *schemas.OrderEvent
@@ -184,11 +186,15 @@ var commandsTable = tableOf[command]{"commands", slices.Concat([]column[command]
 	of("effect_type", func(c cell[command]) string { return effect(c.rec).Type }),
 	of("effect_name", func(c cell[command]) string { return effect(c.rec).Name }),
 	of("effect_data", func(c cell[command]) string { return effect(c.rec).Data }),
+	of("effect_arguments", func(c cell[command]) map[string]string { return effect(c.rec).Arguments }),
 	of("config_version", func(c cell[command]) string { return c.rec.ConfigVersion }),
 	of("root_key", func(c cell[command]) string { return c.rec.RootKey }),
 	of("event_id", func(c cell[command]) string { return c.rec.EventID }),
 	of("trigger", func(c cell[command]) string { return c.rec.Trigger }),
 	of("issues", func(c cell[command]) []string { return c.rec.Issues }),
+	of("rule", func(c cell[command]) string { return c.rec.Rule }),
+	of("run_id", func(c cell[command]) string { return c.rec.RunID }),
+	of("reasons", func(c cell[command]) []string { return c.rec.Reasons }),
 	of("origin", func(c cell[command]) string { return string(c.rec.Origin) }),
 	of("test", func(c cell[command]) bool { return c.rec.Test }),
 	instant("at", func(c cell[command]) time.Time { return c.rec.At }),

@@ -18,17 +18,18 @@ import (
 const (
 	HopReceived   = "received"
 	HopTransition = "transition"
+	HopRun        = "run"
 	HopCommand    = "command"
 	HopDelivery   = "delivery"
 	HopDeadLetter = "dead letter"
 )
 
-var hopOrder = []string{HopReceived, HopTransition, HopCommand, HopDelivery, HopDeadLetter}
+var hopOrder = []string{HopReceived, HopTransition, HopRun, HopCommand, HopDelivery, HopDeadLetter}
 
 // Trace is the whole way of an order, a contact or an event, in time order.
 type Trace struct {
 	ID string
-	// As says what the id was found to be: "order", "contact", "event"; empty: nothing was found.
+	// As says what the id was found to be: "order", "contact", "event", "run"; empty: nothing was found.
 	As string
 	// RootKeys are the orders, subscriptions or payments on the way, ContactKeys the people (personal data).
 	RootKeys    []string
@@ -80,7 +81,7 @@ const (
 )
 
 // Trace finds everything about an id: of an order, subscription, capture or other entity, a root key, an event or
-// delivery, an e-mail address or a contact key. An order's or contact's trace is its whole story, an event's only what
+// delivery, a run or wait, an e-mail address or a contact key. An order's or contact's trace is its whole story, an event's only what
 // that event did. An id that is nowhere gives a Trace without hops.
 func (s *Store) Trace(ctx context.Context, id string) (Trace, error) {
 	id = strings.TrimSpace(id)
@@ -97,7 +98,7 @@ func (s *Store) Trace(ctx context.Context, id string) (Trace, error) {
 	if t.As == "" {
 		return t, nil
 	}
-	for _, collect := range []func(context.Context, scope, *Trace) error{s.received, s.transitions, s.commands, s.deliveries, s.deadLetters} {
+	for _, collect := range []func(context.Context, scope, *Trace) error{s.received, s.transitions, s.runSteps, s.commands, s.deliveries, s.deadLetters} {
 		if err := collect(ctx, found, &t); err != nil {
 			return Trace{}, fmt.Errorf("trace: %w", err)
 		}
@@ -114,6 +115,8 @@ type scope struct {
 	roots    []string // root keys
 	contacts []string // contact keys, all of whose records are wanted
 	events   []string // event ids
+	runs     []string // run ids
+	commands []string // command ids, of those runs
 }
 
 // locate finds out what the id is. Each condition is a SELECT of its own, because ClickHouse uses a skip index only
@@ -145,9 +148,20 @@ func (s *Store) locate(ctx context.Context, t *Trace) (scope, error) {
 		events, err := s.keys(ctx, HopsMax, pick("event_id", "transitions", "root_key IN @roots"), clickhouse.Named("roots", set(roots)))
 		return scope{roots: roots, events: events}, err
 	}
+	runs, err := s.keys(ctx, TraceRootsMax,
+		pick("run_id", "run_steps", "run_id = @id"), pick("run_id", "run_steps", "wait_id = @id"), clickhouse.Named("id", t.ID))
+	if err != nil {
+		return scope{}, err
+	}
+	if len(runs) > 0 {
+		t.As = "run"
+		commands, err := s.keys(ctx, HopsMax, pick("command_id", "commands", "run_id IN @runs"), clickhouse.Named("runs", set(runs)))
+		return scope{runs: runs, commands: commands}, err
+	}
 	events, err := s.keys(ctx, TraceRootsMax,
 		pick("event_id", "events", "event_id = @id"), pick("event_id", "events", "has(delivery_ids, @id)"),
 		pick("event_id", "transitions", "event_id = @id"), pick("event_id", "transitions", "has(delivery_ids, @id)"),
+		pick("event_id", "run_steps", "event_id = @id"),
 		pick("event_id", "commands", "command_id = @id"), pick("event_id", "commands", "event_id = @id"),
 		pick("event_id", "dead_letters", "event_id = @id"), pick("event_id", "dead_letters", "id = @id"),
 		clickhouse.Named("id", t.ID))
@@ -189,7 +203,7 @@ func contactKeys(id string) []string {
 func (s *Store) locateContact(ctx context.Context, t *Trace, keys []string) (scope, error) {
 	of := "contact_key IN @keys"
 	seen, err := s.keys(ctx, len(keys), pick("contact_key", "events", of), pick("contact_key", "transitions", of),
-		pick("contact_key", "commands", of), pick("contact_key", "deliveries", of), pick("contact_key", "dead_letters", of),
+		pick("contact_key", "run_steps", of), pick("contact_key", "commands", of), pick("contact_key", "deliveries", of), pick("contact_key", "dead_letters", of),
 		clickhouse.Named("keys", set(keys)))
 	if err != nil || len(seen) == 0 {
 		return scope{}, err

@@ -146,7 +146,7 @@ func TestViewsAreRightWhateverIsInsertedAgain(t *testing.T) {
 		{"SELECT measure, detail, value FROM v_counts ORDER BY measure, detail", []string{
 			"changed  9", "commands  2", "config_versions  0", "dead_letters  1", "dead_letters_by_cause QUARANTINED 1", "deliveries  2",
 			"deliveries_by_outcome DELIVERED 1", "deliveries_by_outcome RETRYABLE 1", "distinct_commands  2", "distinct_events  11",
-			"duplicates  1", "ignored  0", "illegal  0", "late  1", "orders  5", "orphans  0", "received  12", "recorded  0", "transitions  11", "undecodable  0",
+			"duplicates  1", "ignored  0", "illegal  0", "late  1", "orders  5", "orphans  0", "received  12", "recorded  0", "run_steps  0", "transitions  11", "undecodable  0",
 		}},
 	} {
 		if diff := cmp.Diff(c.want, table(t, store, c.sql)); diff != "" {
