@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/sinks"
@@ -72,9 +73,9 @@ func (o Options) claims(t *testing.T) {
 }
 
 // prepared is a bench with the contact, at which the effect can take place.
-func (o Options) prepared(t *testing.T, e EffectCase) *bench {
+func (o Options) prepared(t *testing.T, e EffectCase, wait time.Duration) *bench {
 	t.Helper()
-	b := o.open(t)
+	b := o.openWith(t, wait)
 	b.writes = e.Writes
 	if got := b.write(t.Context(), o.Contact)[0]; got.Kind != sinks.Delivered {
 		t.Fatalf("contact: got %d: %v", got.Kind, got.Err)
@@ -90,20 +91,20 @@ func (o Options) effect(t *testing.T, e EffectCase) {
 	t.Run("a cancelled context tries nothing and says so", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if got := o.prepared(t, e).write(ctx, e.Command)[0]; got.Kind != sinks.Retryable {
+		if got := o.prepared(t, e, patience).write(ctx, e.Command)[0]; got.Kind != sinks.Retryable {
 			t.Errorf("got %d, want Retryable: %v", got.Kind, got.Err)
 		}
 	})
 	t.Run("nobody", func(t *testing.T) {
 		c := e.Command
 		c.Contact.Email = ""
-		if got := o.prepared(t, e).write(t.Context(), c)[0]; got.Kind != sinks.Rejected {
+		if got := o.prepared(t, e, patience).write(t.Context(), c)[0]; got.Kind != sinks.Rejected {
 			t.Errorf("got %d: %v", got.Kind, got.Err)
 		}
 	})
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			b := o.prepared(t, e)
+			b := o.prepared(t, e, c.patience)
 			b.answerWith(c.answer)
 			want := c.effect
 			if e.Repeatable && slices.Contains(want, sinks.Unknown) {
@@ -119,7 +120,7 @@ func (o Options) effect(t *testing.T, e EffectCase) {
 }
 
 func (o Options) takesPlace(t *testing.T, e EffectCase) {
-	b := o.prepared(t, e)
+	b := o.prepared(t, e, patience)
 	before := b.writer.Reconcile(t.Context(), e.Command)
 	b.check(before)
 	if before.Kind != sinks.NotHappened && before.Kind != sinks.Unknown {
@@ -196,7 +197,8 @@ func (o Options) question(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			b.t = t
+			b := o.openWith(t, c.patience)
+			b.writes = q.Asks
 			b.answerWith(c.answer)
 			_, out := b.ask(t.Context(), somebody, q.List)
 			// A question changes nothing: whatever is not refused may be asked again.

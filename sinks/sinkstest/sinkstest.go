@@ -20,10 +20,12 @@ import (
 	"github.com/tillstream/tillstream/sinks"
 )
 
-// requestTimeout is what the suite's clients wait for an answer; slowBody is well beyond it.
+// patience is what the suite's clients wait for an answer, on a machine that may be busy; slowPatience is that of the one
+// who meets slowBody, which is well beyond it.
 const (
-	requestTimeout = 400 * time.Millisecond
-	slowBody       = 3 * time.Second
+	patience     = 10 * time.Second
+	slowPatience = 800 * time.Millisecond
+	slowBody     = 4 * time.Second
 )
 
 // Options of a run.
@@ -72,6 +74,7 @@ type trouble struct {
 	contact, effect []sinks.OutcomeKind
 	account         bool
 	retryAfter      time.Duration // least; zero: any
+	patience        time.Duration // of the client; zero: patience
 }
 
 var (
@@ -107,7 +110,7 @@ var cases = []trouble{
 	{name: "half an answer", answer: status(200, "application/json", `{"contact":{"id":"1"`), contact: again, effect: unsure},
 	{name: "cut after the request was read", answer: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, contact: again, effect: unsure},
 	{name: "an answer without end", answer: endless, contact: again, effect: unsure},
-	{name: "a body that does not come", answer: slow, contact: again, effect: unsure},
+	{name: "a body that does not come", answer: slow, contact: again, effect: unsure, patience: slowPatience},
 }
 
 func endless(w http.ResponseWriter, _ *http.Request) {
@@ -168,6 +171,14 @@ func (b *lockedBuffer) String() string {
 
 func (o Options) open(t *testing.T) *bench {
 	t.Helper()
+	return o.openWith(t, patience)
+}
+
+func (o Options) openWith(t *testing.T, wait time.Duration) *bench {
+	t.Helper()
+	if wait == 0 {
+		wait = patience
+	}
 	b := &bench{o: o, t: t, log: &lockedBuffer{}, writes: o.Writes}
 	twin := o.Backend()
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -182,7 +193,7 @@ func (o Options) open(t *testing.T) *bench {
 		twin.ServeHTTP(w, r)
 	}))
 	t.Cleanup(srv.Close)
-	client, err := outbound.NewClient(outbound.Options{AllowPrivate: true, Timeout: requestTimeout})
+	client, err := outbound.NewClient(outbound.Options{AllowPrivate: true, Timeout: wait})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -298,7 +309,7 @@ func (o Options) cancelled(t *testing.T) {
 }
 
 func (o Options) trouble(t *testing.T, c trouble) {
-	b := o.open(t)
+	b := o.openWith(t, c.patience)
 	b.answerWith(c.answer)
 	o.judge(t, "contact", b.write(t.Context(), o.Contact)[0], c.contact, c)
 	if o.Effect != nil {
