@@ -52,8 +52,8 @@ var Sink = sinks.Sink{
 		schemas.QuestionOnList,
 	},
 	TagName: func(name string) string {
-		tag, _ := TagName(name) // a name that cannot be kept is ""
-		return tag
+		tag, _ := TagName(name) // a name that cannot be kept is "", and the case of letters tells no tags apart
+		return strings.ToLower(tag)
 	},
 	Config:        func() any { return defaults() },
 	RatePerSecond: RatePerSecond,

@@ -60,30 +60,76 @@ func newTwin(t *testing.T, o twin.Options) *twin.Server {
 	return s
 }
 
-// TestConformance runs twice: a contact that is created, and one that is on the list, to whom effects can happen.
+// TestConformance runs twice: a contact that is created, and one that is on the list.
 func TestConformance(t *testing.T) {
-	t.Run("new contact", func(t *testing.T) {
-		sinkstest.Run(t, sinkstest.Options{
-			Sink: getresponse.Sink, Config: config, Contact: ada(), Secrets: []string{apiKey},
-			Backend: func() http.Handler { return newTwin(t, twin.Options{}).Handler() },
-			Writes:  func(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Path == "/v3/contacts" },
+	for name, lists := range map[string][]string{"new contact": nil, "known contact": {"C"}} {
+		t.Run(name, func(t *testing.T) {
+			sinkstest.Run(t, sinkstest.Options{
+				Sink: getresponse.Sink, Config: config, Contact: ada(), Effect: effectOf(lists), Effects: effects(), Question: &question, Secrets: []string{apiKey},
+				Backend: func() http.Handler { return backend(t, lists) },
+				Writes: func(r *http.Request) bool {
+					known := len(lists) > 0 && (strings.HasPrefix(r.URL.Path, "/v3/contacts/") || r.URL.Path == "/v3/custom-events/trigger")
+					return r.Method == http.MethodPost && (known || r.URL.Path == "/v3/contacts")
+				},
+			})
 		})
-	})
-	t.Run("known contact", func(t *testing.T) {
-		sinkstest.Run(t, sinkstest.Options{
-			Sink: getresponse.Sink, Config: config, Contact: ada(), Effect: paid(), Secrets: []string{apiKey},
-			Backend: func() http.Handler {
-				s := newTwin(t, twin.Options{})
-				if err := s.Subscribe("ada@shop.example", "A", "C"); err != nil {
-					t.Error(err)
-				}
-				return s.Handler()
-			},
+	}
+}
+
+// effectOf is the effect that the suite lets trouble happen to beside the contact's: who is not there yet gets it with
+// the contact, whose creation may be repeated.
+func effectOf(lists []string) *schemas.Command {
+	if lists == nil {
+		return nil
+	}
+	return paid()
+}
+
+// backend is a twin in which ada is on the lists, and others are what the question asks for.
+func backend(t *testing.T, lists []string) http.Handler {
+	s := newTwin(t, twin.Options{SecondMax: 1_000_000})
+	s.AddDraft(twin.Draft{Name: "Hello", Subject: "Hi", Plain: "x"})
+	for _, l := range lists {
+		if err := s.Subscribe("ada@shop.example", "A", l); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, who := range []string{"on", "left", "bounced"} {
+		if err := s.Subscribe(who+"@shop.example", "A", "V"); err != nil {
+			t.Error(err)
+		}
+	}
+	s.TakeOff("left@shop.example", "unsubscribe")
+	s.TakeOff("bounced@shop.example", "bounce")
+	return s.Handler()
+}
+
+var question = sinkstest.QuestionCase{
+	List: "Newsletter",
+	Standings: map[string]schemas.Standing{
+		"on@shop.example": schemas.StandingActive, "left@shop.example": schemas.StandingUnsubscribed, "bounced@shop.example": schemas.StandingBounced,
+		"absent@shop.example": schemas.StandingAbsent,
+	},
+	Asks: func(r *http.Request) bool { return r.URL.Path == "/v3/contacts" },
+}
+
+func effects() []sinkstest.EffectCase {
+	posts := func(path string) func(*http.Request) bool {
+		return func(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Path == path }
+	}
+	trigger := *paid()
+	return []sinkstest.EffectCase{
+		{Command: trigger, Writes: posts("/v3/custom-events/trigger")},
+		{Command: action(schemas.EffectAddToList, "Newsletter"), Writes: posts("/v3/contacts"), Repeatable: true},
+		{
+			Command: action(schemas.EffectMoveToList, "Newsletter", schemas.ArgumentFrom, "Promo campaign"), Repeatable: true,
 			Writes: func(r *http.Request) bool {
-				return r.Method == http.MethodPost && (strings.HasPrefix(r.URL.Path, "/v3/contacts") || r.URL.Path == "/v3/custom-events/trigger")
+				return r.Method == http.MethodPost && strings.HasPrefix(r.URL.Path, "/v3/contacts/")
 			},
-		})
-	})
+		},
+		{Command: action(schemas.EffectSendMessage, "Hello"), Writes: posts("/v3/newsletters")},
+		{Command: order("PAID", "shop", "Monster market"), Writes: posts("/v3/shops/pf3/orders")},
+	}
 }
 
 // bench is a writer with its twin, and a clock that both share and tests move.
