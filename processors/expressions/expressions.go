@@ -33,6 +33,7 @@ const (
 	TextBytesMax     = 4 << 10  // of one expression
 	TemplateBytesMax = 64 << 10 // of one template
 	placeholdersMax  = 200      // of one template
+	nameBytesMax     = 256      // of one source
 	nodesMax         = 500      // parts of one expression
 	depthMax         = 64       // parts within each other
 	resultBytesMax   = 64 << 10 // of a text that an evaluation makes
@@ -96,6 +97,9 @@ type Catalogue map[string]Kind
 func (c Catalogue) Kind(name string) (Kind, bool) {
 	if kind, ok := c[name]; ok && !strings.HasSuffix(name, "*") {
 		return kind, true
+	}
+	if len(name) > nameBytesMax {
+		return 0, false
 	}
 	for i := len(name) - 1; i >= 0; i-- {
 		if kind, ok := c[name[:i]+"*"]; ok {

@@ -1,8 +1,12 @@
 package expressions_test
 
 import (
+	"math/big"
 	"slices"
+	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"github.com/tillstream/tillstream/processors/expressions"
 )
@@ -60,7 +64,9 @@ func TestHolds(t *testing.T) {
 		`event.time >= date("2026-03-01")`: true, `event.time < date("2026-03-01T23:30:00Z")`: false, `event.time == date("2026-03-02T00:30:00+01:00")`: true,
 		`event.time - order.time > duration("2d")`: true, `event.time - order.time < duration("2d13h31m")`: true, `order.time + duration("3d") > event.time`: true,
 		`event.time - duration("1w") < order.time`: true, `date(contact.fields["VIP since"]) < date("2025-01-01")`: true,
-		`duration("36h") == duration("1d12h")`: true,
+		`duration("36h") == duration("1d12h")`:               true,
+		`duration("1d") + duration("12h") > duration("35h")`: true, `event.time - order.time - duration("2d") < duration("14h")`: true, `duration("1h") - duration("2h") < duration("0s")`: true,
+		`date("2026-03-01 10:00:00") == date("2026-03-01T10:00:00")`: true, `event.time > date(contact.fields.none)`: false, `event.time - date(contact.fields.none) == ""`: true,
 		// fields of a provider take the kind of the other side
 		`subscription.plan_id == "P-1"`: true, `subscription.cycles > 8`: true, `subscription.cycles == 9.0`: true, `subscription.cycles == "9"`: true, `subscription.cycles >= 10`: false,
 		`subscription.cycles == subscription.cycles`: true, `contact.fields.points + 1 == 13.5`: true, `number(contact.fields.points) > number(subscription.cycles)`: true,
@@ -71,6 +77,9 @@ func TestHolds(t *testing.T) {
 		`contact.fields.none != 5`: false, `!(contact.fields.none > 5)`: true, `contact.fields.none + 1 > 0`: false, `order.amount / order.refunded > 0`: false, `order.amount == ""`: false,
 		`contact.fields.none < date("2026-01-01")`: false, `(payer.given_name ?? "friend") == "friend"`: true, `(order.currency ?? "USD") == "EUR"`: true,
 		`contact.fields.none + contact.orders == ""`: true, `payer.given_name contains "a"`: false, `len(payer.given_name) == 0`: true,
+		`"vip" in contact.tags == true`: true, `contact.fields.VIP == "yes" ? true : false`: true, `(contact.fields.none ?? 5) > 4`: true, `(contact.fields.none ?? event.time) == event.time`: true,
+		`((event.time - order.time) ?? duration("1d")) > duration("1d")`: true, `(true ? data.words : custom_id) == "abc"`: true, `event.time + duration("1d") == ""`: false,
+		`len(contact.tags) == ""`: false, `contact.tags != ""`: true, `(1 < 2) == ""`: false,
 		// logic
 		`order.amount >= 100 && order.currency == "EUR" && !("bad" in contact.tags)`: true, `order.amount > 1000 or "vip" in contact.tags`: true, `true`: true, `not true`: false,
 		`order.amount > 1000 and "vip" in contact.tags`: false, `order.amount > 50 ? "vip" in contact.tags : false`: true, `(order.amount > 50 ? 1 : 2) == 1`: true,
@@ -124,6 +133,71 @@ func TestValue(t *testing.T) {
 			t.Errorf("%s: got %q, %s, %v, want %q, %s", text, got, e.Kind(), err, c.want, c.kind)
 		}
 	}
+}
+
+// An evaluation that would take too much is an error, and so is a bug in what gives the values: neither stops the others.
+func TestLimitsOfAnEvaluation(t *testing.T) {
+	v := sample()
+	v.texts["custom_id"] = strings.Repeat("a", 200<<10)
+	v.texts["contact.fields.big"] = strings.Repeat("9", 40)
+	for text, want := range map[string]string{
+		`custom_id + custom_id == "x"`: "the text gets too long",
+		`lower(custom_id) == "x" || lower(custom_id) == "x" || upper(custom_id) == "x" || upper(custom_id) == "x" || trim(custom_id) == "x" || trim(custom_id) == "x"`: "it takes more work than one expression may",
+		`custom_id matches "(a|bb)+c(d|ee)+f"`:                                              "it takes more work than one expression may",
+		`1 * contact.fields.big` + strings.Repeat(` * contact.fields.big * 1`, 10) + ` > 1`: "the number gets too long",
+	} {
+		e, err := expressions.Compile(text, catalogue)
+		if err != nil {
+			t.Errorf("%.60s: %v", text, err)
+			continue
+		}
+		if holds, err := e.Holds(v); err == nil || err.Error() != want || holds {
+			t.Errorf("%.60s: got %v, %v, want the error %q", text, holds, err, want)
+		}
+	}
+	e, err := expressions.Compile(`order.amount > 1`, catalogue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if holds, err := e.Holds(nil); err == nil || holds || !strings.HasPrefix(err.Error(), "the expression could not be evaluated") {
+		t.Errorf("without values: got %v, %v, want an error", holds, err)
+	}
+	if text, err := e.Value(nil); err == nil || text != "" {
+		t.Errorf("without values: got %q, %v, want an error", text, err)
+	}
+}
+
+// Sums and products are checked against math/big, whose rationals are exact.
+func TestArithmeticIsExact(t *testing.T) {
+	literal := rapid.StringMatching(`[0-9]{1,8}(\.[0-9]{1,4})?`)
+	rapid.Check(t, func(t *rapid.T) {
+		text := literal.Draw(t, "first")
+		want, _ := new(big.Rat).SetString(text)
+		for i := range rapid.IntRange(0, 8).Draw(t, "operations") {
+			operator, operand := rapid.SampledFrom([]string{"+", "-", "*"}).Draw(t, "operator"), literal.Draw(t, "operand")
+			value, _ := new(big.Rat).SetString(operand)
+			switch operator {
+			case "+":
+				want.Add(want, value)
+			case "-":
+				want.Sub(want, value)
+			default:
+				want.Mul(want, value)
+			}
+			text = "(" + text + ") " + operator + " " + operand
+			if i%2 == 0 {
+				text = "(" + text + ")"
+			}
+		}
+		e, err := expressions.CompileValue(text, catalogue)
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		value, err := e.Value(sample())
+		if got, ok := new(big.Rat).SetString(value); err != nil || !ok || got.Cmp(want) != 0 {
+			t.Fatalf("%s = %s, %v, want %s", text, value, err, want.FloatString(40))
+		}
+	})
 }
 
 func TestSources(t *testing.T) {

@@ -3,11 +3,16 @@ package spelling
 
 import "strings"
 
-// wrongLettersMax is up to how many wrong letters a name counts as mistyped rather than unknown.
-const wrongLettersMax = 3
+const (
+	wrongLettersMax = 3   // with more, a name counts as unknown rather than mistyped
+	nameBytesMax    = 200 // nobody mistypes a longer name
+)
 
 // Nearest is the known name that differs least from name, or "" where none is near. The first of equals wins.
 func Nearest(name string, known []string) string {
+	if len(name) > nameBytesMax {
+		return ""
+	}
 	best, distance := "", min(wrongLettersMax, len(name)/2)+1
 	for _, k := range known {
 		if gap := len(name) - len(k); gap >= distance || -gap >= distance {
