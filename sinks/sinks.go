@@ -23,6 +23,8 @@ type Sink struct {
 	// Effects are the types of effect that its writers perform, and schemas.QuestionOnList where they are ListReaders.
 	// Anything else they reject.
 	Effects []string
+	// NoContacts: its destinations keep no contacts. A desired state needs no request there, and tags and fields mean nothing.
+	NoContacts bool
 	// TagName is the form in which the destination keeps a tag's name, to see which names would collide; "": it cannot
 	// keep it at all. Nil: as it is, in any case of letters.
 	TagName func(string) string

@@ -98,8 +98,8 @@ func (o Options) effect(t *testing.T, e EffectCase) {
 		}
 	})
 	t.Run("nobody", func(t *testing.T) {
-		if o.NoContacts {
-			return
+		if o.Sink.NoContacts {
+			return // its effects need none
 		}
 		c := e.Command
 		c.Contact.Email = ""

@@ -37,7 +37,8 @@ type Options struct {
 	Backend func() http.Handler
 	// Writes reports whether the request is the one that writes a contact, or sends the effect.
 	Writes func(*http.Request) bool
-	// Contact is a valid desired state that names a field beyond the first page, and a tag.
+	// Contact is a valid desired state that names a field beyond the first page, and a tag; of a sink that keeps no
+	// contacts, any.
 	Contact schemas.Command
 	// Effect is a valid effect on the same contact; nil: the sink has none.
 	Effect *schemas.Command
@@ -45,8 +46,6 @@ type Options struct {
 	Effects []EffectCase
 	// Question says how the sink is asked who is on a list; nil: it is not.
 	Question *QuestionCase
-	// NoContacts: the sink keeps no contacts. Contact is delivered to it without a request, and effects need nobody.
-	NoContacts bool
 	// Secrets must show up nowhere.
 	Secrets []string
 }
@@ -55,7 +54,7 @@ type Options struct {
 func Run(t *testing.T, o Options) {
 	t.Run("a cancelled context tries nothing and says so", o.cancelled)
 	t.Run("every effect that it claims is checked here", o.claims)
-	if !o.NoContacts {
+	if !o.Sink.NoContacts {
 		o.contacts(t)
 	}
 	for _, e := range o.Effects {

@@ -68,11 +68,12 @@ const (
 
 // Sink describes this kind of destination.
 var Sink = sinks.Sink{
-	Type:    "webhook",
-	Title:   "Webhook",
-	Config:  func() any { return &Config{Timeout: defaultTimeout} },
-	Effects: []string{schemas.EffectNotify},
-	Open:    open,
+	Type:       "webhook",
+	Title:      "Webhook",
+	Config:     func() any { return &Config{Timeout: defaultTimeout} },
+	Effects:    []string{schemas.EffectNotify},
+	NoContacts: true,
+	Open:       open,
 }
 
 // Config of one address.

@@ -44,7 +44,7 @@ func TestConformance(t *testing.T) {
 	state := notice("")
 	state.Kind, state.Effect = schemas.CommandContact, nil
 	sinkstest.Run(t, sinkstest.Options{
-		Sink: webhook.Sink, Config: config, Contact: state, NoContacts: true, Secrets: []string{secret, strings.TrimPrefix(secret, "whsec_"), token},
+		Sink: webhook.Sink, Config: config, Contact: state, Secrets: []string{secret, strings.TrimPrefix(secret, "whsec_"), token},
 		Backend: func() http.Handler { return newReceiver(t, nil).Handler() },
 		Effects: []sinkstest.EffectCase{{
 			Command: notice(`{"type":"order.paid"}`), Repeatable: true, StatusDecides: true,
