@@ -141,8 +141,8 @@ func TestLimitsOfAnEvaluation(t *testing.T) {
 	v.texts["custom_id"] = strings.Repeat("a", 200<<10)
 	v.texts["contact.fields.big"] = strings.Repeat("9", 40)
 	for text, want := range map[string]string{
-		`custom_id + custom_id == "x"`: "the text gets too long",
-		`lower(custom_id) == "x" || lower(custom_id) == "x" || upper(custom_id) == "x" || upper(custom_id) == "x" || trim(custom_id) == "x" || trim(custom_id) == "x"`: "it takes more work than one expression may",
+		`custom_id + custom_id == "x"`:                                                      "the text gets too long",
+		`lower(custom_id) == "x" || upper(custom_id) == "x"`:                                "it takes more work than one expression may",
 		`custom_id matches "(a|bb)+c(d|ee)+f"`:                                              "it takes more work than one expression may",
 		`1 * contact.fields.big` + strings.Repeat(` * contact.fields.big * 1`, 10) + ` > 1`: "the number gets too long",
 	} {

@@ -6,6 +6,7 @@ package mapping
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -66,10 +67,14 @@ type Issue struct {
 type Value struct{ To, Value string }
 
 // Program is a checked mapping. It may be shared.
-type Program struct{ rules []compiled }
+type Program struct {
+	rules []compiled
+	to    []string // the fields, sorted
+}
 
 type compiled struct {
 	Rule
+	place     int // of its field in Program.to
 	from      Source
 	expr      *expressions.Expression // nil: from
 	concat    []Source
@@ -113,6 +118,10 @@ func compile(m Mapping, catalogue []string, layers bool) (*Program, []Problem) {
 	}
 	if len(c.problems) > 0 {
 		return nil, c.problems
+	}
+	p.to = slices.Sorted(maps.Keys(first))
+	for i := range p.rules {
+		p.rules[i].place, _ = slices.BinarySearch(p.to, p.rules[i].To)
 	}
 	return p, nil
 }
@@ -280,7 +289,7 @@ func (p *Program) Run(t *schemas.Transition) ([]Value, []Issue) { return p.RunWi
 // RunWith is Run with the contact's values: contact is asked for the names that begin with contact.
 func (p *Program) RunWith(t *schemas.Transition, contact expressions.Values) ([]Value, []Issue) {
 	var issues []Issue
-	values := make([]Value, 0, len(p.rules))
+	values := make([]Value, len(p.to)) // by place; one without a name was not made
 	v := &view{t, contact}
 	for i := range p.rules {
 		r := &p.rules[i]
@@ -299,22 +308,14 @@ func (p *Program) RunWith(t *schemas.Transition, contact expressions.Values) ([]
 			value, ok = *r.Default, true
 		}
 		if ok {
-			values = set(values, Value{r.To, value})
+			values[r.place] = Value{r.To, value}
 		}
 	}
+	values = slices.DeleteFunc(values, func(v Value) bool { return v.To == "" })
 	if len(values) == 0 {
 		values = nil
 	}
 	return values, issues
-}
-
-func set(values []Value, v Value) []Value {
-	i, found := slices.BinarySearchFunc(values, v, func(a, b Value) int { return strings.Compare(a.To, b.To) })
-	if found {
-		values[i] = v
-		return values
-	}
-	return slices.Insert(values, i, v)
 }
 
 // origin names where the value comes from, for an issue.

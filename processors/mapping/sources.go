@@ -168,7 +168,9 @@ func (v *view) Text(name string) string {
 		return s.get(v.t)
 	}
 	if v.contact != nil && strings.HasPrefix(name, contactPrefix) {
-		return v.contact.Text(name)
+		if text := v.contact.Text(name); text != "" {
+			return text
+		} // else it may be a provider's own field of that name
 	}
 	return v.t.Event.Fields[name]
 }
