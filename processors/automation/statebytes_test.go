@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -25,6 +26,24 @@ func full() State {
 			{Name: "other", Version: -1, Email: "ana@example.com"},
 		},
 		Created: []mark{digest("a"), digest("b")},
+		Runs: []run{
+			{
+				ID: "00112233445566778899aabbccddeeff", Workflow: "payment-failed", Version: "a1b2c3", Root: "live/eu/O1", Event: "WH-1", Origin: "WEBHOOK",
+				Test: true, Steps: 3, Step: "1.met.0", Waits: 2, Since: 1_767_225_600_000, Deadline: 1_767_312_000_000, Seen: []int64{1_767_225_600_001},
+				Asked:  []question{{Command: "c", Until: 1_767_229_200_000, Event: "WH-2", Values: []field{{"event.id", "WH-2"}}}, {Command: "d"}},
+				Values: []field{{"order.amount", "10.00"}, {"order.id", "O1"}},
+			},
+			{ID: "ff", Workflow: "payment-failed"},
+		},
+		Correctables: []run{{ID: "ee", Workflow: "payment-failed", Step: "1", Waits: 1, Deadline: 1_767_398_400_000}},
+		Done:         []mark{digest("done")}, Orders: []mark{digest("O1")}, OrdersPaid: 7,
+		History: []happened{{
+			Root: "live/eu/O1", Event: "WH-1", Type: "PAYMENT.CAPTURE.COMPLETED", Connection: "eu", From: "PENDING", To: "PAID", Text: "COMPLETED", Environment: "live",
+			Provider: "paypal", Created: true, Changed: true, Subscription: true, Amount: "10.00", Currency: "EUR", At: 1_767_225_600_000,
+		}, {}},
+		Statuses:  []lastStatus{{digest("live/eu/O1"), "COMPLETED"}},
+		Standings: []standing{{"crm", "newsletter", "ACTIVE", 1_767_225_600_000}},
+		Scheduled: []scheduled{{"weekly", 1_767_312_000_000}}, Score: -5,
 		Aliases: []mark{digest("c")}, Contact: "sandbox/ana@example.com", Links: []string{"sandbox/bo@example.com", "sandbox/cy@example.com"},
 	}
 }
@@ -69,6 +88,27 @@ func TestStatesOfFormat1(t *testing.T) {
 	t.Logf("%d bytes, before %d", after, before)
 	if after*3 > before*2 {
 		t.Errorf("states of %d bytes became %d, want less than two thirds", before, after)
+	}
+}
+
+// Every field that a state has goes through its bytes. New fields must be set in full.
+func TestStatesComeBackWhole(t *testing.T) {
+	want := full()
+	for v, i := reflect.ValueOf(want), 0; i < v.NumField(); i++ {
+		if name := v.Type().Field(i).Name; v.Field(i).IsZero() && name != "Format" {
+			t.Errorf("field %s is not set", name)
+		}
+	}
+	b, err := (&Stage{}).Encode(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := (&Stage{}).Decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, cmp.Exporter(func(reflect.Type) bool { return true })); diff != "" {
+		t.Errorf("state (-want +got):\n%s", diff)
 	}
 }
 

@@ -1,0 +1,80 @@
+package automation_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/tillstream/tillstream/processors"
+	"github.com/tillstream/tillstream/processors/automation"
+	"github.com/tillstream/tillstream/processors/mapping"
+	"github.com/tillstream/tillstream/schemas"
+)
+
+// twenty are workflows of the usual kinds, which watch every order.
+func twenty(b testing.TB) automation.Rules {
+	file := checkout()
+	for i := range 30 {
+		from := []string{"order.id", "order.amount", "payer.address.city", "event.time", "payer.full_name"}[i%5]
+		as := []string{"upper", "money", "", "date", "trim | lower"}[i%5]
+		file.Fields = append(file.Fields, mapping.Rule{To: fmt.Sprintf("FIELD_%02d", i), From: from, As: as})
+	}
+	files := map[string]string{}
+	for i := range 20 {
+		switch i % 4 {
+		case 0:
+			files[fmt.Sprintf("recover-%02d", i)] = paymentFailed
+		case 1:
+			files[fmt.Sprintf("large-%02d", i)] = `
+destination: crm
+once: order
+start: [{on: payment-status-changed, status: [PAID], if: 'order.amount >= 5 && order.currency == "EUR"'}]
+steps: [{add_tags: [large]}, {set_field: {LAST: "{{ order.amount | money }} {{ order.currency }}"}}]
+`
+		case 2:
+			files[fmt.Sprintf("abandoned-%02d", i)] = `
+destination: crm
+start: [{on: payment-status-changed, status: [APPROVED]}]
+steps:
+  - wait_for: {status: [PAID], not_met_after: 1h}
+    not_met: [{send_message: come-back}]
+`
+		default:
+			files[fmt.Sprintf("refund-%02d", i)] = `
+destination: crm
+start: [{on: payment-status-changed, status: [REFUNDED]}]
+steps: [{remove_tags: [large]}, {score: -5}]
+`
+		}
+	}
+	return rules(b, map[string]automation.MappingFile{"orders": file}).WithWorkflows(workflowsOf(b, files))
+}
+
+// BenchmarkTransitions is the stage as the engine runs it, states through bytes: 20 workflows, 30 mapped fields, an
+// order that is approved and then paid.
+func BenchmarkTransitions(b *testing.B) {
+	st := automation.New(twenty(b))
+	history := []*schemas.Transition{transition(1, schemas.StatusApproved), transition(2, schemas.StatusPaid), transition(3, schemas.StatusRefunded)}
+	b.ReportAllocs()
+	var image []byte
+	n := 0
+	for b.Loop() {
+		if n == len(history) {
+			image, n = nil, 0
+		}
+		var s automation.State
+		var err error
+		if image != nil {
+			if s, err = st.Decode(image); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if s, _, err = st.Apply(s, processors.Input{At: noon, Key: ana, Record: history[n]}); err != nil {
+			b.Fatal(err)
+		}
+		if image, err = st.Encode(s); err != nil {
+			b.Fatal(err)
+		}
+		n++
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "transitions/s")
+}
