@@ -23,6 +23,7 @@ type Lane[S any] struct {
 	config  string
 
 	time   int64 // stream time, Unix milliseconds
+	limit  int64 // deadlines from here on are held: receivers were not there; 0: none is
 	cells  map[string]*cell[S]
 	timers timers[S]
 	hot    []*cell[S] // oldest first, those taken are nil
@@ -107,18 +108,22 @@ func (l *Lane[S]) Image(key string) ([]byte, error) {
 	return l.stage.Encode(c.state)
 }
 
-func (l *Lane[S]) attach(s Sink)        { l.sink = s }
-func (l *Lane[S]) follow(config string) { l.config = config }
-func (l *Lane[S]) reach(at int64)       { l.time = max(l.time, at) }
+func (l *Lane[S]) attach(s Sink)   { l.sink = s }
+func (l *Lane[S]) hold(from int64) { l.limit = from }
+func (l *Lane[S]) reach(at int64)  { l.time = max(l.time, at) }
 
 // apply gives one record to the stage, now.
 func (l *Lane[S]) apply(in processors.Input) error {
 	in.At, l.past = l.Now(), 0
 	switch r := in.Record.(type) {
 	case *schemas.Tick:
-		return nil // time was all that it brought
+		if !r.Watermark.IsZero() {
+			l.limit = max(l.limit, min(r.Watermark.UnixMilli(), l.time)+watermarkLease.Milliseconds())
+		}
+		return nil
 	case *schemas.ConfigActivation:
 		l.config = r.Version
+		return nil
 	}
 	in.Config = l.config
 	key, ok := l.stage.Key(in)
@@ -144,6 +149,8 @@ func (l *Lane[S]) next() (int64, bool) {
 			heap.Pop(&l.timers)
 			c.queued = 0
 			l.queue(c)
+		case l.limit != 0 && e.at >= l.limit: // and so are all behind it
+			return 0, false
 		default:
 			return max(e.at+1, l.time), true
 		}

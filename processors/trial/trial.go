@@ -22,6 +22,9 @@ type Sink interface {
 	DeadLetter(d schemas.DeadLetter) error
 }
 
+// watermarkLease is how far timers may fire past the watermark that a tick brought, as in the engine.
+const watermarkLease = 30 * time.Second
+
 // Options of a lane. The zero value is for speed.
 type Options struct {
 	// Check runs the stage as a crash between any two inputs would: every state goes through bytes. A stage that changes a
@@ -49,7 +52,7 @@ type Stepper interface {
 	fire() error
 	apply(in processors.Input) error
 	reach(at int64)
-	follow(config string)
+	hold(from int64)
 	attach(s Sink)
 }
 
@@ -89,11 +92,30 @@ func (l *Line) Put(in processors.Input) error {
 		return err
 	}
 	l.pending = append(l.pending, in)
-	return l.drain()
+	if err := l.drain(); err != nil {
+		return err
+	}
+	return l.advance(l.now) // what it set into the past, or what a tick let go
 }
 
 // Advance lets time pass on all lanes and fires the timers in between, each at its time.
 func (l *Line) Advance(to time.Time) error { return l.advance(to.UnixMilli()) }
+
+// Hold keeps timers with deadlines after now from firing, as the engine does while no receiver is there to take events;
+// Release lets them fire, at the time of the release.
+func (l *Line) Hold() {
+	for _, p := range l.parts {
+		p.Lane.hold(l.now + 1)
+	}
+}
+
+// Release undoes Hold.
+func (l *Line) Release() error {
+	for _, p := range l.parts {
+		p.Lane.hold(0)
+	}
+	return l.advance(l.now)
+}
 
 func (l *Line) advance(to int64) error {
 	for {
