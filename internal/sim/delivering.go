@@ -36,9 +36,13 @@ type sentCommand struct {
 // account is one destination: it has contacts with the version that they were brought to, and effects with how often
 // they happened.
 type account struct {
-	w        *world
-	name     string
-	version  map[string]int64
+	w       *world
+	name    string
+	version map[string]int64
+	// members are the effects that took place, by contact: their number is what the contact is to a list. said is which
+	// numbers the account gave for an answer.
+	members  map[string]map[string]bool
+	said     map[string]map[int]bool
 	effects  map[string]int
 	unknowns map[string]int
 	// limited and refused: until then it answers 429 and 401.
@@ -50,7 +54,7 @@ type account struct {
 func newDelivering(w *world) *delivering {
 	d := &delivering{w: w, newest: map[string]*schemas.Command{}, sent: map[place]*sentCommand{}}
 	for _, name := range []string{"crm0", "crm1"} {
-		d.accounts = append(d.accounts, &account{w: w, name: name, version: map[string]int64{}, effects: map[string]int{}, unknowns: map[string]int{}, flying: map[string]int{}})
+		d.accounts = append(d.accounts, &account{w: w, name: name, version: map[string]int64{}, effects: map[string]int{}, members: map[string]map[string]bool{}, said: map[string]map[int]bool{}, unknowns: map[string]int{}, flying: map[string]int{}})
 	}
 	return d
 }
@@ -97,9 +101,12 @@ func (d *delivering) send() {
 	if refused {
 		cmd.Contact.FirstName = poison
 	}
-	if r.IntN(3) == 0 {
+	switch x := r.IntN(12); {
+	case x < 2:
+		cmd.Kind, cmd.Effect = schemas.CommandQuestion, &schemas.Effect{Type: schemas.QuestionOnList, Name: "customers"}
+	case x < 5:
 		cmd.Kind, cmd.Effect = schemas.CommandEffect, &schemas.Effect{Type: schemas.EffectTrackEvent, Name: "paid"}
-	} else {
+	default:
 		cmd.Version = int64(d.numbers)
 		d.newest[a.name+" "+cmd.ContactKey] = cmd
 	}
@@ -229,6 +236,10 @@ func (a *account) answer(cmd schemas.Command) sinks.Outcome {
 	w.trace("%s applies %s of %s, version %d", a.name, cmd.CommandID, cmd.ContactKey, cmd.Version)
 	if cmd.Kind == schemas.CommandEffect {
 		a.effects[cmd.CommandID]++
+		if a.members[cmd.ContactKey] == nil {
+			a.members[cmd.ContactKey] = map[string]bool{}
+		}
+		a.members[cmd.ContactKey][cmd.CommandID] = true
 		if got, most := a.effects[cmd.CommandID], 1+a.unknowns[cmd.CommandID]+a.flying[cmd.ContactKey]-1; got > max(1, most) {
 			w.violate(11, "effect %s happened %d times at %s, with %d unknown outcomes", cmd.CommandID, got, a.name, a.unknowns[cmd.CommandID])
 		}
@@ -244,6 +255,35 @@ func (a *account) answer(cmd schemas.Command) sinks.Outcome {
 		return sinks.Outcome{Kind: sinks.Unknown, Err: errors.New("answered 200 with something other than JSON")}
 	}
 	return sinks.Outcome{Kind: sinks.Delivered}
+}
+
+// memberships are what a contact can be, by how many effects it had.
+var memberships = []schemas.Standing{schemas.StandingAbsent, schemas.StandingActive, schemas.StandingUnconfirmed, schemas.StandingUnsubscribed, schemas.StandingBounced}
+
+// Standing says what a contact is to the list: something else after each effect.
+func (c *crmWriter) Standing(ctx context.Context, email, _ string) (s schemas.Standing, o sinks.Outcome) {
+	a, w, key := c.a, c.a.w, "sandbox/"+email
+	s = schemas.StandingUnknown
+	_, err := w.remote(ctx, c.p, "crm-list", func() {
+		switch now := w.s.Elapsed(); {
+		case now < a.down, w.nemesis.chance("crm-500"):
+			w.hit(Crash, PartCRM)
+			o = sinks.Outcome{Kind: sinks.Retryable, Err: errors.New("answered 503")}
+		case now < a.limited:
+			o = sinks.Outcome{Kind: sinks.Retryable, Account: true, RetryAfter: a.limited - now, Err: errors.New("answered 429")}
+		default:
+			n := len(a.members[key])
+			if a.said[key] == nil {
+				a.said[key] = map[int]bool{}
+			}
+			a.said[key][n] = true
+			s, o = memberships[n%len(memberships)], sinks.Outcome{Kind: sinks.Delivered}
+		}
+	})
+	if err != nil {
+		return schemas.StandingUnknown, sinks.Outcome{Kind: sinks.Retryable, Err: err}
+	}
+	return s, o
 }
 
 // Reconcile asks whether an effect happened.
@@ -276,7 +316,7 @@ func (d *delivering) run(env roleEnv) error {
 	r, err := deliver.New(deliver.Options{
 		Cluster: env.cluster, Clock: env.clock, Random: env.random, Codec: &procCodec{w: d.w, p: env.p}, Group: groupDeliver, Instance: env.s.name,
 		Writers: writers, Parallel: 1 + d.w.cfg.BatchTimers%parallelMax, BatchMax: 1 + d.w.cfg.CacheImages%2, Settle: 6 * time.Second,
-		RetryBase: 200 * time.Millisecond, RetryMax: 5 * time.Second, Log: env.log,
+		RetryBase: 200 * time.Millisecond, RetryMax: 5 * time.Second, AnswerFor: answerFor, AnswerAge: 20 * time.Second, Log: env.log,
 	})
 	if err != nil {
 		return err
@@ -356,6 +396,7 @@ func (d *delivering) check() {
 		}
 		d.checkEffect(s, got[0])
 	}
+	d.checkAnswers(places)
 	for key, cmd := range d.newest {
 		for _, a := range d.accounts {
 			if a.name == cmd.Destination && cmd.Contact.FirstName != poison && a.version[cmd.ContactKey] != cmd.Version {
@@ -364,6 +405,61 @@ func (d *delivering) check() {
 			}
 		}
 	}
+}
+
+// answerFor is long for what a destination does here and short for a run: some questions stay unanswered.
+const answerFor = 90 * time.Second
+
+// checkAnswers: each question has one answer, which the account gave after all that was sent before the question.
+func (d *delivering) checkAnswers(places []place) {
+	got := map[string][]*schemas.ListAnswer{}
+	for n := range d.w.b.Topic(schemas.TopicAutomationInbox).Parts {
+		for _, r := range d.w.b.Topic(schemas.TopicAutomationInbox).Parts[n].Committed() {
+			rec, err := shared.Decode(r.Value)
+			if err != nil {
+				d.w.violate(11, "an answer cannot be read: %v", err)
+				continue
+			}
+			v := rec.(*schemas.ListAnswer)
+			got[v.CommandID] = append(got[v.CommandID], v)
+		}
+	}
+	before := map[string]int{} // effects that took place, by account and contact
+	for _, at := range places {
+		s := d.sent[at]
+		if s.cmd == nil {
+			continue
+		}
+		for _, a := range d.accounts {
+			switch key := a.name + " " + s.cmd.ContactKey; {
+			case a.name != s.cmd.Destination:
+			case s.cmd.Kind == schemas.CommandEffect && a.effects[s.cmd.CommandID] > 0:
+				before[key]++
+			case s.cmd.Kind == schemas.CommandQuestion:
+				d.checkAnswer(a, s.cmd, got[s.cmd.CommandID], before[key])
+			}
+		}
+	}
+}
+
+func (d *delivering) checkAnswer(a *account, q *schemas.Command, got []*schemas.ListAnswer, before int) {
+	if len(got) != 1 {
+		d.w.violate(11, "question %s has %d answers, want one", q.CommandID, len(got))
+		return
+	}
+	v := got[0]
+	if v.Standing == schemas.StandingUnknown {
+		if waited := v.At.Sub(q.At); v.Error == "" || waited < answerFor-stepMax-d.w.cfg.Skew {
+			d.w.violate(11, "question %s was given up after %v: %s", q.CommandID, waited, v.Error)
+		}
+		return
+	}
+	for n := before; n <= len(a.members[q.ContactKey]); n++ {
+		if a.said[q.ContactKey][n] && memberships[n%len(memberships)] == v.Standing {
+			return
+		}
+	}
+	d.w.violate(11, "question %s was answered with %s, which %s did not say after the %d effects before it", q.CommandID, v.Standing, a.name, before)
 }
 
 func (d *delivering) checkEffect(s *sentCommand, word schemas.OutcomeWord) {

@@ -146,6 +146,8 @@ func (d *Deliverer) serving() {
 func (d *Deliverer) assign(work context.Context, offsets []kafka.Offset) {
 	d.lock()
 	stopPoll := d.stopPoll
+	// Another owner may have sent what changes them.
+	d.answers = newAnswers(answersRememberedMax)
 	for _, o := range offsets {
 		var known progress
 		var err error
