@@ -64,19 +64,19 @@ func (c *checker) tagFights(list []*Program) {
 				continue
 			}
 			c.p = p
-			c.fights(s, s.Action.Remove, "removes", "adds", removes, adds, true)
-			c.fights(s, s.Action.Add, "adds", "removes", adds, removes, false)
+			c.fights(s, s.Action.Remove, "removes", "adds", adds, true)
+			c.fights(s, s.Action.Add, "adds", "removes", removes, false)
 		}
 	}
 }
 
-// fights tells of the step s, which is one of mine, what theirs do against it. Between two workflows the one that
-// removes tells; between a workflow and a mapping always the workflow.
-func (c *checker) fights(s *Step, tags []string, verb, opposite string, mine, theirs map[string][]tagRule, both bool) {
+// fights tells what theirs do against the tags of step s. Between two workflows the one that removes tells; between a
+// workflow and a mapping always the workflow.
+func (c *checker) fights(s *Step, tags []string, verb, opposite string, theirs map[string][]tagRule, both bool) {
 	for _, tag := range tags {
 		key := s.Destination + "\x00" + strings.ToLower(tag)
-		if !slices.ContainsFunc(mine[key], func(r tagRule) bool { return r.step == s }) {
-			continue // it comes after a wait, or its workflow is off
+		if c.full() || !c.views[c.p.Name].instant[c.p.StepIndex(s.ID)] || c.p.Mode == Off {
+			continue // what comes after a wait is meant to change what was before
 		}
 		for _, other := range theirs[key] {
 			if other.p == c.p || other.p != nil && !both || !overlap(c.p.Starts, other.starts) {
@@ -87,7 +87,7 @@ func (c *checker) fights(s *Step, tags []string, verb, opposite string, mine, th
 				where = " (" + other.step.Field + ")"
 			}
 			c.find(TagFight, Warning, s, s.Field, fmt.Sprintf("%s the tag %q, which %s%s %s at the same start", verb, tag, other.name, where, opposite),
-				"which of the two comes last is chance for the reader: keep one, or tell the starts apart")
+				"one event sets off both, in the order of their names: keep one, or tell the starts apart")
 		}
 	}
 }
@@ -169,15 +169,24 @@ func (c *checker) loops(list []*Program) {
 			}
 		}
 	}
-	told := map[string]bool{}
+	told := map[*Program]bool{}
 	for _, quick := range []bool{true, false} { // a circle without a wait is the worse finding about it
+		next := map[*Program][]link{}
+		for p, all := range links {
+			next[p] = slices.DeleteFunc(slices.Clone(all), func(l link) bool { return quick && l.waited })
+		}
+		group := groups(list, next)
 		for _, p := range list {
-			path := circle(p, links, quick)
-			if path == nil || told[membership(path)] {
+			if told[p] || c.full() {
 				continue
 			}
-			told[membership(path)] = true
-			c.loop(p, path, quick)
+			path := circle(p, next, group)
+			for _, l := range path {
+				told[l.from] = true
+			}
+			if path != nil {
+				c.loop(p, path, quick)
+			}
 		}
 	}
 }
@@ -204,21 +213,58 @@ func (c *checker) links(p *Program, i int, byTag map[string][]*Program) []link {
 	return out
 }
 
-// circle is the shortest way from p back to it; nil if there is none. quick takes only links without a wait.
-func circle(p *Program, links map[*Program][]link, quick bool) []link {
+// groups numbers the workflows that lead to each other in both directions alike (Tarjan).
+func groups(list []*Program, next map[*Program][]link) map[*Program]int {
+	type mark struct{ number, low int }
+	marks, group := map[*Program]*mark{}, map[*Program]int{}
+	var stack []*Program
+	var visit func(p *Program) *mark
+	visit = func(p *Program) *mark {
+		m := &mark{len(marks) + 1, len(marks) + 1}
+		marks[p] = m
+		stack = append(stack, p)
+		for _, l := range next[p] {
+			if to, seen := marks[l.to]; !seen {
+				m.low = min(m.low, visit(l.to).low)
+			} else if _, done := group[l.to]; !done {
+				m.low = min(m.low, to.number)
+			}
+		}
+		if m.low == m.number {
+			for {
+				last := stack[len(stack)-1]
+				stack = stack[:len(stack)-1]
+				if group[last] = m.number; last == p {
+					break
+				}
+			}
+		}
+		return m
+	}
+	for _, p := range list {
+		if marks[p] == nil {
+			visit(p)
+		}
+	}
+	return group
+}
+
+// circle is the shortest way from p back to it; nil if there is none.
+func circle(p *Program, next map[*Program][]link, group map[*Program]int) []link {
 	came, open := map[*Program]link{}, []*Program{p}
 	for len(open) > 0 {
 		at := open[0]
 		open = open[1:]
-		for _, l := range links[at] {
-			if quick && l.waited {
-				continue
+		for _, l := range next[at] {
+			if group[l.to] != group[p] {
+				continue // there is no way back from there
 			}
 			if l.to == p {
 				path := []link{l}
-				for path[0].from != p {
-					path = append([]link{came[path[0].from]}, path...)
+				for at := l.from; at != p; at = came[at].from {
+					path = append(path, came[at])
 				}
+				slices.Reverse(path)
 				return path
 			}
 			if _, seen := came[l.to]; !seen {
@@ -230,19 +276,14 @@ func circle(p *Program, links map[*Program][]link, quick bool) []link {
 	return nil
 }
 
-// membership is the same for a circle wherever it is entered.
-func membership(path []link) string {
-	names := make([]string, len(path))
-	for i, l := range path {
-		names[i] = l.from.Name
-	}
-	slices.Sort(names)
-	return strings.Join(names, "\x00")
-}
-
 func (c *checker) loop(p *Program, path []link, quick bool) {
+	const shownMax = 20
 	text := p.Name
-	for _, l := range path {
+	for i, l := range path {
+		if i == shownMax {
+			text += fmt.Sprintf(" and %d more, back to %s", len(path)-i, p.Name)
+			break
+		}
 		text += fmt.Sprintf(" -> %s (%s, %s)", l.to.Name, l.by, l.step.Field)
 	}
 	c.p = p

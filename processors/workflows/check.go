@@ -91,8 +91,8 @@ func Check(set Set, f Facts) []Finding {
 		c.starts(moved[p.Name])
 		c.steps()
 	}
+	c.loops(list) // before what may be many
 	c.tagFights(list)
-	c.loops(list)
 	slices.SortStableFunc(c.findings, func(a, b placed) int {
 		return cmp.Or(strings.Compare(a.Workflow, b.Workflow), cmp.Compare(a.place, b.place))
 	})
@@ -116,9 +116,11 @@ type placed struct {
 	place int // of its step, from 1
 }
 
+func (c *checker) full() bool { return len(c.findings) >= FindingsMax }
+
 // find adds a finding about a step of p, or about something else of it if step is nil.
 func (c *checker) find(r Rule, s Severity, step *Step, field, message, hint string) {
-	if len(c.findings) >= FindingsMax {
+	if c.full() {
 		return
 	}
 	f := placed{Finding: Finding{Workflow: c.p.Name, Field: field, Rule: r, Severity: s, Message: message, Hint: hint}}
@@ -236,7 +238,7 @@ func (c *checker) wait(s *Step) {
 		if w.NotMetAfter == 0 {
 			c.find(EndlessWait, Error, s, at, "waits for ever: no event can end it ("+why+"), and not_met_after is never", "mend the condition, or give it a not_met_after")
 		} else {
-			c.find(FutileWait, Error, s, at, "can only end as not met: "+why, "mend the condition")
+			c.find(FutileWait, Warning, s, at, "can only end as not met: "+why, "mend the condition")
 		}
 	}
 	if w.Same != ScopeContact && c.views[c.p.Name].noOrder {

@@ -62,5 +62,8 @@ func (File) JSONSchema() *jsonschema.Schema {
 
 // JSONSchema implements the interface of the same name: what Parse takes.
 func (Duration) JSONSchema() *jsonschema.Schema {
-	return &jsonschema.Schema{Type: "string", Pattern: `^(never|-?([0-9]+[smhdw])+|0)$`, Description: "A time span: 90m, 1h, 3d, 2w."}
+	return &jsonschema.Schema{
+		Description: "A time span: 90m, 1h, 3d, 2w.",
+		AnyOf:       []*jsonschema.Schema{{Type: "string", Pattern: `^(never|-?([0-9]+[smhdw])+|0)$`}, {Const: 0}}, // 0 needs no quotes
+	}
 }

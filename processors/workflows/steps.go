@@ -53,8 +53,8 @@ func (c *compiler) step(at, id string, f *FileStep, after int) {
 		c.report(at, "the step does several things: "+strings.Join(does, " and "), "make a step of each")
 	default:
 		c.fill(&s, at, does[0], f)
+		c.belongs(at, does[0], f)
 	}
-	c.belongs(at, does, f)
 	// The blocks are compiled whatever the step is: their places were counted.
 	begin := map[string]int{}
 	for _, b := range f.branches() {
@@ -105,21 +105,18 @@ func (f *FileStep) does() []string {
 }
 
 // belongs refuses keys that are another step's.
-func (c *compiler) belongs(at string, does []string, f *FileStep) {
-	if len(does) == 0 {
-		return
-	}
-	is := func(words ...string) bool { return slices.Contains(words, does[0]) }
+func (c *compiler) belongs(at, does string, f *FileStep) {
+	is := func(words ...string) bool { return slices.Contains(words, does) }
 	condition, elsewhere := is("if", "on_list", "business_hours"), !is("if", "business_hours", "wait", "wait_until", "notify", "move_to_workflow", "stop")
-	c.foreign(at, does[0], []key{
+	c.foreign(at, does, []key{
 		{"then", len(f.Then) > 0, condition, "conditions"}, {"else", len(f.Else) > 0, condition, "conditions"},
 		{"met", len(f.Met) > 0, is("wait_for"), "wait_for"}, {"not_met", len(f.NotMet) > 0, is("wait_for"), "wait_for"},
 		{"corrected", len(f.Corrected) > 0, is("wait_for"), "wait_for"},
 		{"values", len(f.Values) > 0, is("send_message"), "send_message"}, {"field", f.Field != "", is("score"), "score"},
 		{"destination", f.Destination != "", elsewhere, "on_list and actions; notify names it in to"},
 	})
-	if condition && len(f.Then)+len(f.Else) == 0 {
-		c.report(at, does[0]+" has neither then nor else", "say what to do, or remove the step")
+	if condition && len(f.Then)+len(f.Else)+len(f.Met)+len(f.NotMet)+len(f.Corrected) == 0 {
+		c.report(at, does+" has neither then nor else", "say what to do, or remove the step")
 	}
 }
 
