@@ -385,15 +385,16 @@ func TestOrderAfterTrouble(t *testing.T) {
 
 func TestOrderRefused(t *testing.T) {
 	for name, change := range map[string]func(*schemas.Command){
-		"no id":                   func(c *schemas.Command) { c.Effect.Name = " " },
-		"no status":               func(c *schemas.Command) { delete(c.Effect.Arguments, "status") },
-		"no amount":               func(c *schemas.Command) { delete(c.Effect.Arguments, "amount") },
-		"an amount below nothing": func(c *schemas.Command) { c.Effect.Arguments["amount"] = "-1" },
-		"an amount too large":     func(c *schemas.Command) { c.Effect.Arguments["amount"] = "1000000000000" },
-		"an exponent":             func(c *schemas.Command) { c.Effect.Arguments["amount"] = "1e3" },
-		"no currency":             func(c *schemas.Command) { c.Effect.Arguments["currency"] = "euro" },
-		"a store of two letters":  func(c *schemas.Command) { c.Effect.Arguments["shop"] = "ab" },
-		"nobody":                  func(c *schemas.Command) { c.Contact.Email = "" },
+		"no id":                    func(c *schemas.Command) { c.Effect.Name = " " },
+		"no status":                func(c *schemas.Command) { delete(c.Effect.Arguments, "status") },
+		"no amount":                func(c *schemas.Command) { delete(c.Effect.Arguments, "amount") },
+		"an amount below nothing":  func(c *schemas.Command) { c.Effect.Arguments["amount"] = "-1" },
+		"an amount too large":      func(c *schemas.Command) { c.Effect.Arguments["amount"] = "1000000000000" },
+		"an amount of many digits": func(c *schemas.Command) { c.Effect.Arguments["amount"] = "0." + strings.Repeat("1", 100) },
+		"an exponent":              func(c *schemas.Command) { c.Effect.Arguments["amount"] = "1e3" },
+		"no currency":              func(c *schemas.Command) { c.Effect.Arguments["currency"] = "euro" },
+		"a store of two letters":   func(c *schemas.Command) { c.Effect.Arguments["shop"] = "ab" },
+		"nobody":                   func(c *schemas.Command) { c.Contact.Email = "" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := open(t, twin.Options{})

@@ -226,8 +226,22 @@ var (
 
 func inHTML(value string) string { return breakHTML.Replace(html.EscapeString(value)) }
 
-// inText is applied twice: three brackets hold two pairs.
-func inText(value string) string { return breakText.Replace(breakText.Replace(value)) }
+// inText breaks pairs, twice because three brackets hold two, and keeps a bracket at an end from making one with what
+// stands beside the place.
+func inText(value string) string {
+	const brackets = "[]{}"
+	out := breakText.Replace(breakText.Replace(value))
+	if out == "" {
+		return ""
+	}
+	if strings.Contains(brackets, out[:1]) {
+		out = " " + out
+	}
+	if strings.Contains(brackets, out[len(out)-1:]) {
+		out += " "
+	}
+	return out
+}
 
 // sent is Reconcile for messages: whether there is a newsletter with the command's id in its name.
 func (w *writer) sent(ctx context.Context, cmd *schemas.Command) (found bool, fail *failure) {

@@ -18,10 +18,11 @@ import (
 
 // Bounds and forms of an order.
 const (
-	externalIDMax = 255
-	statusMax     = 64
-	metaValueMax  = 65_000
-	timeForm      = "2006-01-02T15:04:05-0700" // no colon in the offset, no fraction
+	externalIDMax  = 255
+	statusMax      = 64
+	amountCharsMax = 40
+	metaValueMax   = 65_000
+	timeForm       = "2006-01-02T15:04:05-0700" // no colon in the offset, no fraction
 	// firstStatus is the billing status that an order is created with. GetResponse's condition "Payment status changed"
 	// speaks of changes only, so that the real status comes as one.
 	firstStatus   = string(schemas.StatusPending)
@@ -70,12 +71,12 @@ func orderOf(cmd *schemas.Command) (*orderForm, *failure) {
 		return nil, reject(remedyMapping, "the order has no id, or one of more than %d characters", externalIDMax)
 	case o.billing == "" || utf8.RuneCountInString(o.billing) > statusMax:
 		return nil, reject(remedyMapping, "the order has no payment status, or one of more than %d characters", statusMax)
-	case !number || price.Sign() < 0 || price.Cmp(priceMax) > 0:
+	case !number || len(o.total) > amountCharsMax || price.Sign() < 0 || price.Cmp(priceMax) > 0:
 		return nil, reject(remedyMapping, "the order's amount %s is none that getresponse takes", quoted(o.total))
 	case !currencyForm.MatchString(o.currency):
 		return nil, reject(remedyMapping, "the order's currency %s is no ISO code", quoted(o.currency))
 	}
-	o.total = strings.TrimPrefix(o.total, "+")
+	o.total = plain(o.total)
 	if at, err := time.Parse(time.RFC3339, in["time"]); err == nil {
 		o.made = at.UTC().Format(timeForm)
 	}
@@ -87,11 +88,19 @@ func orderOf(cmd *schemas.Command) (*orderForm, *failure) {
 	return o, nil
 }
 
+// plain is a decimal that is not below nothing, in the form of a JSON number: no sign, no needless zeros in front.
+func plain(text string) string {
+	text = strings.TrimSuffix(strings.TrimLeft(text, "+-0"), ".")
+	if text == "" || text[0] == '.' {
+		return "0" + text
+	}
+	return text
+}
+
 // order is what the API shows of one.
 type order struct {
 	ID         string      `json:"orderId"`
 	ExternalID string      `json:"externalId"`
-	Created    string      `json:"createdOn"`
 	Billing    string      `json:"billingStatus"`
 	Status     string      `json:"status"`
 	Total      json.Number `json:"totalPrice"`
@@ -179,11 +188,12 @@ func (f *orderForm) flags() url.Values {
 
 // order looks an order up by our id; of several, which only others can have made, the oldest counts. nil: there is none.
 func (w *writer) order(ctx context.Context, shop named, externalID string) (found *order, fail *failure) {
-	fail = w.api.pages(ctx, shopPath(shop)+"/orders", url.Values{"query[externalId]": {externalID}}, rowsPerPage, func(body []byte) (int, error) {
+	query := url.Values{"query[externalId]": {externalID}, "sort[createdOn]": {"ASC"}}
+	fail = w.api.pages(ctx, shopPath(shop)+"/orders", query, rowsPerPage, func(body []byte) (int, error) {
 		var page []order
 		err := json.Unmarshal(body, &page)
 		for i, x := range page {
-			if x.ExternalID == externalID && (found == nil || x.Created < found.Created) {
+			if x.ExternalID == externalID && found == nil {
 				found = &page[i]
 			}
 		}
