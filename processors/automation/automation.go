@@ -252,7 +252,7 @@ func (w *work) emit(c *schemas.Command) {
 
 func (w *work) put(o processors.Output) {
 	if w.out == nil {
-		w.out = make([]processors.Output, 0, 2) // a contact and an event
+		w.out = make([]processors.Output, 0, 4) // a contact, an event, and some steps
 	}
 	w.out = append(w.out, o)
 }

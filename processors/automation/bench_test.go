@@ -2,6 +2,7 @@ package automation_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/tillstream/tillstream/processors"
@@ -10,8 +11,8 @@ import (
 	"github.com/tillstream/tillstream/schemas"
 )
 
-// twenty are workflows of the usual kinds, which watch every order.
-func twenty(b testing.TB) automation.Rules {
+// twenty are workflows of the usual kinds. Those beyond the first near watch other stores than the benchmark's.
+func twenty(b testing.TB, near int) automation.Rules {
 	file := checkout()
 	for i := range 30 {
 		from := []string{"order.id", "order.amount", "payer.address.city", "event.time", "payer.full_name"}[i%5]
@@ -20,18 +21,22 @@ func twenty(b testing.TB) automation.Rules {
 	}
 	files := map[string]string{}
 	for i := range 20 {
+		text, stores := "", "eu"
+		if i >= near {
+			stores = fmt.Sprintf("store-%02d", i)
+		}
 		switch i % 4 {
 		case 0:
-			files[fmt.Sprintf("recover-%02d", i)] = paymentFailed
+			text = paymentFailed
 		case 1:
-			files[fmt.Sprintf("large-%02d", i)] = `
+			text = `
 destination: crm
 once: order
 start: [{on: payment-status-changed, status: [PAID], if: 'order.amount >= 5 && order.currency == "EUR"'}]
 steps: [{add_tags: [large]}, {set_field: {LAST: "{{ order.amount | money }} {{ order.currency }}"}}]
 `
 		case 2:
-			files[fmt.Sprintf("abandoned-%02d", i)] = `
+			text = `
 destination: crm
 start: [{on: payment-status-changed, status: [APPROVED]}]
 steps:
@@ -39,12 +44,13 @@ steps:
     not_met: [{send_message: come-back}]
 `
 		default:
-			files[fmt.Sprintf("refund-%02d", i)] = `
+			text = `
 destination: crm
 start: [{on: payment-status-changed, status: [REFUNDED]}]
 steps: [{remove_tags: [large]}, {score: -5}]
 `
 		}
+		files[fmt.Sprintf("workflow-%02d", i)] = strings.Replace(text, "{on: payment-status-changed,", "{on: payment-status-changed, connections: ["+stores+"],", 1)
 	}
 	return rules(b, map[string]automation.MappingFile{"orders": file}).WithWorkflows(workflowsOf(b, files))
 }
@@ -52,7 +58,12 @@ steps: [{remove_tags: [large]}, {score: -5}]
 // BenchmarkTransitions is the stage as the engine runs it, states through bytes: 20 workflows, 30 mapped fields, an
 // order that is approved and then paid.
 func BenchmarkTransitions(b *testing.B) {
-	st := automation.New(twenty(b))
+	for name, near := range map[string]int{"4 of 20 workflows watch the store": 4, "all 20 do": 20} {
+		b.Run(name, func(b *testing.B) { benchmarkTransitions(b, automation.New(twenty(b, near))) })
+	}
+}
+
+func benchmarkTransitions(b *testing.B, st *automation.Stage) {
 	history := []*schemas.Transition{transition(1, schemas.StatusApproved), transition(2, schemas.StatusPaid), transition(3, schemas.StatusRefunded)}
 	b.ReportAllocs()
 	var image []byte
