@@ -44,7 +44,7 @@ func compile(text string, c Catalogue) (e *Expression, err error) {
 	case !utf8.ValidString(text):
 		return nil, errors.New("the expression is no valid UTF-8")
 	}
-	tree, err := parser.ParseWithConfig(text, syntax())
+	tree, err := parser.ParseWithConfig(hideDigits(text), syntax())
 	if err != nil {
 		return nil, syntaxError(text, err)
 	}
@@ -80,7 +80,7 @@ func syntaxError(text string, err error) error {
 	if !errors.As(err, &f) {
 		return fmt.Errorf("the expression cannot be read: %.200s", err)
 	}
-	message := f.Message
+	message := showDigits(f.Message)
 	switch {
 	case strings.Contains(message, "maximum allowed nodes"):
 		return fmt.Errorf("the expression has more than the %d parts that one may have", nodesMax)
@@ -200,7 +200,7 @@ func dotted(n ast.Node) (string, bool) {
 		}
 		switch p := n.Property.(type) {
 		case *ast.StringNode:
-			return left + "." + p.Value, true
+			return left + "." + showDigits(p.Value), true
 		case *ast.IntegerNode:
 			return left + "." + strconv.Itoa(p.Value), true
 		}

@@ -86,9 +86,23 @@ func offset(a string) (*time.Location, bool) {
 
 // patternTokens are the parts of a pattern, longest first, with Go's words for them.
 var patternTokens = []struct{ token, layout string }{
-	{"YYYY", "2006"}, {"MMMM", "January"}, {"dddd", "Monday"}, {"MMM", "Jan"}, {"ddd", "Mon"},
-	{"YY", "06"}, {"MM", "01"}, {"DD", "02"}, {"HH", "15"}, {"hh", "03"}, {"mm", "04"}, {"ss", "05"},
-	{"M", "1"}, {"D", "2"}, {"h", "3"}, {"A", "PM"}, {"Z", "-07:00"},
+	{"YYYY", "2006"},
+	{"MMMM", "January"},
+	{"dddd", "Monday"},
+	{"MMM", "Jan"},
+	{"ddd", "Mon"},
+	{"YY", "06"},
+	{"MM", "01"},
+	{"DD", "02"},
+	{"HH", "15"},
+	{"hh", "03"},
+	{"mm", "04"},
+	{"ss", "05"},
+	{"M", "1"},
+	{"D", "2"},
+	{"h", "3"},
+	{"A", "PM"},
+	{"Z", "-07:00"},
 }
 
 const patternLettersMax = 64

@@ -14,8 +14,8 @@
 //	c ? a : b
 //	lower upper trim text number round date duration len
 //
-// Numbers are exact decimals, never binary fractions. Names are dotted (order.amount); what is no plain word goes into
-// brackets: contact.fields["VIP since"].
+// Numbers are exact decimals, never binary fractions. Names are dotted (order.amount, order.items.1.name); what is no
+// plain word goes into brackets: contact.fields["VIP since"].
 //
 // An absent value, and one that is no number or no time where one is needed, has these rules: it equals "", a number or
 // time that is absent makes every comparison false (!= too), an absent text is the empty text, a computation with an
@@ -166,7 +166,7 @@ func CompileValue(text string, c Catalogue) (*Expression, error) {
 	}
 	switch e.root.kind {
 	case List:
-		return nil, fmt.Errorf("column 1: a list is no value; write for example len(...) or \"x\" in ...")
+		return nil, fmt.Errorf("column 1: a list is no value; write for example len(contact.tags)")
 	case span:
 		return nil, fmt.Errorf("column 1: a duration is no value; compare it, or add it to a time")
 	}
