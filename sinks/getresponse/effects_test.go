@@ -100,6 +100,7 @@ func TestLists(t *testing.T) {
 		{"moved already", []string{"V"}, nil, move, sinks.Delivered, "V"},
 		{"moved from where she is not", nil, nil, move, sinks.Delivered, "V"},
 		{"moved onto a list that she left", []string{"C", "V"}, []string{"V"}, move, sinks.Rejected, "C"},
+		{"moved from a list that she left", []string{"C"}, []string{"C"}, move, sinks.Rejected, ""},
 		{"moved onto itself", []string{"C"}, nil, action(schemas.EffectMoveToList, "C", schemas.ArgumentFrom, "C"), sinks.Delivered, "C"},
 		{"no such list", nil, nil, action(schemas.EffectAddToList, "Nwesletter"), sinks.Rejected, ""},
 		{"no list", nil, nil, action(schemas.EffectAddToList, " "), sinks.Rejected, ""},
@@ -301,14 +302,14 @@ func TestOrderThatIsThere(t *testing.T) {
 	}
 }
 
-// TestOrderOfThePast starts no workflow.
+// TestOrderOfThePast starts no workflow; nor does one of a test.
 func TestOrderOfThePast(t *testing.T) {
-	for _, origin := range []schemas.Origin{schemas.OriginBackfill, schemas.OriginReplay} {
+	for _, origin := range []schemas.Origin{schemas.OriginBackfill, schemas.OriginReplay, schemas.OriginWebhook} {
 		b := open(t, twin.Options{})
 		b.AddWorkflow(twin.Workflow{Name: "thanks", Many: true})
 		for _, status := range []string{"PAID", "REFUNDED"} {
 			cmd := order(status)
-			cmd.Origin = origin
+			cmd.Origin, cmd.Test = origin, origin == schemas.OriginWebhook
 			b.deliver(t, cmd)
 		}
 		if got := b.PlacedOrders(); len(got) != 1 || got[0].BillingStatus != "REFUNDED" || len(b.WorkflowRuns()) != 0 {

@@ -12,7 +12,7 @@ import (
 
 // TestValuesAreData: whatever a value holds and wherever its place stands, it makes no merge word and no markup.
 func TestValuesAreData(t *testing.T) {
-	piece := rapid.SampledFrom([]string{"[", "]", "{", "}", "<", ">", "\"", "&", "%%", "x", "email", " "})
+	piece := rapid.SampledFrom([]string{"[", "]", "{", "}", "&#91;", "&lt;", "&amp;#91;", "<", ">", "\"", "&", "%%", "x", "email", " "})
 	rapid.Check(t, func(t *rapid.T) {
 		value := strings.Join(rapid.SliceOfN(piece, 0, 8).Draw(t, "value"), "")
 		around := rapid.SampledFrom([][2]string{{"", ""}, {"[", "]"}, {"{", "}"}, {"a ", " b"}}).Draw(t, "around")
@@ -29,6 +29,15 @@ func TestValuesAreData(t *testing.T) {
 			t.Errorf("html %q of %q, missing %q", html, value, missing)
 		}
 	})
+}
+
+// TestEscapedValues: a value that was escaped for HTML reads the same as one that was not.
+func TestEscapedValues(t *testing.T) {
+	for _, v := range []string{"Tom & Jerry", "Tom &amp; Jerry"} {
+		if got, want := inHTML(v)+" | "+inText(v), "Tom &amp; Jerry | Tom & Jerry"; got != want {
+			t.Errorf("%s: got %s, want %s", v, got, want)
+		}
+	}
 }
 
 // FuzzOrders: whatever an action makes of an order, it is refused or in the form that the API takes, and an order that is

@@ -174,12 +174,11 @@ func (w *writer) moveToList(ctx context.Context, cmd *schemas.Command) *failure 
 	switch {
 	case fail != nil:
 		return fail
-	case from.id == to.id, here == "":
-		if there == "" {
-			return w.join(ctx, cmd, email, to)
-		}
+	case there != "" && (here == "" || from.id == to.id):
 		w.joins.forget(joinKey(to.id, email))
 		return nil
+	case here == "":
+		return w.joinFrom(ctx, cmd, email, from, to)
 	case there != "":
 		return w.takeOff(ctx, email, here)
 	}
@@ -192,6 +191,18 @@ func (w *writer) moveToList(ctx context.Context, cmd *schemas.Command) *failure 
 		return left(state)
 	}
 	return w.move(ctx, email, here, to)
+}
+
+// joinFrom puts someone on a list who is on neither, unless they left the one to be moved from: that was not us, for a
+// move ends on the other list.
+func (w *writer) joinFrom(ctx context.Context, cmd *schemas.Command, email string, from, to named) *failure {
+	switch state, fail := w.standing(ctx, email, from.id); {
+	case fail != nil:
+		return w.related(ctx, from, fail)
+	case state != "" && state != unconfirmed:
+		return left(state)
+	}
+	return w.join(ctx, cmd, email, to)
 }
 
 func (w *writer) move(ctx context.Context, email, id string, to named) *failure {

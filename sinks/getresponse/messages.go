@@ -218,19 +218,22 @@ func fill(text string, values map[string]string, escape func(string) string, mis
 	})
 }
 
-// A value is data: it must neither be markup, nor one of GetResponse's merge words, [[...]] and {{...}}.
+// A value is data: it must neither be markup, nor one of GetResponse's merge words, [[...]] and {{...}}. Workflows escape
+// what they put into values for HTML, which is undone first, so that a value escaped and one as it is come out alike.
 var (
 	breakHTML = strings.NewReplacer("[", "&#91;", "]", "&#93;", "{", "&#123;", "}", "&#125;")
 	breakText = strings.NewReplacer("[[", "[ [", "]]", "] ]", "{{", "{ {", "}}", "} }")
 )
 
-func inHTML(value string) string { return breakHTML.Replace(html.EscapeString(value)) }
+func inHTML(value string) string {
+	return breakHTML.Replace(html.EscapeString(html.UnescapeString(value)))
+}
 
 // inText breaks pairs, twice because three brackets hold two, and keeps a bracket at an end from making one with what
 // stands beside the place.
 func inText(value string) string {
 	const brackets = "[]{}"
-	out := breakText.Replace(breakText.Replace(value))
+	out := breakText.Replace(breakText.Replace(html.UnescapeString(value)))
 	if out == "" {
 		return ""
 	}

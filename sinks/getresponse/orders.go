@@ -43,7 +43,7 @@ type orderForm struct {
 	currency         string
 	made             string
 	meta             []metaField
-	quiet            bool // of the past: no workflow is to start on it
+	quiet            bool // of the past, or of a test: no workflow is to start on it
 }
 
 type metaField struct {
@@ -63,7 +63,7 @@ func orderOf(cmd *schemas.Command) (*orderForm, *failure) {
 	o := &orderForm{
 		externalID: strings.TrimSpace(cmd.Effect.Name), shop: strings.TrimSpace(in["shop"]), billing: in["status"], status: cut(in["provider_status"], statusMax),
 		total: strings.TrimSpace(in["amount"]), currency: strings.ToUpper(strings.TrimSpace(in["currency"])),
-		quiet: cmd.Origin == schemas.OriginBackfill || cmd.Origin == schemas.OriginReplay,
+		quiet: cmd.Test || cmd.Origin == schemas.OriginBackfill || cmd.Origin == schemas.OriginReplay,
 	}
 	price, number := decimal(o.total)
 	switch {
@@ -206,7 +206,7 @@ func (w *writer) order(ctx context.Context, shop named, externalID string) (foun
 	return found, fail
 }
 
-// createOrder makes the order, pending first unless it is of the past, and returns it as it was sent.
+// createOrder makes the order, pending first unless no workflow is to start, and returns it as it was sent.
 func (w *writer) createOrder(ctx context.Context, cmd *schemas.Command, form *orderForm, shop named, email string) (*order, *failure) {
 	// Whatever goes wrong before the order is sent, it has not been made.
 	before := func(fail *failure) (*order, *failure) {
