@@ -50,7 +50,7 @@ func newMetrics(stage string, reg prometheus.Registerer) (*metrics, error) {
 		recoveries:         counters("recoveries_total", "Recoveries of a partition, by what was done (tail, rebuild) and by what caused them.", "kind"),
 		offsetAlarms:       counters("offset_alarms_total", "Inputs whose offset, state and log disagreed in a way that was survived.", "topic"),
 		fetchErrors:        counter("fetch_errors_total", "Errors while polling."),
-		ticks:              counter("ticks_total", "Ticks appended for due timers of idle partitions."),
+		ticks:              counter("ticks_total", "Ticks appended for due timers of idle partitions, and to tell the watermark."),
 		stalled:            gauge("partitions_stalled", "Partitions that do not go on.", "partition", "reason"),
 		lag:                gauge("lag_seconds", "Age of the oldest polled record that is not committed.", "partition"),
 		streamTime:         gauge("stream_time_seconds", "Stream time, Unix seconds.", "partition"),

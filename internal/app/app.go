@@ -98,6 +98,8 @@ type process struct {
 	stopping atomic.Bool
 	sources  sourcesState
 	polling  atomic.Pointer[poll.Runner]
+	versions *Versions
+	book     *rulesBook
 
 	mu      sync.Mutex
 	waiting string // what the start waits for
@@ -132,8 +134,7 @@ func Run(ctx context.Context, o Options) error {
 	if o.Roles == (Roles{Connectors: true}) && os.Getenv("GOGC") == "" {
 		defer debug.SetGCPercent(debug.SetGCPercent(ingest.GCPercent))
 	}
-	rules, err := compileRules(o.Config)
-	if err != nil {
+	if err := Check(o.Config); err != nil {
 		return err
 	}
 	management, err := api.Listen(o.Config.Settings.Management.Listen, o.Config.Settings.Management.AllowRemote)
@@ -167,7 +168,7 @@ func Run(ctx context.Context, o Options) error {
 	if hooks != nil {
 		p.group.Go(func() error { return p.openReceiver(ctx, hooks) })
 	}
-	p.group.Go(func() error { return p.start(ctx, rules, hooks, management.Addr().String()) })
+	p.group.Go(func() error { return p.start(ctx, hooks, management.Addr().String()) })
 	err = p.group.Wait()
 	stopServing()
 	for range served { // until the port is free
@@ -194,7 +195,7 @@ func (o Options) listen() (net.Listener, error) {
 }
 
 // start waits for what everything needs, then adds the roles to the group.
-func (p *process) start(ctx context.Context, rules rulesSet, hooks net.Listener, management string) error {
+func (p *process) start(ctx context.Context, hooks net.Listener, management string) error {
 	s := p.Config.Settings
 	p.registry = registry.New(registry.Options{
 		URL: s.Registry.URL, User: s.Registry.User, Password: s.Registry.Password,
@@ -213,7 +214,7 @@ func (p *process) start(ctx context.Context, rules rulesSet, hooks net.Listener,
 	if err := p.await(ctx, "kafka", func(ctx context.Context) error { return kafka.EnsureTopics(ctx, s.Kafka, kafka.Topics(s.Kafka)) }); err != nil {
 		return err
 	}
-	if err := p.await(ctx, "kafka", func(ctx context.Context) error { return p.publishConfig(ctx, p.Config) }); err != nil {
+	if err := p.startVersions(ctx); err != nil {
 		return err
 	}
 	p.redis = redis.NewClient(redisOptions(s.Redis))
@@ -221,7 +222,7 @@ func (p *process) start(ctx context.Context, rules rulesSet, hooks net.Listener,
 	addresses := Addresses{Management: management}
 	groups := newGroups()
 	if p.Roles.Processors {
-		if err := p.startStages(ctx, rules, groups); err != nil {
+		if err := p.startStages(ctx, groups); err != nil {
 			return err
 		}
 	}
@@ -241,6 +242,7 @@ func (p *process) start(ctx context.Context, rules rulesSet, hooks net.Listener,
 		if err := p.openGate(); err != nil {
 			return err
 		}
+		p.startBeats(ctx)
 		if err := p.startPolling(ctx); err != nil {
 			return err
 		}

@@ -144,8 +144,8 @@ type follower struct {
 	adopted  *config.Config
 	problems []string // why the folder as it is was not adopted
 	since    time.Time
-	restart  bool // something else than connections differs
-	unsaid   bool // the adopted configuration is not on the config topic yet
+	disk     map[string]string // the folder as it was adopted last, all of it
+	unsaid   bool              // the adopted configuration is not on the config topic yet
 }
 
 func (f *follower) run(ctx context.Context) {
@@ -176,12 +176,14 @@ func (f *follower) adopt(ctx context.Context) {
 		f.mu.Unlock()
 		return
 	}
-	adopted, rest := f.adopted.WithConnections(next)
-	if rest && !f.restart {
-		f.p.Log.Warn().Msg("other files than connections have changed: they count from the next start on")
+	adopted, _ := f.adopted.WithConnections(next)
+	was, before := f.adopted.Version, f.differs()
+	f.adopted, f.problems, f.disk = adopted, nil, next.Files
+	if now := f.differs(); now.restart && !before.restart {
+		f.p.Log.Warn().Msg("files that count from the next start on have changed")
+	} else if now.unapplied && !before.unapplied {
+		f.p.Log.Info().Msg("mappings or workflows on disk differ from those in force: 'tillstream apply' puts them in force")
 	}
-	was := f.adopted.Version
-	f.adopted, f.problems, f.restart = adopted, nil, rest
 	f.unsaid = f.unsaid || adopted.Version != was
 	f.mu.Unlock()
 	if err := f.p.sources.manager.Apply(ctx, adopted.Connections); err != nil && ctx.Err() == nil {
@@ -205,7 +207,7 @@ func (f *follower) publish(ctx context.Context) {
 	}
 	c, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
-	if err := f.p.publishConfig(c, adopted); err != nil {
+	if err := f.p.publishConnections(c, adopted); err != nil {
 		f.p.Log.Debug().Err(err).Msg("the adopted configuration is not published yet")
 		return
 	}
@@ -244,7 +246,8 @@ func (f *follower) ready() error {
 func (f *follower) standing() connections.Standing {
 	s := connections.Standing{Alarms: []connections.NamedAlarm{}}
 	f.mu.Lock()
-	s.ConfigVersion, s.Problems, s.RestartNeeded = f.adopted.Version, f.problems, f.restart
+	d := f.differs()
+	s.ConfigVersion, s.Problems, s.RestartNeeded, s.Unapplied = f.adopted.Version, f.problems, d.restart, d.unapplied
 	f.mu.Unlock()
 	for _, c := range f.p.sources.manager.Status() {
 		for _, a := range c.Alarms {
@@ -256,7 +259,7 @@ func (f *follower) standing() connections.Standing {
 
 var (
 	refusedDesc = prometheus.NewDesc("tillstream_config_refused", "1 while the configuration on disk is refused and what runs goes on as it was, else 0.", nil, nil)
-	restartDesc = prometheus.NewDesc("tillstream_config_restart_needed", "1 while files other than connections differ from what runs, else 0.", nil, nil)
+	restartDesc = prometheus.NewDesc("tillstream_config_restart_needed", "1 while files that count from the next start on differ from what runs, else 0.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -269,7 +272,7 @@ func (f *follower) Collect(ch chan<- prometheus.Metric) {
 	if len(f.problems) > 0 {
 		refused = 1
 	}
-	if f.restart {
+	if f.differs().restart {
 		restart = 1
 	}
 	f.mu.Unlock()

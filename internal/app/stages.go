@@ -5,20 +5,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"slices"
-	"sort"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tillstream/tillstream/pipeline"
 	"github.com/tillstream/tillstream/pipeline/config"
 	"github.com/tillstream/tillstream/pipeline/store/redisstore"
 	"github.com/tillstream/tillstream/processors/automation"
 	"github.com/tillstream/tillstream/processors/orders"
-	"github.com/tillstream/tillstream/processors/workflows"
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/schemas/codec"
 )
@@ -50,8 +45,9 @@ func OrdersOptions(s config.Stages) orders.Options {
 }
 
 // startStages adds one engine per stage to the group.
-func (p *process) startStages(ctx context.Context, rules rulesSet, groups *groups) error {
+func (p *process) startStages(ctx context.Context, groups *groups) error {
 	s := p.Config.Settings
+	watermark := p.followBeats(ctx)
 	topologies := []pipeline.Topology{
 		{
 			Stage:     pipeline.Bind(orders.New(OrdersOptions(s.Stages))),
@@ -61,7 +57,7 @@ func (p *process) startStages(ctx context.Context, rules rulesSet, groups *group
 			Group:     "tillstream-orders",
 		},
 		{
-			Stage:     pipeline.Bind(automation.New(rules)),
+			Stage:     pipeline.Bind(automation.NewFollowing(p.book)),
 			Inputs:    []string{schemas.TopicAutomationInbox},
 			Inbox:     schemas.TopicAutomationInbox,
 			Changelog: schemas.TopicAutomationLog,
@@ -70,11 +66,15 @@ func (p *process) startStages(ctx context.Context, rules rulesSet, groups *group
 	}
 	for _, t := range topologies {
 		name := t.Stage.Name()
-		e, err := pipeline.NewEngine(pipeline.EngineOptions{
+		o := pipeline.EngineOptions{
 			Kafka: s.Kafka, Store: redisstore.New(p.redis), Codec: codec.InPlace{Codec: p.codec}, Topology: t,
-			Instance: s.Instance, Lanes: s.Stages.Lanes, RulesHash: p.Config.Version,
+			Instance: s.Instance, Lanes: s.Stages.Lanes, RulesHash: p.Config.Version, Watermark: watermark,
 			Log: p.Log.With().Str("stage", name).Logger(), Registerer: p.metrics,
-		})
+		}
+		if t.Inbox == schemas.TopicAutomationInbox {
+			o.ConfigVersion, o.Config = p.Config.Version, p.book.Config
+		}
+		e, err := pipeline.NewEngine(o)
 		if err != nil {
 			return fmt.Errorf("stage %s: %w", name, err)
 		}
@@ -88,53 +88,4 @@ func (p *process) startStages(ctx context.Context, rules rulesSet, groups *group
 		})
 	}
 	return nil
-}
-
-// publishConfig appends a configuration to the config topic, unless it is the newest there already.
-func (p *process) publishConfig(ctx context.Context, c *config.Config) error {
-	value, err := p.codec.Encode(&schemas.ConfigVersion{Version: c.Version, Files: c.Files, At: p.Now()})
-	if err != nil {
-		return err
-	}
-	last, err := p.lastConfig(ctx)
-	if err != nil || last == c.Version {
-		return err
-	}
-	cl, err := p.Config.Settings.Kafka.Client()
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	record := &kgo.Record{Topic: schemas.TopicConfig, Key: []byte("current"), Value: value}
-	if err := cl.ProduceSync(ctx, record).FirstErr(); err != nil {
-		return fmt.Errorf("append the configuration to topic %s: %w", schemas.TopicConfig, err)
-	}
-	return nil
-}
-
-// lastConfig reads the newest version on the config topic; empty where there is none.
-func (p *process) lastConfig(ctx context.Context) (version string, err error) {
-	reader, err := p.Config.Settings.Kafka.Client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{
-		schemas.TopicConfig: {0: kgo.NewOffset().AtEnd().Relative(-1)},
-	}))
-	if err != nil {
-		return "", err
-	}
-	defer reader.Close()
-	end, err := endOffset(ctx, reader, schemas.TopicConfig)
-	if err != nil || end == 0 {
-		return "", err
-	}
-	fetches := reader.PollFetches(ctx)
-	if err := fetches.Err(); err != nil {
-		return "", fmt.Errorf("read topic %s: %w", schemas.TopicConfig, err)
-	}
-	fetches.EachRecord(func(r *kgo.Record) {
-		if rec, err := p.codec.Decode(r.Value); err == nil {
-			if c, ok := rec.(*schemas.ConfigVersion); ok {
-				version = c.Version
-			}
-		}
-	})
-	return version, nil
 }

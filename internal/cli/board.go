@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tillstream/tillstream/api"
+	"github.com/tillstream/tillstream/internal/app"
 	"github.com/tillstream/tillstream/pipeline"
 	"github.com/tillstream/tillstream/pipeline/connections"
 	"github.com/tillstream/tillstream/pipeline/deliver"
@@ -61,9 +62,12 @@ type partitionRow struct {
 	RestorePercent *float64  `json:"restore_percent,omitempty"`
 	WaitsArmed     *int64    `json:"waits_armed,omitempty"`
 	StreamTime     time.Time `json:"stream_time,omitzero"`
-	Reason         string    `json:"reason,omitempty"`
-	Detail         string    `json:"detail,omitempty"`
-	Remedy         string    `json:"remedy,omitempty"`
+	// Config is the version of the configuration that the partition follows since offset ConfigFrom of its inbox.
+	Config     string `json:"config,omitempty"`
+	ConfigFrom *int64 `json:"config_from,omitempty"`
+	Reason     string `json:"reason,omitempty"`
+	Detail     string `json:"detail,omitempty"`
+	Remedy     string `json:"remedy,omitempty"`
 }
 
 type destinationRow struct {
@@ -135,6 +139,7 @@ func (b *board) add(instance string, at time.Time, part saidPart) {
 		var list []stageStatus
 		if problem = decode(part.Status, &list); problem == nil {
 			for _, s := range list {
+				b.addHeld(instance, part.Stage.Name, s.PartitionStatus)
 				b.Partitions = append(b.Partitions, partitionOf(part.Stage.Name, instance, at, s, part.Stage.Group))
 			}
 		}
@@ -148,6 +153,11 @@ func (b *board) add(instance string, at time.Time, part saidPart) {
 		var s connections.Standing
 		if problem = decode(part.Status, &s); problem == nil {
 			b.addConnections(instance, s)
+		}
+	case part.Name == app.ConfigPart:
+		var s app.ConfigStanding
+		if problem = decode(part.Status, &s); problem == nil {
+			b.addConfig(instance, s)
 		}
 	case part.Name == "load":
 		var s load.Status
@@ -196,6 +206,9 @@ func partitionOf(stage, instance string, at time.Time, s stageStatus, g *api.Gro
 	if known {
 		row.WaitsArmed, row.StreamTime = &s.TimersArmed, s.StreamTime
 		row.Behind = &s.Behind
+	}
+	if s.Config != "" {
+		row.Config, row.ConfigFrom = s.Config, &s.ConfigFrom
 	}
 	if s.State == "running" {
 		row.LagSeconds = &s.LagSeconds
@@ -388,7 +401,12 @@ func (b *board) printPartitions(w io.Writer) error {
 	}
 	var lines strings.Builder
 	tw := tabwriter.NewWriter(&lines, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(tw, "STAGE\tPARTITION\tOWNER\tSTATE\tLAG\tBEHIND\tRESTORED\tWAITS")
+	versions := slices.ContainsFunc(b.Partitions, func(r partitionRow) bool { return r.Config != "" })
+	fmt.Fprint(tw, "STAGE\tPARTITION\tOWNER\tSTATE\tLAG\tBEHIND\tRESTORED\tWAITS")
+	if versions {
+		fmt.Fprint(tw, "\tCONFIG")
+	}
+	fmt.Fprintln(tw)
 	for _, r := range b.Partitions {
 		lag := "?"
 		switch {
@@ -401,7 +419,11 @@ func (b *board) printPartitions(w io.Writer) error {
 		if r.RestorePercent != nil {
 			restored = strconv.Itoa(int(*r.RestorePercent)) + " %"
 		}
-		fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Stage, r.Partition, cmp.Or(r.Owner, "-"), r.State, lag, number(r.Behind), restored, number(r.WaitsArmed))
+		fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s", r.Stage, r.Partition, cmp.Or(r.Owner, "-"), r.State, lag, number(r.Behind), restored, number(r.WaitsArmed))
+		if versions {
+			fmt.Fprint(tw, "\t"+r.follows())
+		}
+		fmt.Fprintln(tw)
 	}
 	if err := tw.Flush(); err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 
 func (p Process) configCommand() *cobra.Command {
 	c := &cobra.Command{Use: "config", Short: "Check a configuration, or print its schemas"}
-	c.AddCommand(p.configCheckCommand(), p.configSchemaCommand())
+	c.AddCommand(p.configCheckCommand(), p.configSchemaCommand(), p.configVersionsCommand())
 	return group(c)
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/tillstream/tillstream/internal/app"
+	"github.com/tillstream/tillstream/pipeline"
 	"github.com/tillstream/tillstream/pipeline/connections"
 )
 
@@ -11,10 +13,37 @@ import (
 // reason already.
 func (b *board) addConnections(instance string, s connections.Standing) {
 	if s.RestartNeeded {
-		b.Notices = append(b.Notices, notice{instance, "files other than connections have changed on disk: they count from the next start on"})
+		b.Notices = append(b.Notices, notice{instance, "files have changed on disk that count from the next start on (tillstream.yaml, destinations/)"})
+	}
+	if s.Unapplied {
+		b.Notices = append(b.Notices, notice{instance, "mappings or workflows on disk differ from those in force: 'tillstream apply' puts the folder in force"})
 	}
 	for _, a := range s.Alarms {
 		b.Notices = append(b.Notices, notice{instance, fmt.Sprintf("connection %s: %s since %s: %s; %s", a.Connection, a.Kind, instant(a.Since), a.What, a.Remedy)})
+	}
+}
+
+// addConfig takes what a process says of the configuration in force.
+func (b *board) addConfig(instance string, s app.ConfigStanding) {
+	if s.Refused != "" {
+		b.Notices = append(b.Notices, notice{instance, "the configuration in force cannot be followed here, and what runs goes on with the one before: " + s.Refused})
+	}
+}
+
+// follows is the version that a partition follows, and since which offset.
+func (r partitionRow) follows() string {
+	if r.Config == "" {
+		return "-"
+	}
+	return fmt.Sprintf("%s since %s", r.Config, number(r.ConfigFrom))
+}
+
+// addHeld tells of timers that wait for receivers.
+func (b *board) addHeld(instance, stage string, s pipeline.PartitionStatus) {
+	if s.TimersHeld {
+		b.Notices = append(b.Notices, notice{instance, fmt.Sprintf(
+			"stage %s partition %d: deadlines since %s are held, since no receiver was there to take events; they pass some minutes (stages.outage_grace) after one is back",
+			stage, s.Partition, instant(s.Watermark))})
 	}
 }
 

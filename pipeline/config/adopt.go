@@ -34,17 +34,7 @@ func SecretReader(dir string) func(path string) ([]byte, error) {
 // says whether next differs from c in anything but connections.
 func (c *Config) WithConnections(next *Config) (adopted *Config, rest bool) {
 	mixed := *c
-	mixed.Connections, mixed.Files = next.Connections, map[string]string{}
-	theirs := func(file, _ string) bool { return strings.HasPrefix(file, ConnectionsFolder+"/") }
-	ours, others := maps.Clone(c.Files), maps.Clone(next.Files)
-	maps.DeleteFunc(ours, theirs)
-	maps.DeleteFunc(others, theirs)
-	rest = !maps.Equal(ours, others)
-	for file, text := range next.Files {
-		if theirs(file, text) {
-			ours[file] = text
-		}
-	}
-	mixed.Files, mixed.Version = ours, versionOf(ours)
-	return &mixed, rest
+	mixed.Connections, mixed.Files = next.Connections, WithConnectionFiles(c.Files, next.Files)
+	mixed.Version = versionOf(mixed.Files)
+	return &mixed, !maps.Equal(WithConnectionFiles(c.Files, nil), WithConnectionFiles(next.Files, nil))
 }

@@ -140,6 +140,7 @@ type Stages struct {
 	Lanes        int           `yaml:"lanes" jsonschema:"description=Consumers with a transaction of their own\\, per stage. Default: 1."`
 	OrphanAfter  time.Duration `yaml:"orphan_after" jsonschema:"description=How long an event waits for its order or contact before it goes on\\, flagged. Default: 1h."`
 	ForgetAfter  time.Duration `yaml:"forget_after" jsonschema:"description=How long an ended order is remembered. Default: 9600h (400 days)."`
+	OutageGrace  time.Duration `yaml:"outage_grace" jsonschema:"description=How long after an outage of all receivers no deadline passes\\, so that providers can send again what they could not deliver. Default: 15m. Below zero: deadlines pass although no receiver is there."`
 	ClockSkew    time.Duration `yaml:"clock_skew" jsonschema:"description=How far a provider's clock may run ahead before its time is clamped to the receipt. Default: 5m."`
 	AliasDomains []string      `yaml:"alias_domains" jsonschema:"description=Domains whose e-mail addresses a provider makes up for one payment: they never become contacts. [] for none. Default: dcc.paypal.com."`
 	CustomID     string        `yaml:"custom_id" jsonschema:"description=What the shop puts into a payment's custom id: order (says nothing about the customer) or customer (the shop's own id of the customer\\, by which contacts are found). Default: order.,enum=order,enum=customer"`
@@ -260,16 +261,10 @@ func Load(root fs.FS, o Options) (*Config, error) {
 	l.settings()
 	l.each("connections", l.connection)
 	l.each("destinations", l.destination)
-	for _, k := range o.Kinds {
-		l.each(k.Folder, func(file, name string, node *document) { l.document(k, file, name, node) })
-	}
+	l.kinds(o.Kinds)
 	l.strangers()
 	if len(l.problems) > 0 {
-		sort.SliceStable(l.problems, func(i, j int) bool {
-			a, b := l.problems[i], l.problems[j]
-			return a.File < b.File || a.File == b.File && a.Line < b.Line
-		})
-		return nil, Problems(l.problems)
+		return nil, l.sorted()
 	}
 	l.cfg.Version = versionOf(l.cfg.Files)
 	return l.cfg, nil
@@ -382,6 +377,7 @@ func (l *loader) settings() {
 	def(&s.Stages.Lanes, 1)
 	def(&s.Stages.OrphanAfter, time.Hour)
 	def(&s.Stages.ClockSkew, 5*time.Minute)
+	def(&s.Stages.OutageGrace, 15*time.Minute)
 	def(&s.Stages.ForgetAfter, 400*24*time.Hour)
 	def(&s.Stages.CustomID, CustomIDOrder)
 	def(&s.Kafka.Partitions, 8)

@@ -224,7 +224,9 @@ type Standing struct {
 	Alarms        []NamedAlarm `json:"alarms"`
 	// Problems are why the folder as it is was not adopted.
 	Problems      []string `json:"problems,omitempty"`
-	RestartNeeded bool     `json:"restart_needed"` // other files than connections have changed
+	RestartNeeded bool     `json:"restart_needed"` // files that count from the next start on have changed
+	// Unapplied: mappings or workflows on disk differ from those in force.
+	Unapplied bool `json:"unapplied,omitempty"`
 }
 
 // NamedAlarm is an alarm with the connection that it is about.
