@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/expr-lang/expr/ast"
-	"github.com/shopspring/decimal"
 )
 
 func arithmetic(n *ast.BinaryNode, a, b *node) (*node, error) {
@@ -24,27 +23,36 @@ func arithmetic(n *ast.BinaryNode, a, b *node) (*node, error) {
 			return nil, wrong(x.at, "%s computes with numbers, and this is %s", n.Operator, x.kind)
 		}
 	}
-	compute := computation(n.Operator)
 	return &node{kind: Number, at: n, number: func(r *run) (number, bool) {
 		x, okX := a.number(r)
 		y, okY := b.number(r)
 		if !okX || !okY || n.Operator == "/" && y.zero() || !r.spend(1) {
 			return number{}, false
 		}
-		return bounded(r, compute(x.decimal(), y.decimal()))
+		return compute(r, n.Operator, x, y)
 	}}, nil
 }
 
-func computation(operator string) func(x, y decimal.Decimal) decimal.Decimal {
+// compute takes the short way where all fits into an int64.
+func compute(r *run, operator string, x, y number) (number, bool) {
+	if operator == "-" && y.big == nil {
+		operator, y.coefficient = "+", -y.coefficient
+	}
 	switch operator {
 	case "+":
-		return decimal.Decimal.Add
+		if sum, ok := smallSum(x, y); ok {
+			return sum, true
+		}
+		return bounded(r, x.decimal().Add(y.decimal()))
 	case "-":
-		return decimal.Decimal.Sub
+		return bounded(r, x.decimal().Sub(y.decimal()))
 	case "*":
-		return decimal.Decimal.Mul
+		if product, ok := smallProduct(x, y); ok {
+			return product, true
+		}
+		return bounded(r, x.decimal().Mul(y.decimal()))
 	}
-	return func(x, y decimal.Decimal) decimal.Decimal { return x.DivRound(y, quotientDecimals) }
+	return bounded(r, x.decimal().DivRound(y.decimal(), quotientDecimals))
 }
 
 // joined puts texts behind each other. Two absent parts give an absent text.

@@ -125,14 +125,14 @@ func rounded(at ast.Node, args []*node) (*node, error) {
 			if !ok {
 				return number{}, false
 			}
-			return bounded(r, v.decimal().Round(decimals))
+			return v.round(decimals), true
 		},
 		text: func(r *run) string {
 			v, ok := x.number(r)
 			if !ok {
 				return ""
 			}
-			return v.decimal().Round(decimals).StringFixed(decimals)
+			return v.round(decimals).decimal().StringFixed(decimals)
 		},
 	}, nil
 }

@@ -136,7 +136,7 @@ func buildNumber(args []string, _ map[string]string) (step, *ChainError) {
 		case places < 0:
 			return n.String(), ""
 		}
-		return n.decimal().Round(int32(places)).StringFixed(int32(places)), "" //nolint:gosec // at most decimalsMax
+		return n.round(int32(places)).decimal().StringFixed(int32(places)), "" //nolint:gosec // at most decimalsMax
 	}}, nil
 }
 

@@ -95,6 +95,50 @@ func scaled(c int64, by int) (int64, bool) {
 	return c, true
 }
 
+// So large coefficients may be whose sum or product is made without a big number.
+const (
+	smallSumMax    = math.MaxInt64 / 2
+	smallFactorMax = 1 << 31
+)
+
+func smallSum(a, b number) (number, bool) {
+	x, okX := scaled(a.coefficient, b.scale-a.scale)
+	y, okY := scaled(b.coefficient, a.scale-b.scale)
+	if a.big != nil || b.big != nil || !okX || !okY || outside(x, smallSumMax) || outside(y, smallSumMax) {
+		return number{}, false
+	}
+	return number{coefficient: x + y, scale: max(a.scale, b.scale)}, true
+}
+
+func smallProduct(a, b number) (number, bool) {
+	if a.big != nil || b.big != nil || outside(a.coefficient, smallFactorMax) || outside(b.coefficient, smallFactorMax) || a.scale+b.scale > smallDigitsMax {
+		return number{}, false
+	}
+	return number{coefficient: a.coefficient * b.coefficient, scale: a.scale + b.scale}, true
+}
+
+func outside(c, most int64) bool { return c > most || c < -most }
+
+// round keeps so many decimals, half away from zero.
+func (n number) round(decimals int32) number {
+	if n.big != nil {
+		d := n.big.Round(decimals)
+		return number{big: &d}
+	}
+	var dropped int64 // the digit that decides
+	for ; n.scale > int(decimals); n.scale-- {
+		dropped = n.coefficient % 10
+		n.coefficient /= 10
+	}
+	switch {
+	case dropped >= 5:
+		n.coefficient++
+	case dropped <= -5:
+		n.coefficient--
+	}
+	return n
+}
+
 // bounded refuses a computed number that has grown beyond all use.
 func bounded(r *run, d decimal.Decimal) (number, bool) {
 	if d.Coefficient().BitLen() > numberBitsMax || d.Exponent() < -numberScaleMax || d.Exponent() > numberScaleMax {

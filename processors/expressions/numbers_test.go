@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/shopspring/decimal"
 	"pgregory.net/rapid"
 
 	"github.com/tillstream/tillstream/schemas/money"
@@ -28,6 +29,28 @@ func TestComparisonsAreExact(t *testing.T) {
 		}
 		if a.decimal().Rat().Cmp(p) != 0 || a.zero() != (p.Sign() == 0) {
 			t.Fatalf("%s reads as %s", x, a)
+		}
+	})
+}
+
+// The short way gives what the library's decimals give, also around what fits into an int64.
+func TestTheShortWayIsTheLongOne(t *testing.T) {
+	text := rapid.OneOf(rapid.StringMatching(`-?[0-9]{1,18}`), rapid.StringMatching(`-?[0-9]{1,17}\.[0-9]{1,3}`), rapid.StringMatching(`-?[0-9]{1,3}\.[0-9]{1,15}`), rapid.StringMatching(`-?[0-9]{0,2}\.[0-9]{1,3}`), rapid.StringMatching(`-?(4611686018427387903|2147483648|9223372036854775807)`))
+	rapid.Check(t, func(t *rapid.T) {
+		a, okA := parseNumber(text.Draw(t, "a"))
+		b, okB := parseNumber(text.Draw(t, "b"))
+		if !okA || !okB {
+			t.Fatalf("not read: %v, %v", a, b)
+		}
+		x, y := a.decimal(), b.decimal()
+		for operator, want := range map[string]decimal.Decimal{"+": x.Add(y), "-": x.Sub(y), "*": x.Mul(y)} {
+			if got, ok := compute(&run{}, operator, a, b); !ok || !got.decimal().Equal(want) {
+				t.Fatalf("%s %s %s = %s, want %s", a, operator, b, got, want)
+			}
+		}
+		places := int32(rapid.IntRange(0, 20).Draw(t, "places"))
+		if got, want := a.round(places).decimal(), x.Round(places); !got.Equal(want) {
+			t.Fatalf("%s to %d decimals is %s, want %s", a, places, got, want)
 		}
 	})
 }
