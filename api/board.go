@@ -76,10 +76,11 @@ type Resumption struct {
 
 // Board collects the parts of a process. Its methods may be called from several goroutines.
 type Board struct {
-	mu     sync.Mutex
-	probes []*probe
-	info   map[string]string
-	desk   *connections.Desk // nil: this process has none
+	mu         sync.Mutex
+	probes     []*probe
+	info       map[string]string
+	desk       *connections.Desk // nil: this process has none
+	automation Automation
 
 	now       func() time.Time
 	answerMax time.Duration

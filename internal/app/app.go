@@ -217,6 +217,9 @@ func (p *process) start(ctx context.Context, hooks net.Listener, management stri
 	if err := p.startVersions(ctx); err != nil {
 		return err
 	}
+	if err := p.showAutomation(ctx); err != nil {
+		return err
+	}
 	p.redis = redis.NewClient(redisOptions(s.Redis))
 	p.atEnd(func() { _ = p.redis.Close() })
 	addresses := Addresses{Management: management}

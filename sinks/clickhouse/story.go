@@ -2,7 +2,6 @@ package clickhouse
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,8 +31,9 @@ type Story struct {
 	Deliveries  []schemas.Delivery // each command's last word
 	DeadLetters []schemas.DeadLetter
 	Waits       []Wait
-	// Configs are the configurations that the steps name, by version.
+	// Configs are the configurations that the steps and waits name, and the newest one, Current, by version.
 	Configs map[string]schemas.ConfigVersion
+	Current string
 	// Truncated says that there was more of some kind than HopsMax, the newest of which are here.
 	Truncated bool
 }
@@ -46,7 +46,7 @@ type Alias struct{ ContactKey, Other, PayerID string }
 func (s *Store) Story(ctx context.Context, id string) (Story, error) {
 	id = strings.TrimSpace(id)
 	if id == "" || len(id) > idBytesMax {
-		return Story{}, errors.New("give an order, subscription or payment id, an e-mail address or a contact key")
+		return Story{}, fmt.Errorf("%w: give an order, subscription or payment id, an e-mail address or a contact key", ErrFilter)
 	}
 	ctx, cancel := context.WithTimeout(ctx, TraceTimeout)
 	defer cancel()
@@ -250,7 +250,16 @@ func (s *Store) storyConfigs(ctx context.Context, _ scope, st *Story) error {
 	for _, step := range st.Steps {
 		versions[step.ConfigVersion] = true
 	}
-	var err error
+	for _, w := range st.Waits {
+		versions[w.ConfigVersion] = true
+	}
+	// Of an empty table it is "", as of no configuration.
+	err := s.conn.QueryRow(ctx, "SELECT argMax(version, (_at, _offset)) FROM config_versions").Scan(&st.Current)
+	if err != nil {
+		return explain(err, "config_versions")
+	}
+	versions[st.Current] = true
+	delete(versions, "")
 	st.Configs, err = s.Configs(ctx, slices.Sorted(maps.Keys(versions)))
 	return err
 }
