@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/expr-lang/expr/ast"
@@ -53,7 +54,7 @@ func compile(text string, c Catalogue) (e *Expression, err error) {
 	if err != nil {
 		var p *problem
 		if errors.As(err, &p) {
-			return nil, fmt.Errorf("%s: %s", place(text, p.at), p.message)
+			return nil, fmt.Errorf("%s: %s", place(text, p.at), oneLine(p.message))
 		}
 		return nil, err
 	}
@@ -78,7 +79,7 @@ var disabled = func() map[string]bool {
 func syntaxError(text string, err error) error {
 	var f *file.Error
 	if !errors.As(err, &f) {
-		return fmt.Errorf("the expression cannot be read: %.200s", err)
+		return fmt.Errorf("the expression cannot be read: %.200s", oneLine(err.Error()))
 	}
 	message := showDigits(f.Message)
 	switch {
@@ -91,7 +92,17 @@ func syntaxError(text string, err error) error {
 	default:
 		message = strings.ToLower(message[:min(1, len(message))]) + message[min(1, len(message)):]
 	}
-	return fmt.Errorf("%s: %.200s", place(text, f.From), strings.ReplaceAll(message, "\n", " "))
+	return fmt.Errorf("%s: %.200s", place(text, f.From), oneLine(message))
+}
+
+// oneLine is a message in which what a user wrote cannot begin a new line.
+func oneLine(message string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, message)
 }
 
 // place is where character at is, from 1.

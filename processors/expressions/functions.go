@@ -14,7 +14,7 @@ import (
 func plain(name string, to Kind, do func(string) string) builder {
 	return func(args []string, _ map[string]string) (step, *ChainError) {
 		if len(args) > 0 {
-			return step{}, &ChainError{name + " takes no argument", "remove " + strings.Join(args, " ")}
+			return step{}, &ChainError{name + " takes no argument", "remove " + oneLine(strings.Join(args, " "))}
 		}
 		return step{name: name, to: to, run: func(v string, _ Values) (string, string) { return do(v), "" }}, nil
 	}

@@ -99,7 +99,7 @@ func CompileTemplate(text string, c Catalogue, e Escape) (*Template, error) {
 		}
 		p, err := t.placeholder(inner, c)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", place(text, at), err)
+			return nil, fmt.Errorf("%s: %s", place(text, at), oneLine(err.Error()))
 		}
 		t.parts = append(t.parts, p)
 		rest = after
