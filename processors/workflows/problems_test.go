@@ -30,6 +30,7 @@ func TestProblems(t *testing.T) {
 		{"history of a schedule", "start: [{on: schedule, at: 09:00, history: true}]", "start[0].history", "schedule has no history", "events"},
 		{"at of an event", "start: [{on: order-placed, at: 09:00}]", "start[0].at", "order-placed has no at", "schedule"},
 		{"no tag", "destination: crm\nstart: [{on: tag-added}]", "start[0].tag", "the tag must not be empty", "name"},
+		{"schedules with several conditions", "start: [{on: schedule, at: 09:00}, {on: schedule, at: 10:00, if: contact.orders > 1}]", "start[1]", "has another if or list than start[0]", "a file of each"},
 		{"tag of nobody", "start: [{on: tag-added, tag: vip}]", "start[0].tag", "whose tag?", "destination"},
 		{"moved here twice", "start: [{on: moved-here}, {on: moved-here}]", "start[1]", "a second moved-here beside start[0]", "||"},
 		{"unknown connection", "start: [{on: order-placed, connections: [papal-eu]}]", "start[0].connections[0]", `"papal-eu" is no known connection`, "did you mean paypal-eu?"},

@@ -16,8 +16,16 @@ func (c *compiler) starts() {
 	if len(c.f.Start) == 0 {
 		c.report("start", "a workflow needs at least one start", "for example: {on: payment-status-changed, status: [PAID]}")
 	}
-	moved := End
+	moved, clock := End, End
 	for i, s := range c.f.Start {
+		if s.On == triggers.Schedule {
+			if clock == End {
+				clock = i
+			}
+			if first := c.f.Start[clock]; first.If != s.If || first.List != s.List {
+				c.report(fmt.Sprintf("start[%d]", i), fmt.Sprintf("has another if or list than start[%d]", clock), "the schedules of a file share them; make a file of each")
+			}
+		}
 		if s.On == triggers.MovedHere {
 			if moved != End {
 				c.report(fmt.Sprintf("start[%d]", i), fmt.Sprintf("is a second moved-here beside start[%d]", moved), "put both conditions into one, with ||")
