@@ -1,20 +1,33 @@
+//go:build unix
+
 package expressions_test
 
 import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/tillstream/tillstream/processors/expressions"
 )
 
-// bomb is what no expression may take, compiling and evaluating it together.
+// bomb is the time of the processor that no expression may take, compiling and evaluating it together.
 const bomb = 10 * time.Millisecond
 
-// attempts is how often a slow one is tried again: the machine may have been busy with something else.
+// attempts is how often a slow one is tried again: the collector of memory may have run meanwhile.
 const attempts = 20
+
+// used is the processor's time that the process has had, however busy the machine is.
+func used(t *testing.T) time.Duration {
+	t.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
 
 // hostile values are as large as a provider's field can be, and made to be slow to look through.
 func hostileValues() values {
@@ -35,7 +48,7 @@ func defused(t *testing.T, text string, v values) {
 	t.Helper()
 	var took time.Duration
 	for range attempts {
-		start := time.Now()
+		start := used(t)
 		if e, err := expressions.CompileValue(text, catalogue); err == nil {
 			if value, err := e.Value(v); err == nil && len(value) > 300<<10 {
 				t.Errorf("%.60q made %d bytes", text, len(value))
@@ -43,7 +56,7 @@ func defused(t *testing.T, text string, v values) {
 		} else if strings.Contains(err.Error(), "\n") || len(err.Error()) > 1000 {
 			t.Errorf("%.60q: the error is no short line: %.200q", text, err)
 		}
-		if took = time.Since(start); took < bomb {
+		if took = used(t) - start; took < bomb {
 			return
 		}
 	}
@@ -113,7 +126,7 @@ func TestGeneratedBombs(t *testing.T) {
 	}
 }
 
-// typed makes expressions that compile, of the parts that do the most work.
+// TestGeneratedWork makes expressions that compile, of the parts that do the most work.
 func TestGeneratedWork(t *testing.T) {
 	v := hostileValues()
 	dice := rand.New(rand.NewPCG(13, 2026))
@@ -155,33 +168,4 @@ func TestGeneratedWork(t *testing.T) {
 	if compiled < 150 {
 		t.Errorf("%d of 300 compile: they are not the work they were meant to be", compiled)
 	}
-}
-
-func FuzzExpression(f *testing.F) {
-	for _, seed := range []string{
-		typical, `round(order.amount * 0.19, 2) > 10`, `payer.email matches "^a+$"`, `event.time - order.time > duration("1w2d")`, `"vip" in contact.tags ? "a" : "b"`,
-		`contact.fields["VIP since"] ?? "x"`, `items[0].sku == ""`, `1_0.5 < 2 < 3`, `!(true) || not false`, "a?.b", "{a: 1}", "let x = 1; x", `"\u{1F600}" == custom_id`, "'",
-	} {
-		f.Add(seed, "12.50")
-	}
-	f.Fuzz(func(t *testing.T, text, value string) {
-		e, err := expressions.CompileValue(text, catalogue)
-		if err != nil {
-			if strings.Contains(err.Error(), "\n") {
-				t.Fatalf("%q: the error %q has more than one line", text, err)
-			}
-			return
-		}
-		v := values{texts: map[string]string{}, lists: map[string][]string{"contact.tags": {value}}}
-		for _, s := range e.Sources() {
-			v.texts[s] = value
-		}
-		first, err := e.Value(v)
-		if err != nil && value != "" && len(value) > 3 && strings.Contains(err.Error(), value) {
-			t.Fatalf("%q: the error %q holds the value", text, err)
-		}
-		if again, _ := e.Value(v); again != first {
-			t.Fatalf("%q: %q, then %q", text, first, again)
-		}
-	})
 }
