@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tillstream/tillstream/pipeline"
+	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/sinks"
 )
@@ -410,6 +411,55 @@ func TestAnswerIsNeitherLostNorDoubled(t *testing.T) {
 			t.Errorf("effect %s ended as %s", cmd.CommandID, words[cmd.CommandID])
 		case cmd.Kind == schemas.CommandQuestion && (len(got[cmd.CommandID]) != 1 || words[cmd.CommandID] != schemas.OutcomeDelivered):
 			t.Errorf("question %s ended as %s with the answers %v, want one", cmd.CommandID, words[cmd.CommandID], got[cmd.CommandID])
+		}
+	}
+}
+
+// What was said is forgotten when something leaves for the person, when its outcome comes, and when another owner may
+// have sent something: each by itself.
+func TestAnswersAreForgotten(t *testing.T) {
+	r := newRig(t)
+	d, err := New(r.options("one", newCRM(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.cluster.Close)
+	noon := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	cmd, ask := r.effect("a@x.example"), r.question("a@x.example", "Customers")
+	w := newWindow(t.Context(), schemas.TopicCommands, 0, 1, 0, progress{})
+	e := w.admit(0)
+	e.cmd, e.at, e.intent = &cmd, cmd.At, intentCommitted
+	known := func() bool {
+		_, ok := d.answers.get("crm", "a@x.example", ask.Effect, d.now, DefaultAnswerAge)
+		return ok
+	}
+	learn := func() {
+		d.now = d.now.Add(time.Second)
+		d.answers.set("crm", "a@x.example", "Customers", remembered{schemas.StandingActive, d.now})
+		if !known() {
+			t.Fatal("what was said now is not known")
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.now = noon
+	for _, step := range []struct {
+		name string
+		do   func()
+	}{
+		{"a request leaves", func() { d.start(d.lane("crm"), []*entry{e}) }},
+		{"its outcome comes", func() { d.judge(result{entry: e, started: d.now, outcome: sinks.Outcome{Kind: sinks.Delivered}}) }},
+		{"a partition is assigned", func() {
+			d.mu.Unlock()
+			d.assign(t.Context(), []kafka.Offset{{Topic: schemas.TopicCommands, Partition: 0, At: 0}})
+			d.mu.Lock()
+			d.now = noon.Add(3 * time.Second) // assign took the clock's
+		}},
+	} {
+		learn()
+		step.do()
+		if known() {
+			t.Errorf("%s: what was said before is still known", step.name)
 		}
 	}
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/tillstream/tillstream/sinks/activecampaign"
 )
 
-// 300 contacts with an event each, at an account that times out after applying, refuses for the rate, and fails, while
+// 300 contacts with an event each, a tenth of them put on a list and asked about it, at an account that times out after applying, refuses for the rate, and fails, while
 // the deliverer is restarted. In the end every contact is right and no event happened twice.
 func TestSoakWithTheSimulatedAccount(t *testing.T) {
 	if testing.Short() {
@@ -78,6 +78,13 @@ func TestSoakWithTheSimulatedAccount(t *testing.T) {
 			}
 		}
 	}
+	var questions []schemas.Command
+	for i := 0; i < contacts; i += 10 {
+		who := fmt.Sprintf("c%d@shop.example", i)
+		add, ask := r.effect(who), r.question(who, "customers")
+		add.Effect = &schemas.Effect{Type: schemas.EffectAddToList, Name: "Customers"}
+		all, questions = append(all, add, ask), append(questions, ask)
+	}
 	for i := 0; i < len(all); i += 100 {
 		r.produce(all[i:min(i+100, len(all))]...)
 	}
@@ -99,6 +106,10 @@ func TestSoakWithTheSimulatedAccount(t *testing.T) {
 	uncertain := 0
 	for _, c := range all {
 		switch word := got[c.CommandID]; {
+		case c.Kind == schemas.CommandQuestion || c.Effect != nil && c.Effect.Type == schemas.EffectAddToList:
+			if word != schemas.OutcomeDelivered {
+				t.Errorf("%s of %s: outcome %s", c.Effect.Type, c.ContactKey, word)
+			}
 		case c.Kind == schemas.CommandEffect && happened["id="+c.CommandID] > 1:
 			t.Errorf("effect %s happened %d times", c.CommandID, happened["id="+c.CommandID])
 		case word == schemas.OutcomeUncertain:
@@ -118,8 +129,18 @@ func TestSoakWithTheSimulatedAccount(t *testing.T) {
 		if _, err := fmt.Sscanf(p.Email, "c%d@", &i); err != nil {
 			t.Fatal(err)
 		}
+		if on := p.Lists["Customers"] == 1; on != (i%10 == 0) {
+			t.Errorf("%s: got lists %v", p.Email, p.Lists)
+		}
 		if want := fmt.Sprintf("%d-2", i); p.Fields["ORDER_ID"] != want || len(p.Tags) != 1 {
 			t.Errorf("%s: got order %q and tags %v, want %q and one tag", p.Email, p.Fields["ORDER_ID"], p.Tags, want)
+		}
+	}
+	answers := map[string]int{}
+	for _, a := range r.answered(len(questions)) {
+		answers[a.CommandID]++
+		if a.Standing != schemas.StandingActive || answers[a.CommandID] > 1 {
+			t.Errorf("answer %+v, the %d. of its question: want one, after the contact was put on the list", a, answers[a.CommandID])
 		}
 	}
 	if s := account.Stats(); s.TooMany > 0 || s.MaxPerSecond > allowed {
@@ -144,6 +165,14 @@ func (h hasty) Write(ctx context.Context, batch []schemas.Command) []sinks.Outco
 	return out
 }
 
+// Standing implements sinks.ListReader.
+func (h hasty) Standing(ctx context.Context, email, list string) (schemas.Standing, sinks.Outcome) {
+	s, o := h.Writer.(sinks.ListReader).Standing(ctx, email, list)
+	o.RetryAfter /= 50
+	return s, o
+}
+
+// Reconcile implements sinks.Writer.
 func (h hasty) Reconcile(ctx context.Context, e schemas.Command) sinks.Outcome {
 	o := h.Writer.Reconcile(ctx, e)
 	o.RetryAfter /= 50
