@@ -219,6 +219,22 @@ func known(folder string) bool {
 		slices.ContainsFunc(app.Kinds(), func(k config.Kind) bool { return k.Folder == folder })
 }
 
+// Compile checks the files of a configuration and makes its rules, as scenarios see it: secrets need not be known. What its
+// files name is resolved as for the folder dir.
+func (l *Loader) Compile(dir string, files map[string]string) (*config.Config, automation.Rules, error) {
+	c := l.compile(dir, files)
+	return c.cfg, c.rules, c.err
+}
+
+// Files reads the configuration in a folder.
+func Files(dir string) (map[string]string, error) {
+	files := map[string]string{}
+	if err := read(os.DirFS(dir), ".", files); err != nil {
+		return nil, fmt.Errorf("configuration %s: %w", dir, err)
+	}
+	return files, nil
+}
+
 // compile checks a configuration and makes its rules, once.
 func (l *Loader) compile(dir string, files map[string]string) *compiled {
 	key := dir + "\x00" + config.Version(files)
