@@ -67,6 +67,9 @@ func TestOnClickHouse(t *testing.T) {
 	t.Run("csv", func(t *testing.T) { reportForSpreadsheetsRunsNoFormula(t, server.URL) })
 	t.Run("json", func(t *testing.T) { reportForProgramsIsALinePerRow(t, server.URL) })
 	t.Run("page", func(t *testing.T) { reportPageAsksForNothingAndRunsNothing(t, server.URL) })
+	waiting(t, store)
+	t.Run("waits", func(t *testing.T) { waitsAreListedAndShown(t, server.URL) })
+	t.Run("waits closed", func(t *testing.T) { waitsAreClosed(t, server.URL) })
 }
 
 // reportDay is when the tests of reports ask.
