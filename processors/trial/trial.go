@@ -130,6 +130,7 @@ func (l *Line) advance(to int64) error {
 			break
 		}
 		l.now = max(l.now, at)
+		first.reach(l.now)
 		if err := first.fire(); err != nil {
 			return err
 		}
