@@ -126,6 +126,9 @@ func classify(r reply) *failure {
 		f.kind, f.retryAfter, f.remedy = failAccount, max(wait, tooManyPause), accountRemedies[codeThrottled]
 	case f.code == codeMaintenance || f.status == http.StatusServiceUnavailable && named && wait > 0:
 		f.kind, f.retryAfter, f.remedy = failAccount, max(wait, tooManyPause), accountRemedies[codeMaintenance]
+	case f.code == codePermission && (strings.HasPrefix(r.path, "/shops") || strings.HasPrefix(r.path, "/newsletters")):
+		// A part that the plan, or the key's user, may not have: contacts go on without it.
+		f.kind, f.remedy = failReject, "use the API key of a user, and a plan, with e-commerce for orders and with newsletters for messages, and replay"
 	case account:
 		f.kind, f.remedy = failAccount, remedy
 	case f.status == http.StatusUnauthorized, f.status == http.StatusForbidden, f.status == http.StatusPaymentRequired:

@@ -518,6 +518,19 @@ func TestMessageAfterTrouble(t *testing.T) {
 	}
 }
 
+// TestPartThatTheKeyMayNotUse refuses what needs it, and holds up nothing else.
+func TestPartThatTheKeyMayNotUse(t *testing.T) {
+	for path, cmd := range map[string]schemas.Command{"/shops": order("PAID"), "/newsletters": action(schemas.EffectSendMessage, "Hello")} {
+		b := open(t, twin.Options{})
+		b.subscribe(t, "C")
+		b.Break(twin.Failure{Path: path, Status: 403, Code: 1023})
+		if o := b.write(t.Context(), cmd); o.Kind != sinks.Rejected || o.Account || !strings.Contains(o.Remedy, "plan") {
+			t.Errorf("%s: got %d, account %v: %v (%s)", path, o.Kind, o.Account, o.Err, o.Remedy)
+		}
+		b.deliver(t, ada())
+	}
+}
+
 // TestEffectsThatGetResponseHasNot are refused with what to do.
 func TestEffectsThatGetResponseHasNot(t *testing.T) {
 	b := open(t, twin.Options{})

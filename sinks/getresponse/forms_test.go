@@ -32,6 +32,11 @@ func TestTagName(t *testing.T) {
 			t.Errorf("%q: got %q, %v, want %q", in, got, err, want)
 		}
 	}
+	for in, want := range map[string]string{"Order Paid!": "order_paid", "!!": ""} {
+		if got := Sink.TagName(in); got != want {
+			t.Errorf("as the sink tells %q: got %q, want %q", in, got, want)
+		}
+	}
 	if got, err := EventName("Order Paid"); got != "order_paid" || err != nil {
 		t.Errorf("got %q, %v, want order_paid", got, err)
 	}
