@@ -32,7 +32,9 @@ func (c *catalogue) read(ctx context.Context, r *roster) *failure {
 		}
 		err := json.Unmarshal(body, &page)
 		for _, x := range page {
-			rows = append(rows, named{x.CampaignID + x.ShopID, x.Name, x.Created}) // one of the two is empty
+			if id := x.CampaignID + x.ShopID; id != "" { // one of the two is empty
+				rows = append(rows, named{id, x.Name, x.Created})
+			}
 		}
 		return len(page), err
 	})

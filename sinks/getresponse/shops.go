@@ -1,6 +1,7 @@
 package getresponse
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -53,7 +54,10 @@ func (c *catalogue) shop(ctx context.Context, word, currency string) (named, *fa
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := c.api.call(ctx, http.MethodPost, "/shops", nil, map[string]string{"name": word, "locale": shopLocale, "currency": currency})
-	if !r.ok(nil) {
+	var made struct {
+		ID string `json:"shopId"`
+	}
+	if !r.ok(&made) {
 		if fail := classify(r); fail.code != codeTaken && fail.kind != failUnknown {
 			return named{}, fail
 		}
@@ -63,6 +67,12 @@ func (c *catalogue) shop(ctx context.Context, word, currency string) (named, *fa
 		return named{}, fail
 	}
 	if found, ok, _ := c.shops.find(word); ok {
+		return found, nil
+	}
+	if made.ID != "" {
+		// The list lags behind. It is kept, so that no second one is made.
+		found = named{id: made.ID, name: word}
+		c.shops.rows = append(c.shops.rows, found)
 		return found, nil
 	}
 	return named{}, &failure{kind: failRetry, cause: "the store " + quoted(word) + " is not to be seen yet", remedy: remedyAgain, retryAfter: queueSteps[0]}
@@ -89,6 +99,11 @@ func (c *catalogue) variant(ctx context.Context, shop named) (string, *failure) 
 		"name": productName, "externalId": productID,
 		"variants": []map[string]any{{"name": productName, "sku": productID, "externalId": productID, "price": 0, "priceTax": 0}},
 	})
+	var made product
+	if r.ok(&made) && made.variant() != "" {
+		c.remember(shop, made.variant())
+		return made.variant(), nil
+	}
 	if !r.ok(nil) {
 		if fail := classify(r); fail.code != codeTaken && fail.kind != failUnknown {
 			return "", fail
@@ -100,31 +115,52 @@ func (c *catalogue) variant(ctx context.Context, shop named) (string, *failure) 
 	return id, fail
 }
 
+// product is one of a store, with what may be bought of it.
+type product struct {
+	ExternalID string `json:"externalId"`
+	Variants   []struct {
+		ID string `json:"variantId"`
+	} `json:"variants"`
+}
+
+func (p product) variant() string {
+	if len(p.Variants) == 0 {
+		return ""
+	}
+	return p.Variants[0].ID
+}
+
+// readVariant looks for the product; "": there is none. One that shows no variant is told, so that no second one is made.
 func (c *catalogue) readVariant(ctx context.Context, shop named) (id string, fail *failure) {
+	there := false
 	query := url.Values{"query[externalId]": {productID}}
 	fail = c.api.pages(ctx, shopPath(shop)+"/products", query, fieldsPerPage, func(body []byte) (int, error) {
-		var page []struct {
-			ExternalID string `json:"externalId"`
-			Variants   []struct {
-				ID string `json:"variantId"`
-			} `json:"variants"`
-		}
+		var page []product
 		err := json.Unmarshal(body, &page)
 		for _, p := range page {
-			if id == "" && strings.EqualFold(p.ExternalID, productID) && len(p.Variants) > 0 {
-				id = p.Variants[0].ID
+			if strings.EqualFold(p.ExternalID, productID) {
+				there = true
+				id = cmp.Or(id, p.variant())
 			}
 		}
 		return len(page), err
 	})
-	if fail != nil || id == "" {
+	switch {
+	case fail != nil:
 		return "", fail
+	case id != "":
+		c.remember(shop, id)
+	case there:
+		return "", reject("delete the product in GetResponse, and replay: it is made again", "the product %s of the store %s has no variant", productID, quoted(shop.name))
 	}
+	return id, nil
+}
+
+func (c *catalogue) remember(shop named, id string) {
 	if c.variants == nil || len(c.variants) >= variantsMax {
 		c.variants = map[string]variant{}
 	}
 	c.variants[shop.id] = variant{id, c.now()}
-	return id, nil
 }
 
 // variant is what orders of one store are of.
