@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tillstream/tillstream/processors/expressions"
+	"github.com/tillstream/tillstream/processors/mapping"
 	"github.com/tillstream/tillstream/processors/spelling"
 	"github.com/tillstream/tillstream/processors/triggers"
 	"github.com/tillstream/tillstream/processors/zones"
@@ -49,7 +50,7 @@ type Known struct {
 	Destinations map[string][]ActionKind
 	// Triggers are ids of events. Nil: those of package triggers.
 	Triggers []string
-	// Catalogue are the values that conditions and texts may use.
+	// Catalogue are the values that conditions and texts may use. Nil: those of package mapping, and any other name.
 	Catalogue expressions.Catalogue
 	// Workflows are the names that a run may be moved to. CompileAll fills them in.
 	Workflows []string
@@ -97,6 +98,7 @@ func (s Set) List() []*Program {
 
 // Compile checks one file. The program is nil if there is any problem.
 func Compile(name string, f File, k Known) (*Program, []Problem) {
+	k = k.lenient()
 	return compile(name, &f, &k, map[string]*time.Location{})
 }
 
@@ -106,7 +108,7 @@ func CompileAll(files map[string]File, k Known) (Set, []Problem) {
 		return nil, []Problem{{Message: fmt.Sprintf("%d workflows are more than the %d that one configuration may have", len(files), FilesMax), Hint: "remove those that are off"}}
 	}
 	names := slices.Sorted(maps.Keys(files))
-	if k.Workflows == nil {
+	if k = k.lenient(); k.Workflows == nil {
 		k.Workflows = names
 	}
 	set, known := make(Set, len(files)), map[string]*time.Location{}
@@ -121,6 +123,14 @@ func CompileAll(files map[string]File, k Known) (Set, []Problem) {
 		return nil, problems
 	}
 	return set, nil
+}
+
+// lenient puts names in the place of a catalogue that is not there.
+func (k Known) lenient() Known {
+	if k.Catalogue == nil {
+		k.Catalogue = mapping.CatalogueFor([]string{"*"})
+	}
+	return k
 }
 
 type compiler struct {

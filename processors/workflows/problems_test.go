@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/goccy/go-yaml"
 
@@ -225,13 +224,13 @@ func TestCompileAll(t *testing.T) {
 
 // Without knowledge nothing of it is checked: an old version is read so that its runs can end.
 func TestUnknownNamesPassWhereNothingIsKnown(t *testing.T) {
-	f := parse(t, "destination: gone\nstart: [{on: order-placed, connections: [gone]}]\nsteps: [{move_to_workflow: gone}]")
+	f := parse(t, "destination: gone\nstart: [{on: order-placed, connections: [gone], if: 'order.amount > 1 && gone.away == \"x\"'}]\nsteps: [{set_field: {A: '{{ gone.away }}'}}, {move_to_workflow: gone}]")
 	if _, problems := workflows.Compile("test", f, workflows.Known{}); len(problems) > 0 {
 		t.Errorf("problems: %v", problems)
 	}
 }
 
-// FuzzCompile: whatever a file says, it is a sound program or has a problem with a place, and soon.
+// FuzzCompile: whatever a file says, it is a sound program or has a problem with a place.
 func FuzzCompile(f *testing.F) {
 	for _, text := range []string{
 		begin + action, "start: [{on: schedule, at: 09:00}]", begin + "steps: [{wait_for: {not_met_after: never}, met: [{stop: true}]}]",
@@ -247,11 +246,7 @@ func FuzzCompile(f *testing.F) {
 		if yaml.Unmarshal(text, &file) != nil && json.Unmarshal(text, &file) != nil {
 			return
 		}
-		begun := time.Now()
 		p, problems := workflows.Compile("fuzzed", file, known)
-		if took := time.Since(begun); took > 5*time.Second {
-			t.Errorf("it took %s", took)
-		}
 		if (p == nil) != (len(problems) > 0) {
 			t.Fatalf("program %v with problems %v", p, problems)
 		}
