@@ -463,3 +463,37 @@ func TestAnswersAreForgotten(t *testing.T) {
 		}
 	}
 }
+
+// A question is asked after the effects before it have ended, however many there are on their way.
+func TestQuestionSeesWhatWasSentBefore(t *testing.T) {
+	r := newRig(t)
+	var c *asked
+	c = newAsked(t, func(email, _ string, _ int) (schemas.Standing, sinks.Outcome) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.versions["live/"+email]+int64(c.effects[email]) >= 2 {
+			return said(schemas.StandingActive)
+		}
+		return said(schemas.StandingAbsent)
+	})
+	c.answer = func(cmd schemas.Command, _ int) (sinks.Outcome, bool) {
+		if cmd.Kind == schemas.CommandEffect {
+			c.mu.Lock()
+			c.effects[cmd.Contact.Email]++
+			c.mu.Unlock()
+		}
+		return sinks.Outcome{}, true
+	}
+	var all []schemas.Command
+	for i := range 20 {
+		who := fmt.Sprintf("c%d@x.example", i)
+		all = append(all, r.contact(who, 1), r.effect(who), r.question(who, "Customers"))
+	}
+	r.produce(all...)
+	r.start(r.options("one", c))
+	for _, a := range r.answered(20) {
+		if a.Standing != schemas.StandingActive {
+			t.Errorf("%s was asked about before its state and its effect were there: %s", a.ContactKey, a.Standing)
+		}
+	}
+}
