@@ -43,6 +43,12 @@ func manyEvents(b *testing.B, conn driver.Conn) {
 		`INSERT INTO deliveries (destination, command_id, attempt, kind, outcome, response_status, request_millis, root_key, event_id, at, _topic, _topic_id, _partition, _offset, _at) ` + common + `, arrayJoin([1, 2]) AS try
 			SELECT 'crm', concat('C', toString(number)), try, 'CONTACT', if(try = 1, 'RETRYABLE', 'DELIVERED'), [if(try = 1, 429, 200)], [20 + number % 100], concat('live/', store, '/', id),
 				concat('E', toString(number)), moment + toIntervalSecond(5 * try), 'crm.deliveries', 'x', 0, number * 2 + try, moment FROM numbers({from}, {count}) WHERE step % 2 = 0`,
+		`INSERT INTO run_steps (workflow, contact_key, run_id, number, workflow_version, config_version, root_key, event_id, step, kind, detail, wait_id, deadline, origin, at,
+			_topic, _topic_id, _partition, _offset, _at) ` + common + `
+			SELECT concat('workflow', toString(root % 20)), contact, concat('R', toString(root)), step + 1, 'v1', 'cfg1', concat('live/', store, '/', id), concat('E', toString(number)),
+				['', 'pay', 'pay', ''][step + 1], ['STARTED', 'WAIT_OPENED', ['WAIT_MET', 'WAIT_NOT_MET'][1 + root % 2], 'ENDED'][step + 1], 'a sentence for a person',
+				if(step IN (1, 2), concat('R', toString(root), '.1'), ''), if(step = 1, moment + toIntervalDay(1), fromUnixTimestamp64Milli(0, 'UTC')), 'WEBHOOK', moment,
+				'automation.runs', 'x', root % 8, number, moment FROM numbers({from}, {count}) WHERE step < 2 OR root % 10 != 0`,
 	} {
 		const part = benchEvents / 4
 		for from := 0; from < benchEvents; from += part {
@@ -73,6 +79,35 @@ func BenchmarkReports(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/report")
 			b.ReportMetric(float64(rows), "rows")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkWaits tells how long it takes to find waits among those of the whole history, of which a tenth are open.
+//
+//	go test -run '^$' -bench Waits -benchtime 3x ./sinks/clickhouse
+func BenchmarkWaits(b *testing.B) {
+	store, conn := prepared(b)
+	manyEvents(b, conn)
+	for _, c := range []struct {
+		name   string
+		filter clickhouse.WaitFilter
+		want   int
+	}{
+		{"one", clickhouse.WaitFilter{ID: "R10.1"}, 1},
+		{"contact", clickhouse.WaitFilter{Contact: "live/buyer1@example.com"}, -1},
+		{"workflow", clickhouse.WaitFilter{Workflow: "workflow0", State: clickhouse.WaitOpen}, clickhouse.WaitsPageDefault},
+		{"open", clickhouse.WaitFilter{State: clickhouse.WaitOpen}, clickhouse.WaitsPageDefault},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				page, err := store.Waits(context.Background(), c.filter)
+				if err != nil || c.want >= 0 && len(page.Waits) != c.want {
+					b.Fatalf("%d waits, %v", len(page.Waits), err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/page")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
