@@ -52,6 +52,8 @@ func TestHolds(t *testing.T) {
 		`-order.amount < 0`: true, `+order.amount > 0`: true, `0 < order.amount < 1000`: true, `0 < order.amount < 100`: false,
 		`order.refunded / order.paid > 0.5`:   false,
 		`round(order.amount / 3, 2) == 33.37`: true,
+		`order.amount <= 100.10`:              true, `(922337203685477580 + 0.1) + (922337203685477580 + 0.1) > 0`: true,
+		`duration("5200w") + duration("5200w") + duration("5200w") == ""`: true, // longer than any duration: absent
 		// texts
 		`order.currency == "EUR"`: true, `order.currency != "EUR"`: false, `order.currency == 'EUR'`: true, `"EUR" == order.currency`: true,
 		`payer.email endsWith "@Example.com"`: true, `payer.email startsWith "Bob"`: false, `payer.email contains "@"`: true, `payer.email not contains "@"`: false,
@@ -72,7 +74,8 @@ func TestHolds(t *testing.T) {
 		`subscription.cycles == subscription.cycles`: true, `contact.fields.points + 1 == 13.5`: true, `number(contact.fields.points) > number(subscription.cycles)`: true,
 		`contact.fields["VIP since"] > date("2023-12-31")`: true, `data.words > 5`: false, `data.words < 5`: false,
 		`items[0].sku == "A-1"`: true, `items.0.sku == "A-1" && 1 < 2.5`: true, `data.2nd == "x"`: true, `data.2nd != "data.2nd" // data.2nd isn't "x`: true, `"items.0.sku" == 'items.0.sku'`: true,
-		"/* it's */ \"a.1b\" == `a.1b` ": true, `items.0.sku == "A-1" /* "x */ && data.2nd == "x"`: true, `data["2nd"] == "x"`: true, `data["utm-source"] == "mail"`: true, `contact.fields.VIP == "yes"`: true,
+		"/* a\n it's */ data.2nd == \"x\"": true,
+		"/* it's */ \"a.1b\" == `a.1b` ":   true, `items.0.sku == "A-1" /* "x */ && data.2nd == "x"`: true, `data["2nd"] == "x"`: true, `data["utm-source"] == "mail"`: true, `contact.fields.VIP == "yes"`: true,
 		// absent
 		`order.number == ""`: true, `order.number != ""`: false, `order.number != "x"`: true, `contact.fields.none == ""`: true, `contact.fields.none > 5`: false, `contact.fields.none < 5`: false,
 		`contact.fields.none != 5`: false, `!(contact.fields.none > 5)`: true, `contact.fields.none + 1 > 0`: false, `order.amount / order.refunded > 0`: false, `order.amount == ""`: false,
@@ -144,6 +147,7 @@ func TestLimitsOfAnEvaluation(t *testing.T) {
 	for text, want := range map[string]string{
 		`custom_id + custom_id == "x"`:                                                      "the text gets too long",
 		`lower(custom_id) == "x" || upper(custom_id) == "x"`:                                "it takes more work than one expression may",
+		strings.Repeat(`custom_id contains "b" || `, 5) + `custom_id endsWith "b"`:          "it takes more work than one expression may",
 		`custom_id matches "(a|bb)+c(d|ee)+f"`:                                              "it takes more work than one expression may",
 		`1 * contact.fields.big` + strings.Repeat(` * contact.fields.big * 1`, 10) + ` > 1`: "the number gets too long",
 	} {
@@ -267,6 +271,23 @@ func TestRefused(t *testing.T) {
 		if got := err.Error(); got != want {
 			t.Errorf("%s:\ngot  %s\nwant %s", text, got, want)
 		}
+	}
+	doubled := "1"
+	for range 9 {
+		doubled = "(0 < " + doubled + " < 9 ? 1 : 2)"
+	}
+	for text, want := range map[string]string{
+		strings.Repeat("!", 70) + "true":                         `column 65: more than 64 parts lie within each other`,
+		"true" + strings.Repeat(" && true", 250):                 `the expression has more than the 500 parts that one may have`,
+		`payer.email matches "` + strings.Repeat("x", 201) + `"`: `column 21: the pattern is longer than 200 bytes`,
+		strings.Repeat(" ", 4<<10+1):                             `an expression of 4097 bytes is longer than the 4096 that one may have`,
+	} {
+		if _, err := expressions.Compile(text, catalogue); err == nil || err.Error() != want {
+			t.Errorf("%.60s:\ngot  %v\nwant %s", text, err, want)
+		}
+	}
+	if _, err := expressions.Compile(doubled+" > 0", catalogue); err == nil || !strings.HasSuffix(err.Error(), "the expression has more than the 500 parts that one may have") {
+		t.Errorf("comparisons in a row, within each other: got %v", err)
 	}
 	for text, want := range map[string]string{
 		`contact.tags`:            `column 1: a list is no value; write for example len(contact.tags)`,

@@ -90,13 +90,13 @@ func TestTemplateProblems(t *testing.T) {
 }
 
 func TestFillTellsWhatCouldNotBeMade(t *testing.T) {
-	v := values{texts: map[string]string{"event.time": "soon", "order.amount": "12,50 SECRET", "contact.fields.points": "x"}}
-	tm, err := expressions.CompileTemplate(`{{ event.time | date }}/{{ order.amount | money | default "0" }}/{{ contact.fields.points | number }}`, catalogue, expressions.Plain)
+	v := values{texts: map[string]string{"event.time": "soon", "order.amount": "12,50 SECRET", "contact.fields.points": "x", "order.paid": "x"}}
+	tm, err := expressions.CompileTemplate(`{{ event.time | date }}/{{ order.amount | money | default "0" }}/{{ contact.fields.points | number }}{{ contact.fields.none | number }}{{ order.paid | money | default x | number }}`, catalogue, expressions.Plain)
 	if err != nil {
 		t.Fatal(err)
 	}
 	text, whole, issues := tm.FillAll(v)
-	want := []string{"event.time: the value is no time", "order.amount: the value is no decimal amount", "contact.fields.points: the value is no plain decimal number"}
+	want := []string{"event.time: the value is no time", "order.amount: the value is no decimal amount", "contact.fields.points: the value is no plain decimal number", "order.paid: the value is no decimal amount"}
 	if diff := cmp.Diff(want, issues); diff != "" || text != "/0/" || whole {
 		t.Errorf("got %q, %v (-want +got):\n%s", text, whole, diff)
 	}
