@@ -227,7 +227,7 @@ func (d *Desk) Of(ctx context.Context, as, id string, personalData bool) (Explan
 		if as != "" {
 			what = as
 		}
-		return Explanation{}, refuse(connections.NotFound, "nothing is known of an %s %.80q; ids are those of the provider, contacts are e-mail addresses or keys such as live/ann@example.com", what, outbound.Redact(id))
+		return Explanation{}, refuse(connections.NotFound, "nothing is known of the %s %.80q; ids are those of the provider, contacts are e-mail addresses or keys such as live/ann@example.com", what, outbound.Redact(id))
 	}
 	return Explain(st, Options{Now: d.Now(), PersonalData: personalData}), nil
 }

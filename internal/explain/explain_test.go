@@ -55,6 +55,8 @@ steps:
 
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
+func nowFunc() time.Time { return now }
+
 func at(minutes int) time.Time { return now.Add(time.Duration(minutes) * time.Minute) }
 
 func versionOf(t testing.TB, name, text string) string {
