@@ -291,14 +291,14 @@ func (c *checker) valuesOfNoEvent() {
 
 // statuses finds words that nobody ever used: the likeliest reason is a slip of the pen.
 func (c *checker) statuses(step *Step, at string, e *Event) {
-	known := c.words(e)
+	known, complete := c.words(e)
 	for i, status := range e.Status {
 		field := fmt.Sprintf("%s.status[%d]", at, i)
 		ours := slices.Contains(triggers.Statuses(), status)
 		switch {
 		case c.facts.SeenStatuses != nil && !slices.Contains(c.facts.SeenStatuses, status):
 			c.find(StatusUnseen, Warning, step, field, fmt.Sprintf("%.60q was never seen", status), meant(status, append(triggers.Statuses(), c.facts.SeenStatuses...), ours))
-		case c.facts.SeenStatuses == nil && !ours && !slices.Contains(known, status):
+		case c.facts.SeenStatuses == nil && !ours && !slices.Contains(known, status) && (complete || spelling.Nearest(status, triggers.Statuses()) != ""):
 			c.find(StatusUnseen, Warning, step, field, fmt.Sprintf("%.60q is none of our statuses, and no provider is known to send it", status), meant(status, append(triggers.Statuses(), known...), false))
 		}
 	}
@@ -313,14 +313,14 @@ func meant(status string, known []string, ours bool) string {
 	return "it must be written exactly as the provider does, or as one of ours: " + strings.Join(triggers.Statuses(), ", ")
 }
 
-// words are the statuses that the followed connections are known to send.
-func (c *checker) words(e *Event) []string {
-	var words []string
+// words are the statuses that the followed connections are known to send; complete says that they send no others.
+func (c *checker) words(e *Event) (words []string, complete bool) {
+	complete = c.facts.Connections != nil
 	for name, s := range c.facts.Connections {
 		if len(e.Connections) == 0 || slices.Contains(e.Connections, name) {
-			words = append(words, s.Statuses...)
+			words, complete = append(words, s.Statuses...), complete && s.Statuses != nil
 		}
 	}
 	slices.Sort(words) // the order of a map is chance, and hints must not be
-	return slices.Compact(words)
+	return slices.Compact(words), complete
 }

@@ -93,6 +93,9 @@ func TestCheck(t *testing.T) {
 
 		{"a status that nobody is known to send", in("  - {wait_for: {status: [PAYED], same: contact}}\n  - {add_tags: [x]}\n"), workflows.Facts{},
 			[]string{"warning status-never-seen test steps[0].wait_for.status[0]: \"PAYED\" is none of our statuses"}},
+		{"a text that no followed connection has", in("  - {wait_for: {status: [on-hold], same: contact, connections: [shop]}}\n  - {add_tags: [x]}\n"), facts,
+			[]string{"warning status-never-seen test steps[0].wait_for.status[0]: \"on-hold\" is none of our statuses", "warning futile-wait test steps[0].wait_for: shop knows no status on-hold"}},
+		{"a text of who knows which", in("  - {wait_for: {status: [on-hold], same: contact}}\n  - {add_tags: [x]}\n"), workflows.Facts{Connections: map[string]workflows.Source{"shop": {Provider: "woocommerce"}}}, nil},
 		{"a provider's own text", in("  - {wait_for: {status: [processing, Denied], same: contact}}\n  - {add_tags: [x]}\n"), facts, nil},
 		{"a status that was never seen", map[string]string{"test": "destination: crm\nstart: [{on: payment-status-changed, status: [PAID, REFUNDED]}]" + does}, withSeen,
 			[]string{"warning status-never-seen test start[0].status[1]: \"REFUNDED\" was never seen"}},

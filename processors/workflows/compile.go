@@ -382,8 +382,19 @@ func (c *compiler) template(field, text string, e expressions.Escape) *expressio
 		return nil
 	}
 	c.uses(t.Sources())
+	for _, m := range defaultName.FindAllStringSubmatch(text, -1) {
+		if _, open := c.known.Catalogue["*"]; open {
+			break // any word would be a value
+		}
+		if _, value := c.known.Catalogue.Kind(m[1]); value {
+			c.report(field, fmt.Sprintf("default takes a text, and would write %q as it stands", m[1]), "put it inside quotes if that is meant; choose between values with a step if")
+		}
+	}
 	return t
 }
+
+// defaultName is a default that looks like a value: {{ order.number | default order.id }}.
+var defaultName = regexp.MustCompile(`\|\s*default\s+([A-Za-z_]\w*\.[\w.]+)`)
 
 func (c *compiler) uses(names []string) {
 	for _, n := range names {

@@ -80,6 +80,7 @@ func TestProblems(t *testing.T) {
 		{"empty tag", begin + "steps: [{add_tags: ['']}]", "steps[0].add_tags[0]", "a tag must not be empty", "name"},
 		{"empty field", begin + "steps: [{set_field: {A: ''}}]", "steps[0].set_field.A", "is empty", "clear_field"},
 		{"unknown value", begin + "steps: [{set_field: {A: '{{ order.amunt }}'}}]", "steps[0].set_field.A", "order.amunt", ""},
+		{"a value as default", begin + "steps: [{set_field: {A: '{{ order.number | default order.id }}'}}]", "steps[0].set_field.A", `would write "order.id" as it stands`, "quotes"},
 		{"unknown function", begin + "steps: [{send_message: m, values: {A: '{{ order.amount | mony }}'}}]", "steps[0].values.A", "mony", ""},
 		{"score", begin + "steps: [{score: 0}]", "steps[0].score", "0 is out of bounds", "1000000"},
 		{"shop", begin + "steps: [{write_order: {shop: ''}}]", "steps[0].write_order.shop", "the shop must not be empty", "name"},
@@ -224,7 +225,7 @@ func TestCompileAll(t *testing.T) {
 
 // Without knowledge nothing of it is checked: an old version is read so that its runs can end.
 func TestUnknownNamesPassWhereNothingIsKnown(t *testing.T) {
-	f := parse(t, "destination: gone\nstart: [{on: order-placed, connections: [gone], if: 'order.amount > 1 && gone.away == \"x\"'}]\nsteps: [{set_field: {A: '{{ gone.away }}'}}, {move_to_workflow: gone}]")
+	f := parse(t, "destination: gone\nstart: [{on: order-placed, connections: [gone], if: 'order.amount > 1 && gone.away == \"x\"'}]\nsteps: [{set_field: {A: '{{ gone.away | default a.b }}'}}, {move_to_workflow: gone}]")
 	if _, problems := workflows.Compile("test", f, workflows.Known{}); len(problems) > 0 {
 		t.Errorf("problems: %v", problems)
 	}
