@@ -127,6 +127,9 @@ func (f WaitFilter) condition() (where string, params []any, err error) {
 			return "", nil, fmt.Errorf("%w: state %q: use open, met, not_met, corrected or stopped", ErrFilter, f.State)
 		}
 		add("state = @state", "state", string(f.State))
+		if f.State == WaitOpen { // only a run that is not over has an open wait; looking for those first reads two columns
+			parts = append(parts, "run_id IN (SELECT run_id FROM run_steps GROUP BY run_id HAVING NOT max(kind IN ('ENDED', 'STOPPED')))")
+		}
 	}
 	if !f.DueBefore.IsZero() {
 		add("due < @due", "due", f.DueBefore.UnixMilli())

@@ -337,9 +337,9 @@ func TestAStoryHoldsWhatAnExplanationNeeds(t *testing.T) {
 	}
 	for id, want := range map[string]string{
 		"A":                       "order: 6 transitions, 2 steps, commands [C1 C2 CR], last words [C1 DELIVERED], 0 letters, 1 waits, 1 configs, aliases [{live/ann@example.com live/payer:P1 P1}]",
-		"B":                       "order: 2 transitions, 0 steps, commands [], last words [], 1 letters, 0 waits, 0 configs, aliases [{live/ann@example.com live/payer:P1 P1}]",
+		"B":                       "order: 2 transitions, 0 steps, commands [], last words [], 1 letters, 0 waits, 1 configs, aliases [{live/ann@example.com live/payer:P1 P1}]",
 		"RA.1":                    "run: 0 transitions, 2 steps, commands [CR], last words [], 0 letters, 1 waits, 1 configs, aliases []",
-		"sandbox/ann@example.com": "contact: 1 transitions, 0 steps, commands [], last words [], 0 letters, 0 waits, 0 configs, aliases []",
+		"sandbox/ann@example.com": "contact: 1 transitions, 0 steps, commands [], last words [], 0 letters, 0 waits, 1 configs, aliases []",
 		"nobody@example.com":      ": 0 transitions, 0 steps, commands [], last words [], 0 letters, 0 waits, 0 configs, aliases []",
 		"x' OR '1'='1":            ": 0 transitions, 0 steps, commands [], last words [], 0 letters, 0 waits, 0 configs, aliases []",
 	} {
