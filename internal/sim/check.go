@@ -313,7 +313,7 @@ func (w *world) checkOutputs(u *stageUse, want map[string][][]string) {
 	for _, topic := range u.outputs {
 		for _, p := range w.b.Topic(topic).Parts {
 			for _, e := range p.All {
-				if !e.Marker && e.Txn != nil && e.Txn.State == broker.Committed {
+				if !e.Marker && e.Txn != nil && e.Txn.State == broker.Committed && w.stageByTransaction(e.Txn) == u { // two stages may write one topic
 					k := topic + " " + string(e.Record.Key)
 					got[k] = append(got[k], string(e.Record.Value))
 				}

@@ -34,6 +34,9 @@ type folded struct {
 // slack is the two-clock rule: a broker's stamp counts no more than this ahead of its producer's.
 const slack = 5 * 60 * 1000
 
+// lease is how far timers fire past the watermark, in milliseconds.
+const lease = 30 * 1000
+
 // stampOf is when a record happened.
 func stampOf(r *kgo.Record) int64 {
 	at := r.Timestamp.UnixMilli()
@@ -57,6 +60,7 @@ func foldWith[S any](stage processors.Stage[S]) func(*world, *stageUse, int32) *
 			for _, r := range step.records {
 				f.record(r)
 			}
+			f.mark = max(f.mark, step.mark)
 			if step.merged { // the transaction may have been cut between timers that fire for its next record
 				f.fire(step.at, step.timers, "")
 			}
@@ -68,7 +72,7 @@ func foldWith[S any](stage processors.Stage[S]) func(*world, *stageUse, int32) *
 			}
 			f.states[k] = string(b)
 		}
-		if t := f.next(); t != nil {
+		if t := f.next(); t != nil && (f.mark == 0 || t.at < f.mark+lease || w.receivers.released(t.at)) { // any other is held
 			f.pending[t.key] = t.at
 		}
 		return f.folded
@@ -81,6 +85,7 @@ type folder[S any] struct {
 	stage processors.Stage[S]
 	live  map[string]S
 	now   int64
+	mark  int64 // the watermark that ticks have told, Unix milliseconds; 0: none
 }
 
 type dueTimer struct {
@@ -103,10 +108,13 @@ func (f *folder[S]) next() (first *dueTimer) {
 }
 
 func (f *folder[S]) record(r *kgo.Record) {
-	f.fire(max(f.now, stampOf(r)), math.MaxInt64, r.Topic)
-	at := f.now
-	f.inputs++
 	rec, err := shared.Decode(r.Value)
+	at := max(f.now, stampOf(r))
+	if tick, ok := rec.(*schemas.Tick); ok && err == nil && !tick.Watermark.IsZero() {
+		f.mark = max(f.mark, min(tick.Watermark.UnixMilli(), at))
+	}
+	f.fire(at, math.MaxInt64, r.Topic)
+	f.inputs++
 	if err != nil {
 		f.letter(r, schemas.CauseUndecodable)
 		return
@@ -134,7 +142,7 @@ func (f *folder[S]) record(r *kgo.Record) {
 func (f *folder[S]) fire(at, most int64, topic string) {
 	for f.timers < most {
 		d := f.next()
-		if d == nil || d.at >= at {
+		if d == nil || d.at >= at || f.mark > 0 && d.at >= f.mark+lease {
 			break
 		}
 		f.timers++
@@ -182,6 +190,7 @@ type taken struct {
 	merged  bool
 	timers  int64 // fired up to its end
 	at      int64 // stream time at its end
+	mark    int64 // watermark at its end
 }
 
 // order is the inputs of a partition in the order in which the stage took them. One input is its own order. Of several,
@@ -199,7 +208,7 @@ func (w *world) order(u *stageUse, n int32) (steps []taken) {
 		return nil
 	}
 	for _, m := range h.metas {
-		step := taken{merged: true, timers: m.Counts.Timers, at: m.StreamTime}
+		step := taken{merged: true, timers: m.Counts.Timers, at: m.StreamTime, mark: m.Watermark}
 		for {
 			best := -1
 			for i, topic := range u.topology.Inputs {

@@ -122,6 +122,7 @@ func (w *world) begin() {
 	}
 	w.work.begin()
 	w.nemesis.begin()
+	w.receivers.begin()
 	w.s.After(w.cfg.Safety, w.calmDown)
 }
 
@@ -130,6 +131,7 @@ func (w *world) calmDown() {
 	w.trace("calm")
 	w.calm = true
 	w.nemesis.heal()
+	w.receivers.calm()
 	if w.role != nil {
 		w.role.calm()
 	}
@@ -190,6 +192,7 @@ func (w *world) patience() time.Duration {
 // stopAll tells every process to end, and ends the world when they have.
 func (w *world) stopAll() {
 	w.stopped, w.stopping = w.s.Now(), true
+	w.receivers.stops()
 	for _, s := range w.slots {
 		if s.proc != nil {
 			s.cancel()

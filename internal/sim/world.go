@@ -37,11 +37,13 @@ type world struct {
 	store   *simStore
 	nemesis *nemesis
 	work    *work
-	slots   []*slot
-	role    role // nil: the processes run stages
-	stages  []*stageUse
-	hits    map[Cell]int
-	hash    hash.Hash64
+	// receivers are those that beat; nil: there never was one.
+	receivers *receivers
+	slots     []*slot
+	role      role // nil: the processes run stages
+	stages    []*stageUse
+	hits      map[Cell]int
+	hash      hash.Hash64
 
 	calm, over bool
 	stopping   bool
@@ -96,6 +98,7 @@ func newWorld(o Options) *world {
 	})
 	w.store = newSimStore(w)
 	w.work = newWork(w, rng(o.Seed, 5))
+	w.receivers = newReceivers(w, rng(o.Seed, 6))
 	w.topics()
 	for i := range w.cfg.Processes {
 		w.slots = append(w.slots, &slot{w: w, name: string(rune('a' + i))})
@@ -128,6 +131,7 @@ func (w *world) topics() {
 	w.b.Create(schemas.TopicOrdersChangelog, n, true)
 	w.b.Create(schemas.TopicAutomationLog, n, true)
 	w.b.Create(schemas.TopicTransitions, n, false)
+	w.b.Create(schemas.TopicRuns, n, false)
 	w.b.Create(schemas.TopicCommands, 1, false)
 	o := orders.New(orders.Options{OrphanAfter: time.Duration(2+w.r.IntN(20)) * time.Second, ParkedMax: 1 + w.r.IntN(6)})
 	a := automation.New(rulesOfTheWorld)
@@ -147,7 +151,7 @@ func (w *world) topics() {
 			Stage: pipeline.Bind(a), Inputs: []string{schemas.TopicAutomationInbox}, Inbox: schemas.TopicAutomationInbox,
 			Changelog: schemas.TopicAutomationLog, Group: "tillstream-automation",
 		},
-		fold: foldWith(a), outputs: []string{schemas.TopicCommands},
+		fold: foldWith(a), outputs: []string{schemas.TopicCommands, schemas.TopicRuns, schemas.TopicAutomationInbox},
 	})
 }
 
@@ -264,7 +268,7 @@ func (w *world) live(s *slot, p *sched.Proc, ctx context.Context, random *rand.C
 		e, err := pipeline.NewEngine(pipeline.EngineOptions{
 			Store: procStore{w.store, p, s}, Codec: &procCodec{w: w, p: p}, Topology: topology, Instance: s.name, Lanes: w.cfg.Lanes, RulesHash: "r1",
 			CommitInterval: w.cfg.CommitInterval, BatchRecordsMax: w.cfg.BatchRecords, BatchTimersMax: w.cfg.BatchTimers, CacheImagesMax: w.cfg.CacheImages,
-			Clock: time, Cluster: cluster, Random: random, Log: log,
+			Clock: time, Cluster: cluster, Random: random, Log: log, Watermark: w.receivers.watermark,
 		})
 		if err != nil {
 			w.violate(16, "engine: %v", err)
@@ -423,6 +427,7 @@ type metaRecord struct {
 		Next    int64  `json:"next"`
 	} `json:"inputs"`
 	StreamTime int64  `json:"stream_time"`
+	Watermark  int64  `json:"watermark"`
 	Owner      string `json:"owner"`
 	Counts     struct {
 		Inputs, Skipped, Ticks, Timers int64
