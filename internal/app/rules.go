@@ -33,7 +33,7 @@ var dotted = strings.NewReplacer("[", ".", "]", "")
 
 // knownTo is what the documents of a whole configuration may name.
 func knownTo(c *config.Config) automation.Known {
-	known := automation.Known{Connections: slices.Clone(c.Disconnected), Performs: map[string][]workflows.ActionKind{}} // a mapping stays good while its account is disconnected
+	known := automation.Known{Connections: slices.Clone(c.Disconnected), Performs: map[string][]workflows.ActionKind{}, TagName: map[string]func(string) string{}} // a mapping stays good while its account is disconnected
 	for _, conn := range c.Connections {
 		known.Connections = append(known.Connections, conn.Name)
 	}
@@ -47,7 +47,10 @@ func knownTo(c *config.Config) automation.Known {
 	}
 	for _, d := range c.Destinations {
 		known.Destinations = append(known.Destinations, d.Name)
-		known.Performs[d.Name] = workflows.Performs(d.Sink.Effects, d.Sink.Type != "webhook")
+		known.Performs[d.Name] = workflows.Performs(d.Sink.Effects, !d.Sink.NoContacts)
+		if d.Sink.TagName != nil {
+			known.TagName[d.Name] = d.Sink.TagName
+		}
 	}
 	return known
 }

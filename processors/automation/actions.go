@@ -83,7 +83,7 @@ func (w *work) act(r *run, p *workflows.Program, s *workflows.Step) {
 			return
 		}
 	}
-	if p.Mode == workflows.Shadow {
+	if w.shadow(p) {
 		w.actionStep(r, p, s, schemas.StepAction, "would "+string(a.Kind)+" "+subject(a))
 		return
 	}
@@ -226,7 +226,7 @@ func (w *work) effect(r *run, p *workflows.Program, s *workflows.Step, d *desire
 		if a.Data != nil {
 			e.Data = w.fill(r, p, s, a.Data, "body")
 		} else {
-			e.Data = v.json(w.key, r.ID)
+			e.Data = v.json(a.Name, w.key, r.ID)
 		}
 	}
 	return c
@@ -242,8 +242,10 @@ func (v values) described() string {
 }
 
 // json is what is known of the order, as a JSON object.
-func (v values) json(contact, runID string) string {
-	b := []byte(`{"contact":`)
+func (v values) json(eventType, contact, runID string) string {
+	b := []byte(`{"type":`)
+	b = appendJSON(b, eventType)
+	b = append(b, `,"contact":`...)
 	b = appendJSON(b, contact)
 	b = append(b, `,"run_id":`...)
 	b = appendJSON(b, runID)

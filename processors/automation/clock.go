@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tillstream/tillstream/processors/workflows"
+	"github.com/tillstream/tillstream/processors/zones"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -16,8 +17,9 @@ const daysAhead = 9
 func next(d *workflows.Daily, t time.Time) time.Time {
 	local := t.In(d.Zone)
 	for i := range daysAhead {
-		at := time.Date(local.Year(), local.Month(), local.Day()+i, d.Hour, d.Minute, 0, 0, d.Zone)
-		if at.After(t) && on(d.Days, at.Weekday()) {
+		day := time.Date(local.Year(), local.Month(), local.Day()+i, 0, 0, 0, 0, time.UTC)
+		at := zones.At(day.Year(), day.Month(), day.Day(), d.Hour, d.Minute, d.Zone)
+		if at.After(t) && on(d.Days, day.Weekday()) {
 			return at.UTC()
 		}
 	}
@@ -31,9 +33,10 @@ func on(days [7]bool, day time.Weekday) bool { return days[day] || days == [7]bo
 func opening(h *workflows.Hours, t time.Time) time.Time {
 	local := t.In(h.Zone)
 	for i := range daysAhead {
-		from := time.Date(local.Year(), local.Month(), local.Day()+i, 0, h.From, 0, 0, h.Zone)
-		to := time.Date(local.Year(), local.Month(), local.Day()+i, 0, h.To, 0, 0, h.Zone)
-		if !on(h.Days, from.Weekday()) || !t.Before(to) {
+		day := time.Date(local.Year(), local.Month(), local.Day()+i, 0, 0, 0, 0, time.UTC)
+		from := zones.At(day.Year(), day.Month(), day.Day(), h.From/60, h.From%60, h.Zone)
+		to := zones.At(day.Year(), day.Month(), day.Day(), h.To/60, h.To%60, h.Zone)
+		if !on(h.Days, day.Weekday()) || !t.Before(to) {
 			continue
 		}
 		if t.Before(from) {
@@ -94,7 +97,7 @@ func (w *work) scheduledStart(workflow string) {
 	w.s.Scheduled = slices.Delete(w.s.Scheduled, i, i+1)
 	for _, e := range w.rules.indexed.scheduled {
 		if e.program.Name == workflow && e.program.Mode != workflows.Off {
-			w.enter(e, run{ID: id(workflow, w.key, timerSchedule, number(due))}, nil)
+			w.try(e, run{ID: id(workflow, w.key, timerSchedule, number(due))}, nil)
 			return
 		}
 	}

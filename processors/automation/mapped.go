@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/tillstream/tillstream/processors"
+	"github.com/tillstream/tillstream/processors/expressions"
 	"github.com/tillstream/tillstream/processors/tags"
 	"github.com/tillstream/tillstream/processors/triggers"
 	"github.com/tillstream/tillstream/schemas"
@@ -71,13 +72,24 @@ func (w *work) merge(m *Mapping) bool {
 			*p.to = v
 		}
 	}
-	values, issues := m.fields.Run(w.t)
+	var seen expressions.Values
+	if m.seesContact || m.tagProgram != nil {
+		seen = values{w: w, r: &run{Root: w.t.RootKey}, destination: m.Destination, t: w.t}
+	}
+	values, issues := m.fields.RunWith(w.t, seen)
 	for _, i := range issues {
 		w.issues = append(w.issues, issue{m.Destination, m.Name + ": " + i.To + " from " + i.From + ": " + i.Reason})
 	}
 	d.setFields(values)
 	w.tag(&d, m.rule, m.tagsFor(w.t), nil)
 	w.tag(&d, m.rule, m.addTags, m.removeTags)
+	if m.tagProgram != nil {
+		c := m.tagProgram.Run(seen)
+		w.tag(&d, m.rule, c.Add, c.Remove)
+		for _, i := range c.Issues {
+			w.issues = append(w.issues, issue{m.Destination, m.Name + ": " + i})
+		}
+	}
 	w.s.put(d)
 	return true
 }

@@ -34,6 +34,8 @@ type Mapping struct {
 	resource            string
 	contact, fields     *mapping.Program
 	tagRules            []tags.Rule
+	tagProgram          *tags.Program
+	seesContact         bool // some expression may read the contact's state
 	noTags              bool
 	addTags, removeTags []string
 	triggers            []trigger
@@ -87,7 +89,9 @@ type TagOptions struct {
 	// Add and Remove are tags of the user's own.
 	Add    []string `yaml:"add,omitempty" json:"add,omitempty"`
 	Remove []string `yaml:"remove,omitempty" json:"remove,omitempty"`
-	// Disabled leaves the two tags of the resource out; Add and Remove still hold.
+	// Rules add and remove tags where a condition holds.
+	Rules []tags.Conditional `yaml:"rules,omitempty" json:"rules,omitempty"`
+	// Disabled leaves the two tags of the resource out; Add, Remove and Rules still hold.
 	Disabled bool `yaml:"disabled,omitempty" json:"disabled,omitempty"`
 }
 
@@ -111,6 +115,9 @@ type Known struct {
 	Connections, Destinations, Resources []string
 	// FieldCatalogue lists the connectors' names of OrderEvent.Fields; no others but mapping.Sources may be used.
 	FieldCatalogue []string
+	// TagName is, by destination, the form in which it keeps a tag's name, "" where it cannot keep it. One that is missing
+	// keeps it as it is.
+	TagName map[string]func(tag string) string
 	// Performs says what each destination can do; see workflows.Performs. Nil: not checked.
 	Performs map[string][]workflows.ActionKind
 }
@@ -152,6 +159,9 @@ func CompileAll(files Files, known Known) (Rules, []Problem) {
 	})
 	for _, p := range found {
 		problems = append(problems, Problem{FolderWorkflows, p.File, p.Field, p.Message, p.Hint})
+	}
+	if len(problems) == 0 {
+		problems = tagNames(files, set, known.TagName)
 	}
 	if len(problems) > 0 {
 		return Rules{}, problems
@@ -222,6 +232,7 @@ func (c *compiler) mapping(f MappingFile) Mapping {
 	for _, p := range problems {
 		c.report(p.Field, p.Message, p.Hint)
 	}
+	m.seesContact = slices.ContainsFunc(f.Fields, func(r mapping.Rule) bool { return r.Expr != "" || r.If != "" })
 	for i, t := range f.Triggers {
 		tr := c.trigger(fmt.Sprintf("triggers[%d]", i), t)
 		if slices.ContainsFunc(m.triggers, func(o trigger) bool { return o.id == tr.id }) {
@@ -238,6 +249,13 @@ func (c *compiler) tags(f MappingFile, m *Mapping) {
 		for i := range m.tagRules {
 			m.tagRules[i].Suffix = f.Tags.Suffix
 		}
+	}
+	program, problems := tags.Compile(f.Tags.Rules, mapping.CatalogueFor(c.known.FieldCatalogue))
+	if m.tagProgram = program; len(f.Tags.Rules) == 0 {
+		m.tagProgram = nil
+	}
+	for _, p := range problems {
+		c.report("tags."+p.Field, p.Message, p.Hint)
 	}
 	for i, t := range f.Tags.Add {
 		if strings.TrimSpace(t) == "" {

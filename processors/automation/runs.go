@@ -25,23 +25,41 @@ type tagged struct {
 	from             *run
 }
 
-// start lets the transition start workflows. One transition starts a workflow once at the most.
+// start lets the transition start workflows. One transition starts a workflow once at the most; where the conditions of
+// several of its starts fail, the first is told.
 func (w *work) start() {
 	var entered []*workflows.Program
+	var failed []attempt
 	for _, on := range eventTriggers {
 		for _, e := range w.rules.indexed.events[on] {
-			if e.program.Mode == workflows.Off || slices.Contains(entered, e.program) || !w.matches(e.start.Event) {
+			p := e.program
+			if p.Mode == workflows.Off || slices.Contains(entered, p) || !w.matches(e.start.Event) || past(w.t.Event.Origin) && !e.start.History {
 				continue
 			}
-			if past(w.t.Event.Origin) && !e.start.History {
+			r := run{ID: id(p.Name, w.key, w.t.RootKey, w.t.Event.EventID, number(w.t.Number)), Root: w.t.RootKey}
+			w.prepare(&r, p, nil)
+			if why := w.unmet(&r, e); why != "" {
+				if !slices.ContainsFunc(failed, func(f attempt) bool { return f.program == p }) {
+					failed = append(failed, attempt{p, r, why})
+				}
 				continue
 			}
-			entered = append(entered, e.program)
-			w.enter(e, run{
-				ID: id(e.program.Name, w.key, w.t.RootKey, w.t.Event.EventID, number(w.t.Number)), Root: w.t.RootKey,
-			}, nil)
+			entered = append(entered, p)
+			w.enter(e, r)
 		}
 	}
+	for i := range failed {
+		if f := &failed[i]; !slices.Contains(entered, f.program) {
+			w.trace(&f.run, f.program, "", schemas.StepNotStarted, f.why)
+		}
+	}
+}
+
+// attempt is a run that did not start, and why.
+type attempt struct {
+	program *workflows.Program
+	run     run
+	why     string
 }
 
 // startTagged lets workflows start on the tags that came, also on those that these workflows add.
@@ -56,27 +74,45 @@ func (w *work) startTagged() {
 				return
 			}
 			r := run{ID: id(e.program.Name, w.key, w.cause.root, w.cause.event, g.destination, g.tag, number(w.at.UnixMilli()), number(int64(i))), Root: w.cause.root}
-			w.enter(e, r, g.from)
+			w.try(e, r, g.from)
 		}
 	}
 }
 
-// enter starts a run, unless a rule of its workflow is against it. from is the run that moves here or added the tag.
-func (w *work) enter(e entrance, r run, from *run) {
-	p := e.program
+// try starts a run, if the condition of the start holds. from is the run that moves here or added the tag.
+func (w *work) try(e entrance, r run, from *run) {
+	w.prepare(&r, e.program, from)
+	if why := w.unmet(&r, e); why != "" {
+		w.trace(&r, e.program, "", schemas.StepNotStarted, why)
+		return
+	}
+	w.enter(e, r)
+}
+
+// prepare gives a run that may start what it knows.
+func (w *work) prepare(r *run, p *workflows.Program, from *run) {
 	r.Workflow, r.Version, r.Since = p.Name, p.Version, w.at.UnixMilli()
 	r.Event, r.Origin, r.Test = w.cause.event, w.cause.origin, w.cause.test
 	if from != nil {
 		r.Event, r.Origin, r.Test = from.Event, from.Origin, from.Test
 	}
-	r.Values = w.values(&r, p).kept(w.rules.indexed.keep[p.Name], from)
-	if e.start.If != nil {
-		ok, err := e.start.If.Holds(w.values(&r, p))
-		if err != nil || !ok {
-			w.trace(&r, p, "", schemas.StepNotStarted, because("its condition does not hold: "+e.start.If.String(), err))
-			return
-		}
+	r.Values = w.values(r, p).kept(w.rules.indexed.keep[p.Name], from)
+}
+
+// unmet says why the condition of a start does not hold; empty: it does, or there is none.
+func (w *work) unmet(r *run, e entrance) string {
+	if e.start.If == nil {
+		return ""
 	}
+	if ok, err := e.start.If.Holds(w.values(r, e.program)); err != nil || !ok {
+		return because("its condition does not hold: "+e.start.If.String(), err)
+	}
+	return ""
+}
+
+// enter starts a run, unless it runs once and did, or the contact has to be on a list first.
+func (w *work) enter(e entrance, r run) {
+	p := e.program
 	if w.ran(p, "", p.Once, &r) {
 		w.trace(&r, p, "", schemas.StepNotStarted, "it ran before, and runs once for each "+string(p.Once))
 		return
@@ -202,7 +238,7 @@ func (w *work) move(r *run, p *workflows.Program, s *workflows.Step) {
 	w.end(r, p, schemas.StepEnded, "moved to "+s.Workflow)
 	for i := range to.Starts {
 		if to.Starts[i].Moved {
-			w.enter(entrance{to, &to.Starts[i]}, run{ID: id(to.Name, r.ID, number(r.Steps)), Root: r.Root}, r)
+			w.try(entrance{to, &to.Starts[i]}, run{ID: id(to.Name, r.ID, number(r.Steps)), Root: r.Root}, r)
 			return
 		}
 	}
@@ -286,6 +322,15 @@ func (w *work) migrate() {
 
 func (w *work) touch() { w.migrate() }
 
+// shadow reports whether the run is only watched: it started so, or its workflow is so by now.
+func (w *work) shadow(p *workflows.Program) bool {
+	if p == nil || p.Mode == workflows.Shadow {
+		return p != nil
+	}
+	newest := w.rules.Workflow(p.Name)
+	return newest != nil && newest.Mode == workflows.Shadow
+}
+
 // trace tells a step of a run.
 func (w *work) trace(r *run, p *workflows.Program, step string, kind schemas.StepWord, detail string) *schemas.RunStep {
 	r.Steps++
@@ -296,7 +341,7 @@ func (w *work) trace(r *run, p *workflows.Program, step string, kind schemas.Ste
 	s := &schemas.RunStep{
 		RunID: r.ID, Workflow: r.Workflow, WorkflowVersion: r.Version, ConfigVersion: w.rules.ConfigVersion, ContactKey: w.key,
 		RootKey: r.Root, EventID: event, Number: r.Steps, Step: step, Kind: kind, Detail: detail,
-		Origin: r.Origin, Test: r.Test, Shadow: p != nil && p.Mode == workflows.Shadow, At: w.at,
+		Origin: r.Origin, Test: r.Test, Shadow: w.shadow(p), At: w.at,
 	}
 	w.put(processors.Output{Topic: schemas.TopicRuns, Key: w.key, Record: s})
 	return s

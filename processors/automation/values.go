@@ -36,16 +36,21 @@ type values struct {
 	r           *run
 	destination string
 	t           *schemas.Transition // the event at hand; nil: none
+	// judged: the event at hand is what a condition is about, also where it is of another order than the run's.
+	judged bool
 }
 
 func (w *work) values(r *run, p *workflows.Program) values {
-	return values{w, r, p.Destination, w.t}
+	return values{w: w, r: r, destination: p.Destination, t: w.t}
 }
 
 // Text implements expressions.Values.
 func (v values) Text(name string) string {
 	if ofContact(name) {
 		return v.contact(name)
+	}
+	if v.judged && v.r.Root != v.t.RootKey {
+		return v.w.rules.source(name).Get(v.t)
 	}
 	if v.t != nil && (ofEvent(name) || v.r.Root == v.t.RootKey) {
 		if text := v.w.rules.source(name).Get(v.t); text != "" || ofEvent(name) {

@@ -117,6 +117,7 @@ func (w *work) counts(wf *workflows.WaitFor, r *run, root string) bool {
 func (w *work) meets(r *run, p *workflows.Program, s *workflows.Step, v values, at int64) bool {
 	wf := s.WaitFor
 	if wf.If != nil {
+		v.judged = true
 		if ok, err := wf.If.Holds(v); err != nil || !ok {
 			w.trace(r, p, s.ID, schemas.StepCondition, because("an event came that does not count: "+wf.If.String(), err))
 			return false
@@ -211,6 +212,7 @@ func (w *work) correct() {
 			continue
 		}
 		v := w.values(&r, p)
+		v.judged = true
 		if wf := s.WaitFor; wf.If != nil {
 			if ok, err := wf.If.Holds(v); err != nil || !ok {
 				continue
