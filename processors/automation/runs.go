@@ -295,7 +295,7 @@ func (w *work) program(r *run) *workflows.Program {
 	if r.Step != "" {
 		w.reset(r, newest, &newest.Steps[i])
 	}
-	w.trace(r, newest, r.Step, schemas.StepMigrated, "it goes on under the newest version")
+	w.closes(r, newest, schemas.StepMigrated, "it goes on under the newest version")
 	w.keep(r, newest)
 	return newest
 }

@@ -190,3 +190,61 @@ func TestAPersonEndsAWait(t *testing.T) {
 		l.want(l.put(time.Minute, &schemas.WaitDecision{WaitID: wait, ContactKey: ana, Met: !met, By: "ann"}))
 	}
 }
+
+// versions is a book of several configurations.
+type versions map[string]*automation.Rules
+
+func (b versions) Rules(version string) *automation.Rules { return b[version] }
+
+func (b versions) Program(workflow, version string) *workflows.Program {
+	for _, r := range b {
+		if p := r.Workflow(workflow); p != nil && p.Version == version {
+			return p
+		}
+	}
+	return nil
+}
+
+func TestAnOpenRunKeepsItsVersionUnlessToldToMove(t *testing.T) {
+	mappings := map[string]automation.MappingFile{"orders": checkout()}
+	rulesFor := func(files map[string]string) *automation.Rules {
+		r := rules(t, mappings).WithWorkflows(workflowsOf(t, files))
+		return &r
+	}
+	slower := strings.Replace(paymentFailed, "not_met_after: 1d", "not_met_after: 5d", 1)
+	book := versions{
+		"1":      rulesFor(map[string]string{"payment-failed": paymentFailed}),
+		"edited": rulesFor(map[string]string{"payment-failed": slower}),
+		"moved":  rulesFor(map[string]string{"payment-failed": "open_runs: move\n" + slower}),
+		"none":   rulesFor(nil),
+	}
+	for name, tt := range map[string]struct {
+		touched, after25h []string
+		deadline          time.Duration
+	}{
+		"edited": {nil, []string{"WAIT_NOT_MET 1", "ACTION 1.not_met.0", "ENDED"}, 0},
+		"moved":  {[]string{"MIGRATED 1"}, nil, 5 * 24 * time.Hour},
+		"none":   {[]string{"STOPPED"}, nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &line{t: t}
+			lane := trial.NewLane[automation.State](automation.NewFollowing(book), trial.Options{Check: true}, nil)
+			l.line = trial.NewLine(l, noon, trial.Part{Lane: lane, Topics: []string{schemas.TopicAutomationInbox}})
+			activate := func(version string) {
+				if err := l.line.Put(processors.Input{At: l.line.Now(), Topic: schemas.TopicAutomationInbox, Record: &schemas.ConfigActivation{Version: version}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			activate("1")
+			l.want(l.put(0, transition(1, schemas.StatusFailed)), "STARTED", "ACTION 0", "WAIT_OPENED 1")
+			activate(name)
+			l.want(l.put(0, &schemas.ContactTouch{ContactKey: ana}), tt.touched...)
+			if tt.deadline > 0 {
+				if last := l.traces[len(l.traces)-1]; last.WaitID == "" || !last.Deadline.Equal(noon.Add(tt.deadline)) {
+					t.Errorf("moved with wait %q and deadline %s", last.WaitID, last.Deadline)
+				}
+			}
+			l.want(l.pass(25*time.Hour), tt.after25h...)
+		})
+	}
+}

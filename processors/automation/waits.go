@@ -69,7 +69,7 @@ func (w *work) opens(r *run, p *workflows.Program, s *workflows.Step, detail str
 	}
 }
 
-// closes tells that the run's wait ended.
+// closes tells that the run's wait ended, or that it moved to another version.
 func (w *work) closes(r *run, p *workflows.Program, kind schemas.StepWord, detail string) {
 	step := w.trace(r, p, r.Step, kind, detail)
 	step.WaitID = r.waitID()
