@@ -265,7 +265,7 @@ func (d *decoder) Schema(id int) (string, error) { return d.source.Schema(id) }
 // decode reads a record of one of the names; nil: it is another one's.
 func (d *decoder) decode(value []byte, names []string) (schemas.Record, error) {
 	const header = 5
-	if len(value) < header {
+	if len(value) < header || value[0] != 0 {
 		return nil, codec.ErrNotAvro
 	}
 	id := binary.BigEndian.Uint32(value[1:header])
