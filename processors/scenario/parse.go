@@ -20,7 +20,7 @@ const (
 
 // Parse reads a scenario file. The error is Problems.
 func Parse(name, text string) (*File, error) {
-	p := &parser{f: &File{Name: name}, zone: time.UTC, titles: map[string]int{}}
+	p := &parser{f: &File{Name: name}, zone: time.UTC, common: time.UTC, titles: map[string]int{}}
 	if len(text) > fileBytesMax {
 		p.report(1, fmt.Sprintf("the file is longer than %d bytes", fileBytesMax), "split it")
 		return nil, p.problems
@@ -43,6 +43,7 @@ type parser struct {
 	lines    []string
 	at       int // index of the next line
 	zone     *time.Location
+	common   *time.Location // of the preamble: each scenario begins with it
 	problems Problems
 	titles   map[string]int
 	count    int
@@ -106,7 +107,7 @@ func (p *parser) scenario(line int, title string) {
 		p.report(line, fmt.Sprintf("the file has more than %d scenarios", scenariosMax), "split it")
 		p.at = len(p.lines)
 	default:
-		p.titles[title] = line
+		p.titles[title], p.zone = line, p.common
 		p.f.Scenarios = append(p.f.Scenarios, Scenario{Name: title, Line: line})
 	}
 }
@@ -138,7 +139,9 @@ func (p *parser) statement(verb string, w *words, raw string) (any, error) {
 		if err != nil || !ok {
 			return nil, fmt.Errorf("zone needs a time zone, such as Europe/Rome or +01:00")
 		}
-		p.zone = zone
+		if p.zone = zone; len(p.f.Scenarios) == 0 {
+			p.common = zone
+		}
 		return nil, nil
 	case "apply":
 		w.take("config")

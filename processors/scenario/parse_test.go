@@ -112,6 +112,18 @@ func TestFilesAreTakenWithTheirIndent(t *testing.T) {
 	}
 }
 
+func TestAZoneHoldsForItsScenario(t *testing.T) {
+	f, err := Parse("x.scenario", "zone Europe/Rome\nscenario: one\nzone UTC\nat 2026-03-01 10:00\nscenario: two\nat 2026-03-01 10:00\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"2026-03-01 10:00", "2026-03-01 09:00"} {
+		if got := stamp(f.Scenarios[i].Statements[0].do.(doAt).to); got != want {
+			t.Errorf("%s: got %s, want %s", f.Scenarios[i].Name, got, want)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("../automation/testdata/scenarios/*.scenario")
 	if err != nil {
