@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tillstream/tillstream/api"
@@ -151,17 +150,4 @@ func (p *process) deadLetter(ctx context.Context, cl *kgo.Client, dl schemas.Dea
 		return err
 	}
 	return cl.ProduceSync(ctx, &kgo.Record{Topic: schemas.TopicDeadLetters, Key: []byte(dl.ID), Value: value}).FirstErr()
-}
-
-// endOffset is the end of a one-partition topic.
-func endOffset(ctx context.Context, cl *kgo.Client, topic string) (int64, error) {
-	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, topic)
-	if err != nil {
-		return 0, fmt.Errorf("end of topic %s: %w", topic, err)
-	}
-	if err := ends.Error(); err != nil {
-		return 0, fmt.Errorf("end of topic %s: %w", topic, err)
-	}
-	end, _ := ends.Lookup(topic, 0)
-	return end.Offset, nil
 }

@@ -121,10 +121,12 @@ type emptyLog struct{ asked int }
 func (l *emptyLog) Describe(context.Context, string) (kafka.TopicInfo, error) {
 	return kafka.TopicInfo{}, nil
 }
+
 func (l *emptyLog) Bounds(context.Context, string, int32) (int64, int64, error) {
 	l.asked++
 	return 0, 0, nil
 }
+
 func (l *emptyLog) Read(context.Context, kafka.Range, func([]*kgo.Record, int64) error) error {
 	return nil
 }
