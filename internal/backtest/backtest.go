@@ -9,6 +9,7 @@ package backtest
 
 import (
 	"context"
+	"maps"
 	"reflect"
 	"time"
 
@@ -64,10 +65,13 @@ func Run(ctx context.Context, o Options, src Source) (*Report, error) {
 	real := newCollector(o)
 	current, next := newWorld(o, o.Current, false), newWorld(o, o.New, true)
 	worlds := []*world{current, next}
-	shared := reflect.DeepEqual(o.Current.Orders, o.New.Orders)
-	chains := []*chain{newChain(o.Current.Orders, worlds...)}
-	if !shared {
+	var chains []*chain
+	if reflect.DeepEqual(o.Current.Orders, o.New.Orders) { // up to Since both are the same
+		current.twin = next
+		chains = []*chain{newChain(o.Current.Orders, worlds...)}
+	} else {
 		chains = []*chain{newChain(o.Current.Orders, current), newChain(o.New.Orders, next)}
+		close(next.ready)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, c := range chains {
@@ -214,8 +218,17 @@ func (c *chain) flush(ctx context.Context) error {
 		return nil
 	}
 	for _, w := range c.worlds {
+		out := c.out
+		if c.shared() && w == c.worlds[1] { // it begins where the first one is at Since
+			for len(out) > 0 && out[0].At < w.since {
+				out = out[1:]
+			}
+		}
+		if len(out) == 0 {
+			continue
+		}
 		select {
-		case w.in <- c.out:
+		case w.in <- out:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -223,6 +236,9 @@ func (c *chain) flush(ctx context.Context) error {
 	c.out = make([]Item, 0, 2*batchItems)
 	return nil
 }
+
+// shared reports that both worlds follow this chain.
+func (c *chain) shared() bool { return len(c.worlds) > 1 }
 
 // Output implements trial.Sink.
 func (c *chain) Output(at time.Time, out processors.Output) error {
@@ -244,8 +260,12 @@ func (c *chain) DeadLetter(schemas.DeadLetter) error { return nil }
 
 // world is the automation stage under one configuration.
 type world struct {
-	in       chan []Item
-	line     *trial.Line
+	in   chan []Item
+	lane *trial.Lane[automation.State]
+	line *trial.Line
+	// twin begins as a copy of this world at Since; ready is closed once that is made. Nil: every world plays all itself.
+	twin     *world
+	ready    chan struct{}
 	got      *collector
 	money    *ledger
 	rules    Rules
@@ -265,12 +285,33 @@ type standingKey struct{ contact, destination, list string }
 func newWorld(o Options, r Rules, switches bool) *world {
 	w := &world{
 		in: make(chan []Item, batchesMax), got: newCollector(o), rules: r, switches: switches,
-		known: map[standingKey]schemas.Standing{}, answers: o.Answers, since: o.Since.UnixMilli(),
+		known: map[standingKey]schemas.Standing{}, answers: o.Answers, since: o.Since.UnixMilli(), ready: make(chan struct{}),
 	}
 	stage := automation.NewFollowing(pair{&o.Current.Rules, &o.New.Rules, o.New.Version})
-	lane := trial.NewLane[automation.State](stage, trial.Options{}, nil)
-	w.line = trial.NewLine(w, time.UnixMilli(0), trial.Part{Lane: lane, Topics: []string{schemas.TopicAutomationInbox}})
+	w.play(trial.NewLane[automation.State](stage, trial.Options{}, nil))
 	return w
+}
+
+func (w *world) play(lane *trial.Lane[automation.State]) {
+	w.lane = lane
+	w.line = trial.NewLine(w, lane.Now(), trial.Part{Lane: lane, Topics: []string{schemas.TopicAutomationInbox}})
+}
+
+// split makes the twin, at Since.
+func (w *world) split() error {
+	if err := w.line.Advance(time.UnixMilli(w.since)); err != nil {
+		return err
+	}
+	t := w.twin
+	w.twin = nil
+	t.play(w.lane.Clone())
+	t.known, t.got.contacts = maps.Clone(w.known), make(map[contactAt]*contact, len(w.got.contacts))
+	for key, c := range w.got.contacts {
+		same := *c
+		t.got.contacts[key] = &same
+	}
+	close(t.ready)
+	return nil
 }
 
 // pair are the two configurations.
@@ -299,8 +340,17 @@ func (p pair) Program(workflow, version string) *workflows.Program {
 
 // run is the automation stage's goroutine.
 func (w *world) run(ctx context.Context, o Options) error {
-	if err := w.follow(0, o.Current.Version); err != nil {
-		return err
+	if w.switches {
+		select {
+		case <-w.ready:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if w.line.Now().UnixMilli() == 0 { // it is no copy
+		if err := w.follow(0, o.Current.Version); err != nil {
+			return err
+		}
 	}
 	for batch := range w.in {
 		for _, it := range batch {
@@ -318,8 +368,11 @@ func (w *world) run(ctx context.Context, o Options) error {
 	return w.line.Advance(o.Until)
 }
 
-// begin lets the new rules be followed.
+// begin is called once Since has come: it makes the twin, or lets the new rules be followed.
 func (w *world) begin() error {
+	if w.twin != nil {
+		return w.split()
+	}
 	if w.began || !w.switches {
 		return nil
 	}

@@ -240,10 +240,18 @@ func TestSideBySideIsAsOneByOne(t *testing.T) {
 			history = append(history, event(hour, rapid.SampledFrom([]string{"A1", "A2", "A3", "A4"}).Draw(rt, "order"), email, status, "X."+string(status)))
 		}
 		r := rulesOf(t, "v1", mappingWith(current), flows)
-		o := Options{Current: r, New: r, Since: noon, Until: noon.Add(time.Duration(hour+48) * time.Hour)}
+		since := noon.Add(time.Duration(rapid.IntRange(0, hour+3).Draw(rt, "since")) * time.Hour)
+		o := Options{Current: r, New: r, Since: since, Until: noon.Add(time.Duration(hour+48) * time.Hour)}
 		got := run(t, o, really(t, o, history)...)
 		if got.Elsewhere != 0 || got.Contacts != 0 {
 			rt.Fatalf("differs: %v", lines(got))
+		}
+		// A new configuration that begins as a copy finds what one finds that plays the whole log by itself.
+		o.New = rulesOf(t, "v2", mappingWith(automation.MappingFile{Fields: current.Fields, Tags: automation.TagOptions{Add: []string{"vip"}}}), map[string]string{"w": strings.Replace(flows["w"], "2h", "1h", 1)})
+		copied := run(t, o, history...)
+		o.New.Orders.SeenMax = orders.DefaultSeenMax // the same, and yet not known to be
+		if diff := cmp.Diff(run(t, o, history...), copied); diff != "" {
+			rt.Fatalf("(-alone +copied):\n%s", diff)
 		}
 	})
 }

@@ -56,6 +56,31 @@ func NewLane[S any](stage processors.Stage[S], o Options, s Sink) *Lane[S] {
 	return &Lane[S]{stage: stage, o: o, forgets: forgets, sink: s, cells: map[string]*cell[S]{}}
 }
 
+// Clone is a second lane that stands where l stands. The two share nothing that changes: they may run side by side.
+func (l *Lane[S]) Clone() *Lane[S] {
+	n := NewLane(l.stage, l.o, nil)
+	n.config, n.time, n.limit, n.past, n.buried = l.config, l.time, l.limit, l.past, l.buried
+	twins := make(map[*cell[S]]*cell[S], len(l.cells))
+	for key, c := range l.cells {
+		twin := *c
+		twin.used, twin.stopped = false, slices.Clip(c.stopped)
+		n.cells[key], twins[c] = &twin, &twin
+	}
+	for _, c := range l.hot[l.cold:] {
+		if twin := twins[c]; twin != nil {
+			twin.used = true
+			n.hot = append(n.hot, twin)
+		}
+	}
+	for _, e := range l.timers {
+		if twin := twins[e.cell]; twin != nil {
+			n.timers = append(n.timers, entry[S]{e.at, twin})
+		}
+	}
+	heap.Init(&n.timers)
+	return n
+}
+
 // Now is the stream time.
 func (l *Lane[S]) Now() time.Time { return fromMillis(l.time) }
 

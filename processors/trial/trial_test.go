@@ -290,6 +290,40 @@ func TestAWatermarkHoldsTimersBehindIt(t *testing.T) {
 	}
 }
 
+// A clone goes on as its original does, and what one of them does the other does not notice.
+func TestACloneStandsWhereItsOriginalStands(t *testing.T) {
+	for _, o := range []trial.Options{{}, {Check: true}, {HotMax: 1}} {
+		l, m := &log{}, &log{}
+		lane := trial.NewLane[scriptState](script{"first", topicNext}, o, l)
+		step := func(lane *trial.Lane[scriptState], i processors.Input) {
+			t.Helper()
+			if err := lane.Step(i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, i := range []processors.Input{in(at(0), "a", "arm x 10"), in(at(0), "b", "arm y 20"), in(at(0), "c", "arm z 30"), in(at(1), "b", "forget"), in(at(2), "a", "arm w 5")} {
+			step(lane, i)
+		}
+		clone := lane.Clone()
+		trial.NewLine(m, noon, trial.Part{Lane: clone, Topics: []string{topicIn}})
+		l.lines = nil
+		step(clone, in(at(3), "c", "forget"))
+		m.lines = nil
+		for _, one := range []*trial.Lane[scriptState]{lane, clone} {
+			if err := one.Advance(at(60)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := []string{"first a 7001 timer armw", "first a 10001 timer armx", "first c 30001 timer armz"}
+		if diff := cmp.Diff(want, l.lines); diff != "" {
+			t.Errorf("original (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff(want[:2], m.lines); diff != "" {
+			t.Errorf("clone (-want +got):\n%s", diff)
+		}
+	}
+}
+
 // Whatever is kept as bytes and however often, the outputs are the same; and a key's outputs do not depend on the other keys.
 func TestTheWayOfKeepingStatesNeverShows(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
