@@ -56,8 +56,9 @@ func ClickHouseOptions(c config.ClickHouse) *clickhouse.Options {
 
 func (p *process) startDeliverer(ctx context.Context) error {
 	s := p.Config.Settings
-	writers := map[string]sinks.Writer{}
+	writers, accounts := map[string]sinks.Writer{}, map[string]string{}
 	for _, d := range p.Config.Destinations {
+		accounts[d.Name] = accountOf(d)
 		o := outbound.Options{AllowPrivate: d.AllowPrivate}
 		if d.RatePerSecond > 0 {
 			o.Limiter = deliver.NewRedisLimiter(p.redis, accountOf(d), d.RatePerSecond)
@@ -80,7 +81,7 @@ func (p *process) startDeliverer(ctx context.Context) error {
 		writers[d.Name] = w
 	}
 	d, err := deliver.New(deliver.Options{
-		Kafka: s.Kafka, Codec: p.codec, Group: "tillstream-deliver", Instance: s.Instance, Writers: writers,
+		Kafka: s.Kafka, Codec: p.codec, Group: "tillstream-deliver", Instance: s.Instance, Writers: writers, Accounts: accounts,
 		Log: p.Log.With().Str("role", "deliver").Logger(), Registerer: p.metrics,
 	})
 	if err != nil {
