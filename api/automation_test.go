@@ -36,9 +36,11 @@ func (c *clerk) Waits(_ context.Context, q WaitsQuery) (any, error) { return c.s
 func (c *clerk) Wait(_ context.Context, id string, personal bool) (any, error) {
 	return c.say(id, []any{id, personal})
 }
+
 func (c *clerk) Decide(_ context.Context, id string, d Decision) (any, error) {
 	return c.say(id, []any{id, *d.Met, d.By, d.Reason})
 }
+
 func (c *clerk) Explain(_ context.Context, as, id string, personal bool) (any, error) {
 	return c.say("open", []any{as, id, personal})
 }
@@ -63,8 +65,10 @@ func TestAutomationIsAskedWhatTheAddressSays(t *testing.T) {
 		asked              any
 	}{
 		{"GET", "/api/v1/waits", "", 200, WaitsQuery{}},
-		{"GET", "/api/v1/waits?state=not_met&contact=ann%40example.com&order=live%2Fshop%2FO1&due_before=2026-11-01T12:00:00Z&limit=7&after=abc&personal_data=true", "", 200,
-			WaitsQuery{State: "NOT_MET", Contact: "ann@example.com", Order: "live/shop/O1", DueBefore: at, Limit: 7, After: "abc", PersonalData: true}},
+		{
+			"GET", "/api/v1/waits?state=not_met&contact=ann%40example.com&order=live%2Fshop%2FO1&due_before=2026-11-01T12:00:00Z&limit=7&after=abc&personal_data=true", "", 200,
+			WaitsQuery{State: "NOT_MET", Contact: "ann@example.com", Order: "live/shop/O1", DueBefore: at, Limit: 7, After: "abc", PersonalData: true},
+		},
 		{"GET", "/api/v1/waits/open", "", 200, []any{"open", false}},
 		{"GET", "/api/v1/waits/open?personal_data=true", "", 200, []any{"open", true}},
 		{"POST", "/api/v1/waits/open/decision", good, 202, []any{"open", true, "ann", "called the bank"}},

@@ -47,8 +47,10 @@ func waiting(t *testing.T, store *chsink.Store) {
 		contact, root := fmt.Sprintf("live/wait%d@example.com", i), fmt.Sprintf("live/shop/W%d", i)
 		at := reportDay.Add(-time.Duration(i+1) * time.Hour)
 		step := func(number int64, kind schemas.StepWord, id, detail string) *schemas.RunStep {
-			s := &schemas.RunStep{RunID: fmt.Sprint("RUN", i), Workflow: "recovery", WorkflowVersion: "elsewhere", ConfigVersion: "cfgW", ContactKey: contact, RootKey: root,
-				Number: number, Step: id, Kind: kind, Detail: detail, Origin: schemas.OriginWebhook, At: at}
+			s := &schemas.RunStep{
+				RunID: fmt.Sprint("RUN", i), Workflow: "recovery", WorkflowVersion: "elsewhere", ConfigVersion: "cfgW", ContactKey: contact, RootKey: root,
+				Number: number, Step: id, Kind: kind, Detail: detail, Origin: schemas.OriginWebhook, At: at,
+			}
 			steps = append(steps, sinks.Row{Offset: int64(len(steps)), At: at, Record: s})
 			return s
 		}
@@ -61,8 +63,10 @@ func waiting(t *testing.T, store *chsink.Store) {
 			step(5, schemas.StepEnded, "", "")
 		}
 		e := schemas.OrderEvent{EventID: fmt.Sprint("EW", i), Environment: schemas.Live, Connection: "shop", RootID: fmt.Sprint("W", i), EventType: "PAYMENT.CAPTURE.DENIED", ProviderTime: at, ReceivedAt: at}
-		transitions = append(transitions, sinks.Row{Offset: int64(i), At: at, Record: &schemas.Transition{RootKey: root, RootKind: schemas.KindOrder, Number: 1, Disposition: schemas.Changed,
-			To: schemas.StatusFailed, Legal: true, Event: e, Paid: "0", Refunded: "0", Currency: "EUR", ContactKey: contact, At: at}})
+		transitions = append(transitions, sinks.Row{Offset: int64(i), At: at, Record: &schemas.Transition{
+			RootKey: root, RootKind: schemas.KindOrder, Number: 1, Disposition: schemas.Changed,
+			To: schemas.StatusFailed, Legal: true, Event: e, Paid: "0", Refunded: "0", Currency: "EUR", ContactKey: contact, At: at,
+		}})
 	}
 	config := []sinks.Row{{At: reportDay, Record: &schemas.ConfigVersion{Version: "cfgW", Files: map[string]string{"workflows/recovery.yaml": waitingFile}, At: reportDay}}}
 	for topic, rows := range map[string][]sinks.Row{schemas.TopicRuns: steps, schemas.TopicTransitions: transitions, schemas.TopicConfig: config} {

@@ -32,12 +32,15 @@ func (s *shelf) Waits(_ context.Context, f chsink.WaitFilter) (page chsink.WaitP
 	}
 	return page, s.err
 }
+
 func (s *shelf) CountWaits(context.Context, chsink.WaitFilter) (uint64, error) {
 	return uint64(len(s.waits)), s.err
 }
+
 func (s *shelf) Runs(context.Context, chsink.RunsFilter) ([]chsink.WorkflowRuns, error) {
 	return nil, s.err
 }
+
 func (s *shelf) Configs(context.Context, []string) (map[string]schemas.ConfigVersion, error) {
 	return s.configs, s.err
 }

@@ -83,8 +83,10 @@ const contact, root = "live/ann@example.com", "live/shop/O1"
 func story(t testing.TB) chsink.Story {
 	v := versionOf(t, "recovery", recoveryFile)
 	step := func(run string, number int64, minutes int, kind schemas.StepWord, id, detail string) schemas.RunStep {
-		return schemas.RunStep{RunID: run, Workflow: "recovery", WorkflowVersion: v, ConfigVersion: "cfg1", ContactKey: contact, RootKey: root, Number: number,
-			Step: id, Kind: kind, Detail: detail, Origin: schemas.OriginWebhook, At: at(minutes)}
+		return schemas.RunStep{
+			RunID: run, Workflow: "recovery", WorkflowVersion: v, ConfigVersion: "cfg1", ContactKey: contact, RootKey: root, Number: number,
+			Step: id, Kind: kind, Detail: detail, Origin: schemas.OriginWebhook, At: at(minutes),
+		}
 	}
 	started := step("R1", 1, -60, schemas.StepStarted, "", "")
 	started.EventID = "E2"
@@ -96,8 +98,10 @@ func story(t testing.TB) chsink.Story {
 	held.Destination = "crm"
 	corrected := step("R0", 1<<20, -2900, schemas.StepWaitCorrected, "pay", "it happened in time and came after the deadline: CAPTURE of O1: PAID")
 	transition := func(number int64, minutes int, d schemas.Disposition, from, to schemas.PaymentStatus, typ, why string) schemas.Transition {
-		return schemas.Transition{RootKey: root, RootKind: schemas.KindOrder, Number: number, Disposition: d, From: from, To: to, Legal: true, Why: why, Paid: "0", Refunded: "0", Currency: "EUR",
-			ContactKey: contact, Event: schemas.OrderEvent{EventID: fmt.Sprint("E", number), EventType: typ, Origin: schemas.OriginWebhook}, At: at(minutes)}
+		return schemas.Transition{
+			RootKey: root, RootKind: schemas.KindOrder, Number: number, Disposition: d, From: from, To: to, Legal: true, Why: why, Paid: "0", Refunded: "0", Currency: "EUR",
+			ContactKey: contact, Event: schemas.OrderEvent{EventID: fmt.Sprint("E", number), EventType: typ, Origin: schemas.OriginWebhook}, At: at(minutes),
+		}
 	}
 	return chsink.Story{
 		ID: "O1", As: "order", RootKeys: []string{root},
@@ -114,22 +118,32 @@ func story(t testing.TB) chsink.Story {
 			step("R2", 1, -10, schemas.StepNotStarted, "", "it ran before, and runs once for each contact"),
 		},
 		Commands: []schemas.Command{
-			{CommandID: "C1", Kind: schemas.CommandContact, Destination: "crm", ContactKey: contact, Version: 1, Contact: schemas.Contact{Tags: []string{"paypal-integration", "unpaid"}},
-				ConfigVersion: "cfg0", EventID: "E1", RootKey: root, Reasons: []string{"+paypal-integration by mappings/orders", "+unpaid by workflows/recovery#pay"}, At: at(-70)},
-			{CommandID: "C2", Kind: schemas.CommandContact, Destination: "crm", ContactKey: contact, Version: 2, Contact: schemas.Contact{Tags: []string{"old", "paypal-integration"}, NoTags: []string{"unpaid"}},
-				ConfigVersion: "cfg1", EventID: "E2", RootKey: root, Reasons: []string{"-unpaid by workflows/recovery#undo"}, Issues: []string{"PHONE: 12 is no telephone number"}, At: at(-60)},
-			{CommandID: "Q1", Kind: schemas.CommandQuestion, Destination: "crm", ContactKey: contact, ConfigVersion: "cfg1", Rule: "workflows/recovery#pay", RunID: "R1",
-				Effect: &schemas.Effect{Type: schemas.QuestionOnList, Name: "News"}, At: at(-30)},
-			{CommandID: "M1", Kind: schemas.CommandEffect, Destination: "crm", ContactKey: contact, ConfigVersion: "cfg1", Rule: "mappings/orders",
-				Effect: &schemas.Effect{Type: schemas.EffectSendMessage, Name: "hello"}, At: at(-20)},
+			{
+				CommandID: "C1", Kind: schemas.CommandContact, Destination: "crm", ContactKey: contact, Version: 1, Contact: schemas.Contact{Tags: []string{"paypal-integration", "unpaid"}},
+				ConfigVersion: "cfg0", EventID: "E1", RootKey: root, Reasons: []string{"+paypal-integration by mappings/orders", "+unpaid by workflows/recovery#pay"}, At: at(-70),
+			},
+			{
+				CommandID: "C2", Kind: schemas.CommandContact, Destination: "crm", ContactKey: contact, Version: 2, Contact: schemas.Contact{Tags: []string{"old", "paypal-integration"}, NoTags: []string{"unpaid"}},
+				ConfigVersion: "cfg1", EventID: "E2", RootKey: root, Reasons: []string{"-unpaid by workflows/recovery#undo"}, Issues: []string{"PHONE: 12 is no telephone number"}, At: at(-60),
+			},
+			{
+				CommandID: "Q1", Kind: schemas.CommandQuestion, Destination: "crm", ContactKey: contact, ConfigVersion: "cfg1", Rule: "workflows/recovery#pay", RunID: "R1",
+				Effect: &schemas.Effect{Type: schemas.QuestionOnList, Name: "News"}, At: at(-30),
+			},
+			{
+				CommandID: "M1", Kind: schemas.CommandEffect, Destination: "crm", ContactKey: contact, ConfigVersion: "cfg1", Rule: "mappings/orders",
+				Effect: &schemas.Effect{Type: schemas.EffectSendMessage, Name: "hello"}, At: at(-20),
+			},
 		},
 		Deliveries: []schemas.Delivery{
 			{CommandID: "C2", Outcome: schemas.OutcomeDelivered, Requests: []schemas.Exchange{{Status: 201}}},
 			{CommandID: "M1", Outcome: schemas.OutcomeRejected, Requests: []schemas.Exchange{{Status: 422}}, Error: "there is no message hello", Remedy: "create it, or correct the name"},
 		},
 		DeadLetters: []schemas.DeadLetter{{ID: "x", Stage: "deliver", Cause: schemas.CauseRejected, Reason: "crm refused ann@example.com", Remedy: "correct it", EventID: "E9", At: at(-5)}},
-		Waits: []chsink.Wait{{ID: "R1.1", RunID: "R1", Workflow: "recovery", WorkflowVersion: v, ConfigVersion: "cfg1", Step: "pay", ContactKey: contact, RootKey: root,
-			State: chsink.WaitOpen, OpenedAt: at(-60), Deadline: at(1380)}},
+		Waits: []chsink.Wait{{
+			ID: "R1.1", RunID: "R1", Workflow: "recovery", WorkflowVersion: v, ConfigVersion: "cfg1", Step: "pay", ContactKey: contact, RootKey: root,
+			State: chsink.WaitOpen, OpenedAt: at(-60), Deadline: at(1380),
+		}},
 		Configs: configs(map[string]string{"workflows/recovery.yaml": recoveryFile, "workflows/vip.yaml": idleFile, "workflows/gone.yaml": "mode: off\nstart: [{on: moved-here}]\n", "workflows/bad.yaml": "{", "tillstream.yaml": "x: 1"}),
 		Current: "cfg1",
 	}
@@ -210,15 +224,19 @@ func TestWhatEndsAWait(t *testing.T) {
 		met, notMet      string
 		thenMet, thenNot string
 	}{
-		"an event": {wait,
+		"an event": {
+			wait,
 			`2 times: the payment status changes from FAILED to PAID or Completed, within 3 d, for live/shop/O1, while order.amount > 10, and the contact is on the list "News" at crm then`,
-			"after 2026-03-01 13:30:00 UTC, in 1 h 30 min, it counts as not met; an event stamped exactly then still counts", "step big: if order.amount > 100", `step sorry: send message "sorry" at crm`},
+			"after 2026-03-01 13:30:00 UTC, in 1 h 30 min, it counts as not met; an event stamped exactly then still counts", "step big: if order.amount > 100", `step sorry: send message "sorry" at crm`,
+		},
 		"no deadline":     {change(func(w *chsink.Wait) { w.Deadline = time.Time{} }), "2 times", "never: it has no deadline", "step big", "step sorry"},
 		"overdue":         {change(func(w *chsink.Wait) { w.Deadline = at(-5) }), "2 times", "passed 5 min ago", "step big", "step sorry"},
 		"at the deadline": {change(func(w *chsink.Wait) { w.Deadline = now }), "2 times", "in less than 1 s, it counts", "step big", "step sorry"},
 		"of the contact":  {change(func(w *chsink.Wait) { w.RootKey = "" }), "for any order of the same contact", "after", "step big", "step sorry"},
-		"time alone": {change(func(w *chsink.Wait) { w.Workflow, w.WorkflowVersion, w.Step = "pause", pause, "rest" }), "nothing but time",
-			"in 1 h 30 min, it goes on; an event", `step tell: send message "hello" at crm`, ""},
+		"time alone": {
+			change(func(w *chsink.Wait) { w.Workflow, w.WorkflowVersion, w.Step = "pause", pause, "rest" }), "nothing but time",
+			"in 1 h 30 min, it goes on; an event", `step tell: send message "hello" at crm`, "",
+		},
 		"another version":                          {change(func(w *chsink.Wait) { w.WorkflowVersion = "0000" }), "its text is not known here", "after", "", ""},
 		"another workflow":                         {change(func(w *chsink.Wait) { w.Workflow = "../../etc/passwd" }), "its text is not known here", "after", "", ""},
 		"a step that is gone":                      {change(func(w *chsink.Wait) { w.Step = "x" }), "its text is not known here", "after", "", ""},

@@ -92,8 +92,10 @@ func TestFilesOfAScenarioComeOverTheFolders(t *testing.T) {
 
 func TestWhatNoScenarioCameTo(t *testing.T) {
 	p := &workflows.Program{Name: "w", Steps: []workflows.Step{
-		{ID: "a", Kind: workflows.StepIf}, {ID: "b", Kind: workflows.StepAct},
-		{ID: "c", Kind: workflows.StepWaitFor, WaitFor: &workflows.WaitFor{NotMetAfter: 1}}, {ID: "d", Kind: workflows.StepWaitFor, WaitFor: &workflows.WaitFor{}},
+		{ID: "a", Kind: workflows.StepIf},
+		{ID: "b", Kind: workflows.StepAct},
+		{ID: "c", Kind: workflows.StepWaitFor, WaitFor: &workflows.WaitFor{NotMetAfter: 1}},
+		{ID: "d", Kind: workflows.StepWaitFor, WaitFor: &workflows.WaitFor{}},
 	}}
 	got := Unreached([]*workflows.Program{p}, []string{"w#a CONDITION", "w#c WAIT_OPENED", "w#c WAIT_MET", "w#d WAIT_MET", "v#b ACTION"})
 	want := []Step{{"w", "b", "act", "never reached"}, {"w", "c", "wait_for", "wait_not_met"}}

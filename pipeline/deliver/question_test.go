@@ -125,29 +125,41 @@ func TestQuestionIsAnsweredInAnyCase(t *testing.T) {
 		change func(*schemas.Command)
 		want   string // part of the answer's error
 	}{
-		{name: "the destination fails until the deadline", want: "answered 500; wait",
+		{
+			name: "the destination fails until the deadline", want: "answered 500; wait",
 			writer: func(t *testing.T) sinks.Writer {
 				return newAsked(t, refuse(sinks.Outcome{Kind: sinks.Retryable, Err: errors.New("answered 500"), Remedy: "wait"}))
-			}},
-		{name: "the account is refused until the deadline", want: "answered 401; correct the key",
+			},
+		},
+		{
+			name: "the account is refused until the deadline", want: "answered 401; correct the key",
 			writer: func(t *testing.T) sinks.Writer {
 				return newAsked(t, refuse(sinks.Outcome{Kind: sinks.Retryable, Account: true, Err: errors.New("answered 401"), Remedy: "correct the key"}))
-			}},
-		{name: "the list does not exist", want: "no such list; correct the name",
+			},
+		},
+		{
+			name: "the list does not exist", want: "no such list; correct the name",
 			writer: func(t *testing.T) sinks.Writer {
 				return newAsked(t, refuse(sinks.Outcome{Kind: sinks.Rejected, Err: errors.New("no such list"), Remedy: "correct the name"}))
-			}},
-		{name: "a standing that is none", want: "without saying what the contact is",
+			},
+		},
+		{
+			name: "a standing that is none", want: "without saying what the contact is",
 			writer: func(t *testing.T) sinks.Writer {
 				return newAsked(t, refuse(sinks.Outcome{Kind: sinks.Delivered}))
-			}},
-		{name: "the writer panics", want: "writer panicked",
+			},
+		},
+		{
+			name: "the writer panics", want: "writer panicked",
 			writer: func(t *testing.T) sinks.Writer {
 				return newAsked(t, func(string, string, int) (schemas.Standing, sinks.Outcome) { panic("no") })
-			}},
+			},
+		},
 		{name: "a destination without lists", want: "cannot be asked who is on a list", writer: deaf},
-		{name: "a destination that is not in the configuration", want: "destination gone is not in the configuration", writer: deaf,
-			change: func(q *schemas.Command) { q.Destination = "gone" }},
+		{
+			name: "a destination that is not in the configuration", want: "destination gone is not in the configuration", writer: deaf,
+			change: func(q *schemas.Command) { q.Destination = "gone" },
+		},
 		{name: "nobody to ask about", want: "no e-mail address", writer: deaf, change: func(q *schemas.Command) { q.Contact.Email = " " }},
 		{name: "another question", want: "of a type that nobody answers", writer: deaf, change: func(q *schemas.Command) { q.Effect.Type = "OPENED" }},
 		{name: "a question without its words", want: "of a type that nobody answers", writer: deaf, change: func(q *schemas.Command) { q.Effect = nil }},

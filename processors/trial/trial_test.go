@@ -131,35 +131,43 @@ func TestWhenTimersFire(t *testing.T) {
 		want   []string
 	}{
 		"a millisecond after the deadline": {
-			[]processors.Input{in(at(0), "a", "arm x 10")}, at(60),
+			[]processors.Input{in(at(0), "a", "arm x 10")},
+			at(60),
 			[]string{"first a 0 arm x 10", "first a 10001 timer armx"},
 		},
 		"not at the deadline": {
-			[]processors.Input{in(at(0), "a", "arm x 10")}, at(10),
+			[]processors.Input{in(at(0), "a", "arm x 10")},
+			at(10),
 			[]string{"first a 0 arm x 10"},
 		},
 		"an input at the deadline goes first": {
-			[]processors.Input{in(at(0), "a", "arm x 10"), in(at(10), "a", "note")}, at(60),
+			[]processors.Input{in(at(0), "a", "arm x 10"), in(at(10), "a", "note")},
+			at(60),
 			[]string{"first a 0 arm x 10", "first a 10000 note", "first a 10001 timer armx"},
 		},
 		"an input just behind it goes after": {
-			[]processors.Input{in(at(0), "a", "arm x 10"), in(at(10).Add(time.Millisecond), "a", "note")}, at(60),
+			[]processors.Input{in(at(0), "a", "arm x 10"), in(at(10).Add(time.Millisecond), "a", "note")},
+			at(60),
 			[]string{"first a 0 arm x 10", "first a 10001 timer armx", "first a 10001 note"},
 		},
 		"in the order of deadline, key and id": {
-			[]processors.Input{in(at(0), "b", "arm y 10"), in(at(0), "b", "arm x 10"), in(at(0), "a", "arm z 10"), in(at(0), "c", "arm w 5")}, at(60),
+			[]processors.Input{in(at(0), "b", "arm y 10"), in(at(0), "b", "arm x 10"), in(at(0), "a", "arm z 10"), in(at(0), "c", "arm w 5")},
+			at(60),
 			[]string{"first b 0 arm y 10", "first b 0 arm x 10", "first a 0 arm z 10", "first c 0 arm w 5", "first c 5001 timer armw", "first a 10001 timer armz", "first b 10001 timer armx", "first b 10001 timer army"},
 		},
 		"one that is set into the past fires at once, before the next input": {
-			[]processors.Input{in(at(5), "a", "arm x -3"), in(at(5), "a", "note")}, at(5),
+			[]processors.Input{in(at(5), "a", "arm x -3"), in(at(5), "a", "note")},
+			at(5),
 			[]string{"first a 5000 arm x -3", "first a 5000 timer armx", "first a 5000 note"},
 		},
 		"none of a state that was forgotten": {
-			[]processors.Input{in(at(0), "a", "arm x 10"), in(at(1), "a", "forget"), in(at(2), "a", "arm y 20")}, at(60),
+			[]processors.Input{in(at(0), "a", "arm x 10"), in(at(1), "a", "forget"), in(at(2), "a", "arm y 20")},
+			at(60),
 			[]string{"first a 0 arm x 10", "first a 1000 forget", "first a 2000 arm y 20", "first a 22001 timer army"},
 		},
 		"what a lane writes is the other's input at that time": {
-			[]processors.Input{in(at(1), "a", "send b arm x 2")}, at(9),
+			[]processors.Input{in(at(1), "a", "send b arm x 2")},
+			at(9),
 			[]string{"first a 1000 send b arm x 2", "second b 1000 arm x 2", "second b 3001 timer armx"},
 		},
 	} {

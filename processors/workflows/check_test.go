@@ -58,56 +58,109 @@ func TestCheck(t *testing.T) {
 	}{
 		{"all is well", in("  - {add_tags: [x]}\n"), facts, nil},
 
-		{"after a stop", in("  - {add_tags: [x]}\n  - {stop: true}\n  - {add_tags: [y]}\n  - {add_tags: [z]}\n"), facts,
-			[]string{"error unreachable-step test steps[2]: is never reached"}},
-		{"behind branches that all stop", in("  - {add_tags: [x]}\n  - {if: order.amount > 1, then: [{stop: true}], else: [{move_to_workflow: next}]}\n  - {add_tags: [y]}\n", "next", "destination: crm\nstart: [{on: moved-here}]"+does), facts,
-			[]string{"error unreachable-step test steps[2]: is never reached"}},
-		{"not met without a deadline", in("  - {wait_for: {status: [REFUNDED], not_met_after: never}, met: [{add_tags: [x]}], not_met: [{add_tags: [y]}], corrected: [{add_tags: [z]}]}\n"), facts,
-			[]string{"error unreachable-step test steps[0].not_met[0]: is never reached: not_met_after of steps[0] is never", "error unreachable-step test steps[0].corrected[0]: is never reached: not_met_after"}},
-		{"corrected without a time for it", in("  - {wait_for: {status: [REFUNDED], correct_within: 0}, met: [{add_tags: [x]}], corrected: [{add_tags: [z]}]}\n"), facts,
-			[]string{"error unreachable-step test steps[0].corrected[0]: is never reached: correct_within of steps[0] is 0"}},
+		{
+			"after a stop", in("  - {add_tags: [x]}\n  - {stop: true}\n  - {add_tags: [y]}\n  - {add_tags: [z]}\n"), facts,
+			[]string{"error unreachable-step test steps[2]: is never reached"},
+		},
+		{
+			"behind branches that all stop", in("  - {add_tags: [x]}\n  - {if: order.amount > 1, then: [{stop: true}], else: [{move_to_workflow: next}]}\n  - {add_tags: [y]}\n", "next", "destination: crm\nstart: [{on: moved-here}]"+does), facts,
+			[]string{"error unreachable-step test steps[2]: is never reached"},
+		},
+		{
+			"not met without a deadline", in("  - {wait_for: {status: [REFUNDED], not_met_after: never}, met: [{add_tags: [x]}], not_met: [{add_tags: [y]}], corrected: [{add_tags: [z]}]}\n"), facts,
+			[]string{"error unreachable-step test steps[0].not_met[0]: is never reached: not_met_after of steps[0] is never", "error unreachable-step test steps[0].corrected[0]: is never reached: not_met_after"},
+		},
+		{
+			"corrected without a time for it", in("  - {wait_for: {status: [REFUNDED], correct_within: 0}, met: [{add_tags: [x]}], corrected: [{add_tags: [z]}]}\n"), facts,
+			[]string{"error unreachable-step test steps[0].corrected[0]: is never reached: correct_within of steps[0] is 0"},
+		},
 
-		{"a wait that nothing ends", in("  - {add_tags: [x]}\n  - {wait_for: {status: [SUSPENDED], same: contact, not_met_after: never}}\n  - {add_tags: [y]}\n"), facts,
-			[]string{"error endless-wait test steps[1].wait_for: waits for ever: no event can end it (shop knows no status SUSPENDED)", "error unreachable-step test steps[2]: is never reached"}},
-		{"a wait that only its deadline ends", in("  - {wait_for: {status: [SUSPENDED], same: contact}}\n  - {add_tags: [y]}\n"), facts,
-			[]string{"warning futile-wait test steps[0].wait_for: can only end as not met: shop knows no status SUSPENDED"}},
-		{"a wait for one connection", in("  - {wait_for: {status: [FAILED], connections: [shop], same: contact}}\n  - {add_tags: [y]}\n"), facts,
-			[]string{"warning futile-wait test steps[0].wait_for: can only end as not met: shop knows no status FAILED"}},
-		{"a wait for another world", in("  - {wait_for: {status: [FAILED], environment: sandbox, same: contact}}\n  - {add_tags: [y]}\n"), facts,
-			[]string{"warning futile-wait test steps[0].wait_for: can only end as not met: shop is of the live environment"}},
-		{"a wait of an order that has ended", map[string]string{"test": "destination: crm\nstart: [{on: payment-status-changed, status: [VOIDED]}]\nsteps: [{wait_for: {status: [PAID]}}, {add_tags: [x]}]"}, facts,
-			[]string{"warning futile-wait test steps[0].wait_for: an order that is VOIDED never becomes PAID"}},
+		{
+			"a wait that nothing ends", in("  - {add_tags: [x]}\n  - {wait_for: {status: [SUSPENDED], same: contact, not_met_after: never}}\n  - {add_tags: [y]}\n"), facts,
+			[]string{"error endless-wait test steps[1].wait_for: waits for ever: no event can end it (shop knows no status SUSPENDED)", "error unreachable-step test steps[2]: is never reached"},
+		},
+		{
+			"a wait that only its deadline ends", in("  - {wait_for: {status: [SUSPENDED], same: contact}}\n  - {add_tags: [y]}\n"), facts,
+			[]string{"warning futile-wait test steps[0].wait_for: can only end as not met: shop knows no status SUSPENDED"},
+		},
+		{
+			"a wait for one connection", in("  - {wait_for: {status: [FAILED], connections: [shop], same: contact}}\n  - {add_tags: [y]}\n"), facts,
+			[]string{"warning futile-wait test steps[0].wait_for: can only end as not met: shop knows no status FAILED"},
+		},
+		{
+			"a wait for another world", in("  - {wait_for: {status: [FAILED], environment: sandbox, same: contact}}\n  - {add_tags: [y]}\n"), facts,
+			[]string{"warning futile-wait test steps[0].wait_for: can only end as not met: shop is of the live environment"},
+		},
+		{
+			"a wait of an order that has ended",
+			map[string]string{"test": "destination: crm\nstart: [{on: payment-status-changed, status: [VOIDED]}]\nsteps: [{wait_for: {status: [PAID]}}, {add_tags: [x]}]"},
+			facts,
+			[]string{"warning futile-wait test steps[0].wait_for: an order that is VOIDED never becomes PAID"},
+		},
 		{"the same wait, for another order", map[string]string{"test": "destination: crm\nstart: [{on: payment-status-changed, status: [VOIDED]}]\nsteps: [{wait_for: {status: [PAID], same: contact}}, {add_tags: [x]}]"}, facts, nil},
 		{"a wait of an order that may go on", in("  - {wait_for: {status: [REFUNDED]}}\n  - {add_tags: [x]}\n"), facts, nil},
-		{"a subscription that was cancelled", map[string]string{"test": "destination: crm\nstart: [{on: payment-status-changed, status: [CANCELLED]}]\nsteps: [{wait_for: {status: [ACTIVE]}}, {add_tags: [x]}]"}, facts,
-			[]string{"warning futile-wait test steps[0].wait_for: an order that is CANCELLED never becomes ACTIVE"}},
-		{"a condition of a wait that never holds", in("  - {wait_for: {if: 1 > 2}}\n  - {add_tags: [x]}\n"), facts,
-			[]string{"warning constant-condition test steps[0].wait_for.if: never holds", "warning futile-wait test steps[0].wait_for: can only end as not met: its condition never holds"}},
+		{
+			"a subscription that was cancelled",
+			map[string]string{"test": "destination: crm\nstart: [{on: payment-status-changed, status: [CANCELLED]}]\nsteps: [{wait_for: {status: [ACTIVE]}}, {add_tags: [x]}]"},
+			facts,
+			[]string{"warning futile-wait test steps[0].wait_for: an order that is CANCELLED never becomes ACTIVE"},
+		},
+		{
+			"a condition of a wait that never holds", in("  - {wait_for: {if: 1 > 2}}\n  - {add_tags: [x]}\n"), facts,
+			[]string{"warning constant-condition test steps[0].wait_for.if: never holds", "warning futile-wait test steps[0].wait_for: can only end as not met: its condition never holds"},
+		},
 
-		{"a start of another provider", map[string]string{"test": "destination: crm\nstart: [{on: paypal-event-received, connections: [shop]}]" + does}, facts,
-			[]string{"error futile-start test start[0]: nothing can set this off: shop is no PayPal account"}},
-		{"a start at a step that no order takes", map[string]string{"test": "destination: crm\nstart: [{on: payment-status-changed, from: [VOIDED], status: [PENDING]}]" + does}, workflows.Facts{},
-			[]string{"error futile-start test start[0]: nothing can set this off: no order goes from VOIDED to PENDING"}},
-		{"a start without connections", map[string]string{"test": begin + does}, workflows.Facts{Connections: map[string]workflows.Source{}},
-			[]string{"error futile-start test start[0]: nothing can set this off: there is no connection"}},
+		{
+			"a start of another provider",
+			map[string]string{"test": "destination: crm\nstart: [{on: paypal-event-received, connections: [shop]}]" + does},
+			facts,
+			[]string{"error futile-start test start[0]: nothing can set this off: shop is no PayPal account"},
+		},
+		{
+			"a start at a step that no order takes",
+			map[string]string{"test": "destination: crm\nstart: [{on: payment-status-changed, from: [VOIDED], status: [PENDING]}]" + does},
+			workflows.Facts{},
+			[]string{"error futile-start test start[0]: nothing can set this off: no order goes from VOIDED to PENDING"},
+		},
+		{
+			"a start without connections",
+			map[string]string{"test": begin + does},
+			workflows.Facts{Connections: map[string]workflows.Source{}},
+			[]string{"error futile-start test start[0]: nothing can set this off: there is no connection"},
+		},
 
-		{"a status that nobody is known to send", in("  - {wait_for: {status: [PAYED], same: contact}}\n  - {add_tags: [x]}\n"), workflows.Facts{},
-			[]string{"warning status-never-seen test steps[0].wait_for.status[0]: \"PAYED\" is none of our statuses"}},
-		{"a text that no followed connection has", in("  - {wait_for: {status: [on-hold], same: contact, connections: [shop]}}\n  - {add_tags: [x]}\n"), facts,
-			[]string{"warning status-never-seen test steps[0].wait_for.status[0]: \"on-hold\" is none of our statuses", "warning futile-wait test steps[0].wait_for: shop knows no status on-hold"}},
+		{
+			"a status that nobody is known to send", in("  - {wait_for: {status: [PAYED], same: contact}}\n  - {add_tags: [x]}\n"),
+			workflows.Facts{},
+			[]string{"warning status-never-seen test steps[0].wait_for.status[0]: \"PAYED\" is none of our statuses"},
+		},
+		{
+			"a text that no followed connection has", in("  - {wait_for: {status: [on-hold], same: contact, connections: [shop]}}\n  - {add_tags: [x]}\n"), facts,
+			[]string{"warning status-never-seen test steps[0].wait_for.status[0]: \"on-hold\" is none of our statuses", "warning futile-wait test steps[0].wait_for: shop knows no status on-hold"},
+		},
 		{"a text of who knows which", in("  - {wait_for: {status: [on-hold], same: contact}}\n  - {add_tags: [x]}\n"), workflows.Facts{Connections: map[string]workflows.Source{"shop": {Provider: "woocommerce"}}}, nil},
 		{"a provider's own text", in("  - {wait_for: {status: [processing, Denied], same: contact}}\n  - {add_tags: [x]}\n"), facts, nil},
-		{"a status that was never seen", map[string]string{"test": "destination: crm\nstart: [{on: payment-status-changed, status: [PAID, REFUNDED]}]" + does}, withSeen,
-			[]string{"warning status-never-seen test start[0].status[1]: \"REFUNDED\" was never seen"}},
+		{
+			"a status that was never seen",
+			map[string]string{"test": "destination: crm\nstart: [{on: payment-status-changed, status: [PAID, REFUNDED]}]" + does},
+			withSeen,
+			[]string{"warning status-never-seen test start[0].status[1]: \"REFUNDED\" was never seen"},
+		},
 
-		{"two workflows and one tag", map[string]string{"a": begin + "steps: [{add_tags: [VIP]}]", "b": begin + "steps: [{add_tags: [x]}, {remove_tags: [vip]}]"}, facts,
-			[]string{`warning tag-fight b steps[1]: removes the tag "vip", which workflow a (steps[0]) adds at the same start`}},
+		{
+			"two workflows and one tag",
+			map[string]string{"a": begin + "steps: [{add_tags: [VIP]}]", "b": begin + "steps: [{add_tags: [x]}, {remove_tags: [vip]}]"},
+			facts,
+			[]string{`warning tag-fight b steps[1]: removes the tag "vip", which workflow a (steps[0]) adds at the same start`},
+		},
 		{"the same after a wait", map[string]string{"a": begin + "steps: [{add_tags: [VIP]}]", "b": begin + "steps: [{wait: 1d}, {remove_tags: [vip]}]"}, facts, nil},
 		{"the same at other starts", map[string]string{"a": begin + "steps: [{add_tags: [VIP]}]", "b": strings.Replace(begin, "PAID", "FAILED", 1) + "steps: [{remove_tags: [vip]}]"}, facts, nil},
 		{"the same at other destinations", map[string]string{"a": begin + "steps: [{add_tags: [VIP]}]", "b": begin + "steps: [{remove_tags: [vip], destination: second-crm}]"}, facts, nil},
 		{"the same in one that is off", map[string]string{"a": begin + "mode: off\nsteps: [{add_tags: [VIP]}]", "b": begin + "steps: [{remove_tags: [vip]}]"}, facts, nil},
-		{"a mapping and a workflow", in("  - {add_tags: [lead]}\n  - {remove_tags: [customer]}\n"), withTags,
-			[]string{`warning tag-fight test steps[0]: adds the tag "lead", which mapping orders removes at the same start`, `warning tag-fight test steps[1]: removes the tag "customer", which mapping orders adds at the same start`}},
+		{
+			"a mapping and a workflow", in("  - {add_tags: [lead]}\n  - {remove_tags: [customer]}\n"), withTags,
+			[]string{`warning tag-fight test steps[0]: adds the tag "lead", which mapping orders removes at the same start`, `warning tag-fight test steps[1]: removes the tag "customer", which mapping orders adds at the same start`},
+		},
 		{"a mapping of another connection", map[string]string{"test": "destination: crm\nstart: [{on: order-placed, connections: [paypal-eu]}]\nsteps: [{add_tags: [lead]}]"}, withTags, nil},
 
 		{"a circle of moves", map[string]string{
@@ -126,28 +179,56 @@ func TestCheck(t *testing.T) {
 			"b": "destination: crm\nstart: [{on: tag-added, tag: b}]\nsteps: [{add_tags: [a]}]",
 		}, facts, []string{"warning loop a steps[0]: workflows start each other in a circle: a -> b (tag b, steps[0]) -> a (tag a, steps[0])"}},
 
-		{"moved to without a start for it", map[string]string{"a": begin + "steps: [{move_to_workflow: b}]", "b": begin + does}, facts,
-			[]string{"error no-moved-here a steps[0].move_to_workflow: b can't be moved to"}},
-		{"moved to while off", map[string]string{"a": begin + "steps: [{move_to_workflow: b}]", "b": "mode: off\ndestination: crm\nstart: [{on: moved-here}]" + does}, facts,
-			[]string{"warning moves-to-off a steps[0].move_to_workflow: b is off"}},
-		{"nobody moves there", map[string]string{"a": "destination: crm\nstart: [{on: moved-here}]" + does}, facts,
-			[]string{"warning nobody-moves-here a start[0]: no workflow moves its runs here"}},
+		{
+			"moved to without a start for it",
+			map[string]string{"a": begin + "steps: [{move_to_workflow: b}]", "b": begin + does},
+			facts,
+			[]string{"error no-moved-here a steps[0].move_to_workflow: b can't be moved to"},
+		},
+		{
+			"moved to while off",
+			map[string]string{"a": begin + "steps: [{move_to_workflow: b}]", "b": "mode: off\ndestination: crm\nstart: [{on: moved-here}]" + does},
+			facts,
+			[]string{"warning moves-to-off a steps[0].move_to_workflow: b is off"},
+		},
+		{
+			"nobody moves there",
+			map[string]string{"a": "destination: crm\nstart: [{on: moved-here}]" + does},
+			facts,
+			[]string{"warning nobody-moves-here a start[0]: no workflow moves its runs here"},
+		},
 
-		{"a message for history", map[string]string{"a": "destination: crm\nstart: [{on: order-placed, history: true}]\nsteps: [{add_tags: [x]}, {send_message: m}]"}, facts,
-			[]string{"warning held-for-history a steps[1]: send_message is held back for runs that history starts (start[0].history)"}},
+		{
+			"a message for history",
+			map[string]string{"a": "destination: crm\nstart: [{on: order-placed, history: true}]\nsteps: [{add_tags: [x]}, {send_message: m}]"},
+			facts,
+			[]string{"warning held-for-history a steps[1]: send_message is held back for runs that history starts (start[0].history)"},
+		},
 
-		{"orders of a schedule", map[string]string{"a": "destination: crm\nonce: order\nstart: [{on: schedule, at: 09:00}]\nsteps:\n  - {wait_for: {}}\n  - {write_order: {shop: Main}}\n  - {set_field: {A: '{{ order.amount }}'}}"}, facts,
+		{
+			"orders of a schedule",
+			map[string]string{"a": "destination: crm\nonce: order\nstart: [{on: schedule, at: 09:00}]\nsteps:\n  - {wait_for: {}}\n  - {write_order: {shop: Main}}\n  - {set_field: {A: '{{ order.amount }}'}}"},
+			facts,
 			[]string{
 				"warning no-order a once: it runs once for each contact", "warning no-order a steps: use order.amount",
 				"warning no-order a steps[0].wait_for.same: events of all the contact's orders count", "error no-order a steps[1]: has no order for write_order",
-			}},
+			},
+		},
 
-		{"a condition that always holds", in("  - {if: 2 > 1, then: [{add_tags: [x]}]}\n"), facts,
-			[]string{"warning constant-condition test steps[0].if: holds always"}},
-		{"a condition that never holds", in("  - {if: 1 > 2, then: [{add_tags: [x]}], else: [{add_tags: [y]}]}\n"), facts,
-			[]string{"warning constant-condition test steps[0].if: never holds", "error unreachable-step test steps[0].then[0]: is never reached"}},
-		{"a start that never holds", map[string]string{"test": "destination: crm\nstart: [{on: order-placed, if: 1 > 2}]" + does}, facts,
-			[]string{"warning constant-condition test start[0].if: never holds, whatever the values: nothing starts here"}},
+		{
+			"a condition that always holds", in("  - {if: 2 > 1, then: [{add_tags: [x]}]}\n"), facts,
+			[]string{"warning constant-condition test steps[0].if: holds always"},
+		},
+		{
+			"a condition that never holds", in("  - {if: 1 > 2, then: [{add_tags: [x]}], else: [{add_tags: [y]}]}\n"), facts,
+			[]string{"warning constant-condition test steps[0].if: never holds", "error unreachable-step test steps[0].then[0]: is never reached"},
+		},
+		{
+			"a start that never holds",
+			map[string]string{"test": "destination: crm\nstart: [{on: order-placed, if: 1 > 2}]" + does},
+			facts,
+			[]string{"warning constant-condition test start[0].if: never holds, whatever the values: nothing starts here"},
+		},
 		{"nothing is done", in("  - {wait: 1d}\n"), facts, []string{"warning does-nothing test steps: no action is ever reached"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

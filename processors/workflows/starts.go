@@ -66,10 +66,15 @@ func (c *compiler) start(at string, s FileStart) Start {
 	}
 	c.foreign(at, s.On, []key{
 		{"tag", s.Tag != "", s.On == triggers.TagAdded, "tag-added"},
-		{"at", s.At != "", clock, "schedule"}, {"days", len(s.Days) > 0, clock, "schedule"}, {"zone", s.Zone != "", clock, "schedule"},
-		{"connections", len(s.Connections) > 0, event, "events"}, {"environment", s.Environment != "", event, "events"},
-		{"events", len(s.Events) > 0, event, "events"}, {"products", len(s.Products) > 0, event, "events"},
-		{"status", !event && len(s.Status) > 0, false, triggers.StatusChanged}, {"from", !event && len(s.From) > 0, false, triggers.StatusChanged},
+		{"at", s.At != "", clock, "schedule"},
+		{"days", len(s.Days) > 0, clock, "schedule"},
+		{"zone", s.Zone != "", clock, "schedule"},
+		{"connections", len(s.Connections) > 0, event, "events"},
+		{"environment", s.Environment != "", event, "events"},
+		{"events", len(s.Events) > 0, event, "events"},
+		{"products", len(s.Products) > 0, event, "events"},
+		{"status", !event && len(s.Status) > 0, false, triggers.StatusChanged},
+		{"from", !event && len(s.From) > 0, false, triggers.StatusChanged},
 		{"history", s.History, event, "events"},
 	})
 	return out

@@ -109,10 +109,13 @@ func (c *compiler) belongs(at, does string, f *FileStep) {
 	is := func(words ...string) bool { return slices.Contains(words, does) }
 	condition, elsewhere := is("if", "on_list", "business_hours"), !is("if", "business_hours", "wait", "wait_until", "notify", "move_to_workflow", "stop")
 	c.foreign(at, does, []key{
-		{"then", len(f.Then) > 0, condition, "conditions"}, {"else", len(f.Else) > 0, condition, "conditions"},
-		{"met", len(f.Met) > 0, is("wait_for"), "wait_for"}, {"not_met", len(f.NotMet) > 0, is("wait_for"), "wait_for"},
+		{"then", len(f.Then) > 0, condition, "conditions"},
+		{"else", len(f.Else) > 0, condition, "conditions"},
+		{"met", len(f.Met) > 0, is("wait_for"), "wait_for"},
+		{"not_met", len(f.NotMet) > 0, is("wait_for"), "wait_for"},
 		{"corrected", len(f.Corrected) > 0, is("wait_for"), "wait_for"},
-		{"values", len(f.Values) > 0, is("send_message"), "send_message"}, {"field", f.Field != "", is("score"), "score"},
+		{"values", len(f.Values) > 0, is("send_message"), "send_message"},
+		{"field", f.Field != "", is("score"), "score"},
 		{"destination", f.Destination != "", elsewhere, "on_list and actions; notify names it in to"},
 	})
 	if condition && len(f.Then)+len(f.Else)+len(f.Met)+len(f.NotMet)+len(f.Corrected) == 0 {

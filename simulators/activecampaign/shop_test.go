@@ -16,8 +16,10 @@ func TestParseMutation(t *testing.T) {
 		name, query string
 		want        any // the argument "a"; nil: refused
 	}{
-		{"inlined", `mutation { f(a: [{id: "1", n: 4, x: 20.00, s: ACTIVE, t: true, none: null, in: {l: [1, -2]}}]) { recordId } }`,
-			[]any{map[string]any{"id": "1", "n": 4.0, "x": 20.0, "s": enum("ACTIVE"), "t": true, "none": nil, "in": map[string]any{"l": []any{1.0, -2.0}}}}},
+		{
+			"inlined", `mutation { f(a: [{id: "1", n: 4, x: 20.00, s: ACTIVE, t: true, none: null, in: {l: [1, -2]}}]) { recordId } }`,
+			[]any{map[string]any{"id": "1", "n": 4.0, "x": 20.0, "s": enum("ACTIVE"), "t": true, "none": nil, "in": map[string]any{"l": []any{1.0, -2.0}}}},
+		},
 		{"variables", `mutation f($orders: [OrderInput]) { f(a: $orders) { recordId } }`, variables["orders"]},
 		{"escapes", `mutation { f(a: "q\" \\ \u00e4\n}])") { recordId } }`, "q\" \\ \u00e4\n}])"},
 		{"commas are blanks", `mutation{f(a:[1 2,3]){recordId}}`, []any{1.0, 2.0, 3.0}},

@@ -270,8 +270,10 @@ func TestTraceShowsRunsBetweenTransitionsAndCommands(t *testing.T) {
 	one := step(schemas.Live, "Z", 1, 0, schemas.Changed, "", schemas.StatusFailed, "0", "0")
 	one.At = at
 	run := (&runOf{id: "RZ", workflow: "recover", contact: "live/ann@example.com", root: one.RootKey}).add("05-01 10:00", schemas.StepStarted, "", "", by(one.Event.EventID))
-	command := &schemas.Command{CommandID: "CZ", Kind: schemas.CommandQuestion, Destination: "crm", ContactKey: run.contact, RootKey: one.RootKey, RunID: "RZ", Rule: "workflows/recover#1",
-		Reasons: []string{"tag a: added by b"}, Effect: &schemas.Effect{Type: schemas.QuestionOnList, Name: "News", Arguments: map[string]string{"k": "v"}}, At: at}
+	command := &schemas.Command{
+		CommandID: "CZ", Kind: schemas.CommandQuestion, Destination: "crm", ContactKey: run.contact, RootKey: one.RootKey, RunID: "RZ", Rule: "workflows/recover#1",
+		Reasons: []string{"tag a: added by b"}, Effect: &schemas.Effect{Type: schemas.QuestionOnList, Name: "News", Arguments: map[string]string{"k": "v"}}, At: at,
+	}
 	d := &schemas.Delivery{CommandID: "CZ", Destination: "crm", Outcome: schemas.OutcomeDelivered, At: at}
 	for topic, rec := range map[string]schemas.Record{schemas.TopicTransitions: one, schemas.TopicRuns: run.steps[0], schemas.TopicCommands: command, schemas.TopicDeliveries: d} {
 		rows := rowsOf(9000, rec)
@@ -307,8 +309,10 @@ func TestAStoryHoldsWhatAnExplanationNeeds(t *testing.T) {
 	ann.Payer = &schemas.Payer{Email: "ann@example.com", PayerID: "P1"}
 	run := (&runOf{id: "RA", workflow: "recover", contact: "live/ann@example.com", root: "live/shop/A"}).
 		add("03-01 10:00", schemas.StepStarted, "", "", by("E-A-1")).add("03-01 10:00", schemas.StepWaitOpened, "pay", "", until("03-09 10:00"))
-	command := &schemas.Command{CommandID: "CR", Kind: schemas.CommandEffect, Destination: "crm", ContactKey: run.contact, RunID: "RA", Rule: "workflows/recover#mail", Origin: schemas.OriginWebhook,
-		Effect: &schemas.Effect{Type: schemas.EffectSendMessage, Name: "sorry"}, Reasons: []string{"why"}, At: epoch.Add(time.Hour)}
+	command := &schemas.Command{
+		CommandID: "CR", Kind: schemas.CommandEffect, Destination: "crm", ContactKey: run.contact, RunID: "RA", Rule: "workflows/recover#mail", Origin: schemas.OriginWebhook,
+		Effect: &schemas.Effect{Type: schemas.EffectSendMessage, Name: "sorry"}, Reasons: []string{"why"}, At: epoch.Add(time.Hour),
+	}
 	for topic, rows := range map[string][]sinks.Row{
 		schemas.TopicTransitions: rowsOf(5000, alias, ann), schemas.TopicRuns: rowsOf(0, run.steps...), schemas.TopicCommands: rowsOf(5000, command),
 		schemas.TopicConfig: rowsOf(0, &schemas.ConfigVersion{Version: "cfg1", Files: map[string]string{"workflows/recover.yaml": "start: []"}, At: epoch}),
