@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // The compact form of a state's bytes.
@@ -30,8 +31,9 @@ const (
 // Words are texts that one kind of state holds often. Their order belongs to the format: new ones go to the end, with
 // a new version of the format.
 type Words struct {
-	list  []string
-	index map[string]int
+	list    []string
+	index   map[string]int
+	lengths [textBytesMax + 1]bool // that words have; the last one is that of all longer ones
 }
 
 // NewWords returns words for a format.
@@ -39,28 +41,45 @@ func NewWords(list ...string) *Words {
 	w := &Words{list: list, index: make(map[string]int, len(list))}
 	for i, s := range list {
 		w.index[s] = i
+		w.lengths[min(len(s), textBytesMax)] = true
 	}
 	return w
+}
+
+// find is the place of s among the words.
+func (w *Words) find(s string) (int, bool) {
+	if !w.lengths[min(len(s), textBytesMax)] {
+		return 0, false
+	}
+	i, ok := w.index[s]
+	return i, ok
 }
 
 // recent are the texts written or read last, in a ring.
 type recent struct {
 	texts [textsKept]string
-	next  int // grows without end
+	looks [textsKept]uint16 // of each text its length and last byte, which tell most of them apart
+	next  uint              // grows without end
 }
 
 func (r *recent) note(s string) {
 	if len(s) >= textBytesMin && len(s) <= textBytesMax {
-		r.texts[r.next%textsKept] = s
+		at := r.next % textsKept
+		r.texts[at], r.looks[at] = s, look(s)
 		r.next++
 	}
 }
 
-// back is how many texts ago s was noted, 1 for the last one; 0: it is not kept.
+func look(s string) uint16 { return uint16(len(s))<<8 | uint16(s[len(s)-1]) } //nolint:gosec // at most textBytesMax
+
+// back is how many texts ago s, which is not too short, was noted, 1 for the last one; 0: it is not kept.
 func (r *recent) back(s string) int {
-	for i := range min(r.next, textsKept) {
-		if r.texts[(r.next-1-i)%textsKept] == s {
-			return i + 1
+	if len(s) > textBytesMax {
+		return 0
+	}
+	for i, l := uint(1), look(s); i <= min(r.next, textsKept); i++ {
+		if at := (r.next - i) % textsKept; r.looks[at] == l && r.texts[at] == s {
+			return int(i) //nolint:gosec // at most textsKept
 		}
 	}
 	return 0
@@ -80,6 +99,9 @@ func NewStateWriter(version byte, words *Words) *StateWriter {
 	w.b = append(w.b, version)
 	return w
 }
+
+// Grow makes room for so many bytes more, as far as the caller can tell; too few cost time only.
+func (w *StateWriter) Grow(bytes int) { w.b = slices.Grow(w.b, bytes) }
 
 // Bytes ends the state.
 func (w *StateWriter) Bytes() []byte { return append(w.b, 0) }
@@ -109,7 +131,7 @@ func (w *StateWriter) Text(s string) {
 			w.Uint(uint64(back-1)<<1 | 1)
 			return
 		}
-		if i, ok := w.words.index[s]; ok {
+		if i, ok := w.words.find(s); ok {
 			w.Uint(uint64(textsKept+i)<<1 | 1)
 			return
 		}
@@ -293,7 +315,7 @@ func (r *StateReader) Text() string {
 	n >>= 1
 	switch {
 	case n < uint64(min(r.recent.next, textsKept)):
-		return r.recent.texts[(r.recent.next-1-int(n))%textsKept]
+		return r.recent.texts[(r.recent.next-1-uint(n))%textsKept]
 	case n >= textsKept && n-textsKept < uint64(len(r.words.list)):
 		return r.words.list[n-textsKept]
 	}

@@ -37,10 +37,14 @@ func buildDate(args []string, _ map[string]string) (step, *ChainError) {
 	if err != nil {
 		return step{}, err
 	}
+	day := kind == Date && zone == time.UTC
 	return step{name: "date", from: []Kind{Time, Date}, to: kind, run: func(v string, _ Values) (string, string) {
 		t, ok := parseTime(v)
-		if !ok {
+		switch {
+		case !ok:
 			return "", "the value is no time"
+		case day && len(v) == len("2006-01-02T15:04:05Z") && v[len(v)-1] == 'Z' && v[0] >= '0' && v[0] <= '9':
+			return v[:len(time.DateOnly)], "" // as every layout that is read begins
 		}
 		return layout(t.In(zone)), ""
 	}}, nil

@@ -100,6 +100,11 @@ func amount(v string, values Values, minor bool) (result, reason string) {
 	if !known {
 		code = "XXX" // ISO 4217: no currency
 	}
+	if n, ok := parseSmall(v); ok && (known || !minor) {
+		if result, ok := smallAmount(v, n, code, provider, minor); ok {
+			return result, ""
+		}
+	}
 	a, err := money.Parse(v, code)
 	switch {
 	case err != nil:
@@ -113,6 +118,24 @@ func amount(v string, values Values, minor bool) (result, reason string) {
 		return shifted.String(), ""
 	}
 	return "", "the amount has more decimals than its currency"
+}
+
+// smallAmount is amount for numbers of everyday size, without big numbers: v is n's text. ok is false where the long way
+// is needed, if only to say what is wrong.
+func smallAmount(v string, n number, code, provider string, minor bool) (result string, ok bool) {
+	currency, err := money.ParseCurrency(code)
+	if err != nil {
+		return "", false
+	}
+	exponent := int(money.Exponent(provider, currency))
+	switch {
+	case minor:
+		units, whole := n.units(exponent)
+		return strconv.FormatInt(units, 10), whole
+	case n.scale >= exponent && canonical(v):
+		return v, true
+	}
+	return n.fixed(max(exponent, n.scale)), true
 }
 
 // decimalsMax is the most decimals that number may be asked for.
@@ -136,7 +159,7 @@ func buildNumber(args []string, _ map[string]string) (step, *ChainError) {
 		case places < 0:
 			return n.String(), ""
 		}
-		return n.round(int32(places)).decimal().StringFixed(int32(places)), "" //nolint:gosec // at most decimalsMax
+		return n.round(int32(places)).fixed(places), "" //nolint:gosec // at most decimalsMax
 	}}, nil
 }
 

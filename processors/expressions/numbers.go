@@ -3,6 +3,8 @@ package expressions
 import (
 	"cmp"
 	"math"
+	"strconv"
+	"strings"
 
 	"github.com/shopspring/decimal"
 
@@ -148,4 +150,70 @@ func bounded(r *run, d decimal.Decimal) (number, bool) {
 	return number{big: &d}, true
 }
 
-func (n number) String() string { return n.decimal().String() }
+// String is the shortest text of the number.
+func (n number) String() string {
+	if n.big != nil {
+		return n.big.String()
+	}
+	for n.scale > 0 && n.coefficient%10 == 0 {
+		n.coefficient /= 10
+		n.scale--
+	}
+	return n.fixed(n.scale)
+}
+
+// fixed writes the number with so many decimals, which are no fewer than it has.
+func (n number) fixed(decimals int) string {
+	if n.big != nil {
+		return n.big.StringFixed(int32(decimals)) //nolint:gosec // a few
+	}
+	var room [64]byte
+	b := room[:0]
+	c := n.coefficient
+	if c < 0 {
+		b, c = append(b, '-'), -c
+	}
+	var of [20]byte
+	d := strconv.AppendInt(of[:0], c, 10)
+	whole := len(d) - n.scale
+	if whole <= 0 {
+		b = append(b, '0')
+	} else {
+		b, d = append(b, d[:whole]...), d[whole:]
+	}
+	if decimals == 0 {
+		return string(b)
+	}
+	b = append(b, '.')
+	for ; whole < 0; whole++ {
+		b = append(b, '0')
+	}
+	b = append(b, d...)
+	for range decimals - n.scale {
+		b = append(b, '0')
+	}
+	return string(b)
+}
+
+// units is how many of 10^-exponent the number is; ok is false where it is no whole number of them, or too many.
+func (n number) units(exponent int) (units int64, ok bool) {
+	for ; n.scale > exponent; n.scale-- {
+		if n.coefficient%10 != 0 {
+			return 0, false
+		}
+		n.coefficient /= 10
+	}
+	return scaled(n.coefficient, exponent-n.scale)
+}
+
+// canonical reports whether a text that is a small number is written as fixed writes it.
+func canonical(text string) bool {
+	digits, negative := strings.CutPrefix(text, "-")
+	switch {
+	case digits[0] == '.', digits[0] == '0' && len(digits) > 1 && digits[1] != '.':
+		return false
+	case negative:
+		return strings.ContainsAny(digits, "123456789") // zero has no sign
+	}
+	return true
+}

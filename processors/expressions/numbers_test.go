@@ -4,6 +4,7 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/shopspring/decimal"
 	"pgregory.net/rapid"
@@ -63,6 +64,77 @@ func TestNumbersAreThoseOfMoney(t *testing.T) {
 		a, err := money.Parse(text, "EUR")
 		if ok != (err == nil) || ok && !n.decimal().Equal(a.Decimal) {
 			t.Fatalf("%q: got %v, %v, money says %v, %v", text, n, ok, a, err)
+		}
+	})
+}
+
+// What is written without big numbers is what the library's decimals write.
+func TestTextsOfTheShortWayAreThoseOfTheLongOne(t *testing.T) {
+	text := rapid.OneOf(rapid.StringMatching(`-?[0-9]{1,17}`), rapid.StringMatching(`[0-9]{18}`), rapid.StringMatching(`-?[0-9]{1,8}\.[0-9]{1,8}`), rapid.StringMatching(`-?0{0,3}[0-9]{0,2}\.[0-9]{0,2}0{0,5}[0-9]`))
+	currencies := rapid.SampledFrom([]string{"", "EUR", "JPY", "KWD", "CLF", "HUF", "eur", "EURO", "E1R"})
+	rapid.Check(t, func(t *rapid.T) {
+		v, code := text.Draw(t, "text"), currencies.Draw(t, "currency")
+		n, ok := parseSmall(v)
+		if !ok {
+			t.Fatalf("%s is not small", v)
+		}
+		if got, want := n.String(), n.decimal().String(); got != want {
+			t.Fatalf("%s is written %s, want %s", v, got, want)
+		}
+		places := n.scale + rapid.IntRange(0, 20).Draw(t, "places")
+		if got, want := n.fixed(places), n.decimal().StringFixed(int32(places)); got != want {
+			t.Fatalf("%s with %d decimals is written %s, want %s", v, places, got, want)
+		}
+		for _, minor := range []bool{false, true} {
+			got, reason := amount(v, amounts{sourceCurrency: code}, minor)
+			want, wantReason := amountByDecimals(v, code, minor)
+			if got != want || reason != wantReason {
+				t.Fatalf("%s %s, minor %v: got %q, %q, want %q, %q", v, code, minor, got, reason, want, wantReason)
+			}
+		}
+	})
+}
+
+type amounts map[string]string
+
+func (a amounts) Text(name string) string { return a[name] }
+func (amounts) List(string) []string      { return nil }
+
+// amountByDecimals is the function money, in the library's decimals.
+func amountByDecimals(v, code string, minor bool) (result, reason string) {
+	known := code != ""
+	if !known {
+		code = "XXX"
+	}
+	a, err := money.Parse(v, code)
+	if err != nil {
+		return "", "the value is no decimal amount"
+	}
+	exponent := money.Exponent(standardProvider, a.Currency)
+	switch {
+	case !minor:
+		return a.Decimal.StringFixed(max(exponent, -a.Decimal.Exponent())), ""
+	case !known:
+		return "", "the amount has no currency, so its minor unit is not known"
+	case !a.Decimal.Shift(exponent).IsInteger():
+		return "", "the amount has more decimals than its currency"
+	}
+	return a.Decimal.Shift(exponent).String(), ""
+}
+
+// A day cut out of a text is the day that reading and writing it gives.
+func TestDaysAreThoseOfTheTime(t *testing.T) {
+	chain, err := ParseChain("date", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := rapid.StringMatching(`[ \x{a0}]?(20|99|00)[0-9]{2}-[01][0-9]-[0-3][0-9][T ][0-2]?[0-9]:[0-5][0-9]:[0-5][0-9](\.[0-9])?Z? ?`)
+	rapid.Check(t, func(t *rapid.T) {
+		v := text.Draw(t, "time")
+		got, reason := chain.Run(v, nil)
+		at, ok := parseTime(v)
+		if ok != (reason == "") || ok && got != at.UTC().Format(time.DateOnly) {
+			t.Fatalf("%q: got %q (%s), want %v", v, got, reason, at)
 		}
 	})
 }
