@@ -58,10 +58,11 @@ func (w *work) email() string {
 			return e
 		}
 	}
-	if _, e, ok := strings.Cut(w.key, "/"); ok && isEmail(e) && !strings.HasPrefix(e, "payer:") {
-		return e
+	e, ok := address(w.key)
+	if !ok {
+		return ""
 	}
-	return ""
+	return e
 }
 
 // act does what the step says, or says why it does not. A run goes on either way.
@@ -72,32 +73,39 @@ func (w *work) act(r *run, p *workflows.Program, s *workflows.Step) {
 		w.actionStep(r, p, s, schemas.StepFailed, string(a.Kind)+": the contact has no e-mail address; map one, or load the order from its provider")
 		return
 	}
-	reaches := a.Kind == workflows.SendMessage || a.Kind == workflows.MoveToList || a.Kind == workflows.CopyToList || a.Kind == workflows.StartAutomation
-	if reaches {
-		list := ""
-		if a.Kind == workflows.MoveToList || a.Kind == workflows.CopyToList {
-			list = a.Name
-		}
-		if why := w.forbids(r, s.Destination, list); why != "" {
-			w.actionStep(r, p, s, schemas.StepHeld, string(a.Kind)+" "+a.Name+": "+why)
-			return
-		}
+	if why := w.forbids(r, s); why != "" {
+		w.actionStep(r, p, s, schemas.StepHeld, string(a.Kind)+" "+a.Name+": "+why)
+		return
+	}
+	if (a.Kind == workflows.WriteOrder || a.Kind == workflows.WriteRecurringPayment) && r.Root == "" {
+		w.actionStep(r, p, s, schemas.StepFailed, string(a.Kind)+": the run is about no order; start the workflow at an event of one")
+		return
 	}
 	if w.shadow(p) {
 		w.actionStep(r, p, s, schemas.StepAction, "would "+string(a.Kind)+" "+subject(a))
 		return
 	}
+	w.notes = nil
+	if known && a.Kind != workflows.Notify {
+		w.s.put(d) // the CRM must know the contact before the effect, and values are of the contact as he is there
+	}
 	if w.change(r, p, s, &d) {
 		w.s.put(d)
-		w.actionStep(r, p, s, schemas.StepAction, string(a.Kind)+" "+subject(a))
+		w.actionStep(r, p, s, schemas.StepAction, w.done(a))
 		return
-	}
-	if known && a.Kind != workflows.Notify {
-		w.s.put(d) // the CRM must know the contact before the effect
 	}
 	c := w.effect(r, p, s, &d)
 	w.effects = append(w.effects, c)
-	w.actionStep(r, p, s, schemas.StepAction, string(a.Kind)+" "+subject(a)).CommandID = c.CommandID
+	w.actionStep(r, p, s, schemas.StepAction, w.done(a)).CommandID = c.CommandID
+}
+
+// done is what an action did, and which of its values could not be made.
+func (w *work) done(a *workflows.Action) string {
+	text := strings.TrimRight(string(a.Kind)+" "+subject(a), " ")
+	for _, n := range w.notes {
+		text += "; " + n
+	}
+	return text
 }
 
 func (w *work) actionStep(r *run, p *workflows.Program, s *workflows.Step, kind schemas.StepWord, detail string) *schemas.RunStep {
@@ -164,10 +172,11 @@ func (w *work) change(r *run, p *workflows.Program, s *workflows.Step, d *desire
 	return true
 }
 
-// fill fills a template; what it could not make is told with the contact's next command.
+// fill fills a template; what it could not make is told in the step's trace, and with the contact's command if he changes.
 func (w *work) fill(r *run, p *workflows.Program, s *workflows.Step, t *expressions.Template, what string) string {
 	text, issues := t.Fill(w.values(r, p))
 	for _, i := range issues {
+		w.notes = append(w.notes, what+": "+i)
 		w.issues = append(w.issues, issue{s.Destination, ruleOf(p, s.ID) + ": " + what + ": " + i})
 	}
 	return text

@@ -40,16 +40,30 @@ func (w *work) answer(a *schemas.ListAnswer) {
 	}
 }
 
-// stand remembers the newest standing on each list.
+// stand remembers the newest standing on each list. A destination that cannot say changes nothing: who left is known to
+// have left. Where room is wanting, what forbids nothing is forgotten first.
 func (w *work) stand(n standing) {
-	w.s.Standings = slices.DeleteFunc(w.s.Standings, func(o standing) bool { return o.Destination == n.Destination && o.List == n.List })
 	if n.Standing == schemas.StandingUnknown {
 		return
 	}
+	w.s.Standings = slices.DeleteFunc(w.s.Standings, func(o standing) bool { return o.Destination == n.Destination && o.List == n.List })
 	if len(w.s.Standings) >= standingsMax {
-		w.s.Standings = slices.Delete(w.s.Standings, 0, 1)
+		i := max(0, slices.IndexFunc(w.s.Standings, func(o standing) bool { return !o.left() }))
+		w.s.Standings = slices.Delete(w.s.Standings, i, i+1)
 	}
 	w.s.Standings = append(w.s.Standings, n)
+}
+
+// left reports whether the standing forbids messages.
+func (s *standing) left() bool {
+	return s.Standing == schemas.StandingUnsubscribed || s.Standing == schemas.StandingBounced
+}
+
+// isOn reports whether the contact is known to be on the list.
+func (w *work) isOn(destination, list string) bool {
+	return slices.ContainsFunc(w.s.Standings, func(s standing) bool {
+		return s.Destination == destination && s.List == list && s.Standing == schemas.StandingActive
+	})
 }
 
 // settle ends one question of a run.
@@ -133,7 +147,21 @@ func inWords(s schemas.Standing) string {
 }
 
 // forbids is the one rule in front of all that reaches or moves a contact: why the action must not be; empty: it may.
-func (w *work) forbids(r *run, destination, list string) string {
+func (w *work) forbids(r *run, step *workflows.Step) string {
+	a := step.Action
+	var lists []string // that the action is about
+	switch a.Kind {
+	case workflows.MoveToList, workflows.CopyToList:
+		lists = []string{a.Name, a.From}
+	case workflows.TrackEvent: // an automation of the CRM may start on it
+		if past(r.Origin) {
+			return "events of the past track no event, on which an automation could start"
+		}
+		return ""
+	case workflows.SendMessage, workflows.StartAutomation:
+	default:
+		return ""
+	}
 	switch {
 	case past(r.Origin):
 		return "events of the past send no message and change no list"
@@ -142,22 +170,21 @@ func (w *work) forbids(r *run, destination, list string) string {
 	}
 	active, left := false, ""
 	for _, s := range w.s.Standings {
-		if s.Destination != destination {
+		if s.Destination != step.Destination {
 			continue
 		}
 		switch s.Standing {
 		case schemas.StandingBounced:
 			return "messages to the contact bounced, as the list " + s.List + " says"
 		case schemas.StandingUnsubscribed:
-			if s.List == list {
-				return "the contact unsubscribed from the list " + list
+			if left = s.List; slices.Contains(lists, left) {
+				return "the contact unsubscribed from the list " + left
 			}
-			left = s.List
 		case schemas.StandingActive:
 			active = true
 		}
 	}
-	if list == "" && left != "" && !active {
+	if left != "" && !active {
 		return "the contact unsubscribed from the list " + left
 	}
 	return ""

@@ -106,6 +106,7 @@ type work struct {
 	created  bool // t is the first event that says that its subscription exists
 	out      []processors.Output
 	issues   []issue
+	notes    []string // values that the action at hand could not make
 	reasons  []reason
 	effects  []*schemas.Command // follow the desired states
 	tagged   []tagged           // tags that are new on the contact, which workflows may start on
@@ -155,14 +156,17 @@ func (w *work) transition(t *schemas.Transition) error {
 	if w.forward() {
 		return nil
 	}
+	w.s.OnlyTests = t.Event.Test && (w.s.OnlyTests || len(w.s.Destinations) == 0)
 	w.before = w.s.statusBefore(t.RootKey)
 	moved := t.Disposition == schemas.Changed || t.Disposition == schemas.Recorded
+	if moved {
+		w.count() // first, so that mappings and workflows see one number
+	}
 	reached, err := w.mappings(moved)
 	if err != nil {
 		return err
 	}
 	if moved {
-		w.count()
 		w.migrate()
 		w.progress()
 		w.start()

@@ -74,7 +74,7 @@ func (w *work) schedule() {
 		}
 		at := next(&e.start.Schedule.Daily, w.at).UnixMilli()
 		for _, o := range w.s.Scheduled {
-			if o.Workflow == e.program.Name && o.At < now {
+			if o.Workflow == e.program.Name && o.At <= now {
 				at = o.At // it is due and has not fired yet
 			}
 		}
@@ -95,6 +95,7 @@ func (w *work) scheduledStart(workflow string) {
 	}
 	due := w.s.Scheduled[i].At
 	w.s.Scheduled = slices.Delete(w.s.Scheduled, i, i+1)
+	w.cause.test = w.s.OnlyTests
 	for _, e := range w.rules.indexed.scheduled {
 		if e.program.Name == workflow && e.program.Mode != workflows.Off {
 			w.try(e, run{ID: id(workflow, w.key, timerSchedule, number(due))}, nil)
@@ -103,9 +104,9 @@ func (w *work) scheduledStart(workflow string) {
 	}
 }
 
-// count counts paid orders, each once.
+// count counts paid orders, each once. Test events buy nothing.
 func (w *work) count() {
-	if w.t.To == schemas.StatusPaid && w.t.RootKind != schemas.KindSubscription && note(&w.s.Orders, digest(w.t.RootKey), ordersMax) {
+	if !w.t.Event.Test && w.t.To == schemas.StatusPaid && w.t.RootKind != schemas.KindSubscription && note(&w.s.Orders, digest(w.t.RootKey), ordersMax) {
 		w.s.OrdersPaid++
 	}
 }
@@ -129,7 +130,7 @@ func (w *work) remember() {
 	h := happened{
 		Root: w.t.RootKey, Event: e.EventID, Type: e.EventType, Connection: e.Connection, From: string(w.t.From), To: string(w.t.To),
 		Text: e.ProviderStatus, Environment: string(e.Environment), Created: w.created, Changed: w.t.Disposition == schemas.Changed,
-		Subscription: w.t.RootKind == schemas.KindSubscription, Provider: e.Provider, At: w.at.UnixMilli(),
+		Subscription: w.t.RootKind == schemas.KindSubscription, Test: e.Test, Provider: e.Provider, At: w.at.UnixMilli(),
 	}
 	if e.Amount != nil {
 		h.Amount, h.Currency = e.Amount.Value, e.Amount.Currency
@@ -162,7 +163,7 @@ func (h *happened) transition() *schemas.Transition {
 		RootKey: h.Root, RootKind: schemas.KindOrder, Disposition: schemas.Recorded, From: schemas.PaymentStatus(h.From), To: schemas.PaymentStatus(h.To),
 		Event: schemas.OrderEvent{
 			EventID: h.Event, EventType: h.Type, Connection: h.Connection, Environment: schemas.Environment(h.Environment), Provider: h.Provider,
-			ProviderStatus: h.Text, Status: schemas.PaymentStatus(h.To),
+			ProviderStatus: h.Text, Status: schemas.PaymentStatus(h.To), Test: h.Test,
 		},
 	}
 	if h.Changed {

@@ -3,6 +3,7 @@ package automation
 import (
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/tillstream/tillstream/processors"
 	"github.com/tillstream/tillstream/processors/triggers"
@@ -67,7 +68,11 @@ func (w *work) startTagged() {
 	for i := 0; i < len(w.tagged); i++ {
 		g := w.tagged[i]
 		for _, e := range w.rules.indexed.tags[g.tag] {
-			if e.program.Mode == workflows.Off || e.program.Destination != g.destination || past(w.cause.origin) && !e.start.History {
+			origin := w.cause.origin
+			if g.from != nil {
+				origin = g.from.Origin // history may end a wait of a run that acts
+			}
+			if e.program.Mode == workflows.Off || e.program.Destination != g.destination || past(origin) && !e.start.History {
 				continue
 			}
 			if w.executed >= stepsMax {
@@ -149,13 +154,21 @@ func (w *work) scope(s workflows.Scope, r *run) string {
 
 func (w *work) ran(p *workflows.Program, step string, s workflows.Scope, r *run) bool {
 	scope := w.scope(s, r)
-	return scope != "" && slices.Contains(w.s.Done, digest(p.Name, step, scope))
+	return scope != "" && slices.Contains(w.s.Done, w.once(p, step, scope))
 }
 
-// runs notes that what runs once did. A workflow that is only watched is counted by itself.
+// once is the mark of what ran. What was only watched does not count when the workflow acts.
+func (w *work) once(p *workflows.Program, step, scope string) mark {
+	if w.shadow(p) {
+		return digest(p.Name, step, scope, string(workflows.Shadow))
+	}
+	return digest(p.Name, step, scope)
+}
+
+// runs notes that what runs once did.
 func (w *work) runs(p *workflows.Program, step string, s workflows.Scope, r *run) {
 	if scope := w.scope(s, r); scope != "" {
-		note(&w.s.Done, digest(p.Name, step, scope), doneMax)
+		note(&w.s.Done, w.once(p, step, scope), doneMax)
 	}
 }
 
@@ -235,6 +248,10 @@ func (w *work) move(r *run, p *workflows.Program, s *workflows.Step) {
 		w.end(r, p, schemas.StepStopped, "the workflow "+s.Workflow+" is not there, or off")
 		return
 	}
+	if w.shadow(p) {
+		w.end(r, p, schemas.StepEnded, "would move to "+s.Workflow)
+		return
+	}
 	w.end(r, p, schemas.StepEnded, "moved to "+s.Workflow)
 	for i := range to.Starts {
 		if to.Starts[i].Moved {
@@ -283,21 +300,45 @@ func (w *work) program(r *run) *workflows.Program {
 	if own != nil && newest.OpenRuns != workflows.Move {
 		return own
 	}
-	i := newest.StepIndex(r.Step)
-	switch {
-	case i == workflows.End && r.Step != "" && own != nil:
-		return own
-	case i == workflows.End && r.Step != "":
-		w.end(r, newest, schemas.StepStopped, "its version is not known any more, and the newest has no step "+r.Step)
-		return nil
-	}
-	r.Version = newest.Version
+	i := workflows.End
 	if r.Step != "" {
+		switch i = sameStep(own, newest, r.Step); {
+		case i == workflows.End && own != nil:
+			return own
+		case i == workflows.End:
+			w.end(r, newest, schemas.StepStopped, "its version is not known any more, and the newest does not wait at a step "+r.Step)
+			return nil
+		}
+	}
+	before := *r
+	r.Version = newest.Version
+	r.Values = w.values(&before, newest).kept(w.rules.indexed.keep[newest.Name], &before)
+	if i != workflows.End {
 		w.reset(r, newest, &newest.Steps[i])
 	}
 	w.closes(r, newest, schemas.StepMigrated, "it goes on under the newest version")
 	w.keep(r, newest)
 	return newest
+}
+
+// sameStep is where a run that waits can wait on in the newest version: at the step of the same id, if that waits in the
+// same way. End: nowhere. own is the version that it started under; nil: not known any more.
+func sameStep(own, newest *workflows.Program, id string) int {
+	i := newest.StepIndex(id)
+	if i == workflows.End {
+		return i
+	}
+	kind := newest.Steps[i].Kind
+	waits := kind == workflows.StepWait || kind == workflows.StepWaitFor || kind == workflows.StepOnList
+	if !waits {
+		return workflows.End
+	}
+	if own != nil {
+		if was := own.StepIndex(id); was != workflows.End && own.Steps[was].Kind != kind {
+			return workflows.End
+		}
+	}
+	return i
 }
 
 // reset gives a run that moved to another version that version's deadline, counted from when it came to stand here.
@@ -307,8 +348,11 @@ func (w *work) reset(r *run, p *workflows.Program, s *workflows.Step) {
 		r.Deadline = r.Since + s.WaitFor.NotMetAfter.Milliseconds()
 	case s.Kind == workflows.StepWaitFor:
 		r.Deadline = 0
-	case s.Kind == workflows.StepWait && s.Until.After > 0:
-		r.Deadline = r.Since + s.Until.After.Milliseconds()
+	case s.Kind == workflows.StepWait:
+		now := w.at
+		w.at = time.UnixMilli(r.Since).UTC()
+		at, _ := w.untilWhen(r, p, s.Until)
+		r.Deadline, w.at = at.UnixMilli(), now
 	}
 }
 

@@ -62,10 +62,19 @@ func (v values) Text(name string) string {
 
 // List implements expressions.Values.
 func (v values) List(name string) []string {
-	if d := v.w.s.find(v.destination); d != nil && name == "contact.tags" {
+	if d := v.desired(); d != nil && name == "contact.tags" {
 		return d.Tags
 	}
 	return nil
+}
+
+// desired is the contact as he should be at the destination of the workflow or mapping; of a workflow that names none at
+// its head, at the first that knows the contact. Nil: none does.
+func (v values) desired() *desired {
+	if v.destination == "" && len(v.w.s.Destinations) > 0 {
+		return &v.w.s.Destinations[0]
+	}
+	return v.w.s.find(v.destination)
 }
 
 func (v values) contact(name string) string {
@@ -77,7 +86,10 @@ func (v values) contact(name string) string {
 	case "contact.orders":
 		return number(v.w.s.OrdersPaid)
 	}
-	d := v.w.s.find(v.destination)
+	d := v.desired()
+	if name == "contact.email" && (d == nil || d.Email == "") {
+		return v.w.email() // no destination was told of the contact so far
+	}
 	if d == nil {
 		return ""
 	}

@@ -15,6 +15,8 @@ const (
 	answerWithin = time.Hour
 	// askedMax bounds the questions that one wait has open.
 	askedMax = 8
+	// seenMax bounds the events that are remembered of one wait which several of them could still correct.
+	seenMax = 200
 )
 
 // The kinds of timer, which their ids begin with.
@@ -91,7 +93,7 @@ func (w *work) open(r *run, p *workflows.Program, s *workflows.Step) bool {
 	since := w.at.Add(-wf.LookBack).UnixMilli()
 	for i := range w.s.History {
 		h := &w.s.History[i]
-		if h.At < since || w.t != nil && h.Event == w.t.Event.EventID || !w.counts(wf, r, h.Root) {
+		if h.At < since || w.t != nil && h.Event == w.t.Event.EventID || !w.counts(wf, r, h.Root, h.Test) {
 			continue
 		}
 		t := h.transition()
@@ -107,9 +109,10 @@ func (w *work) open(r *run, p *workflows.Program, s *workflows.Step) bool {
 	return false
 }
 
-// counts reports whether events of this root are among those that a wait is for.
-func (w *work) counts(wf *workflows.WaitFor, r *run, root string) bool {
-	return wf.Same == workflows.ScopeContact || r.Root == "" || root == r.Root
+// counts reports whether events of this root are among those that a wait is for. A test is nothing that happened to a
+// run that is none.
+func (w *work) counts(wf *workflows.WaitFor, r *run, root string, test bool) bool {
+	return (wf.Same == workflows.ScopeContact || r.Root == "" || root == r.Root) && (r.Test || !test)
 }
 
 // meets takes an event that matches a wait. It reports whether the wait is met now; where the contact's list has to be
@@ -138,11 +141,11 @@ func (w *work) meets(r *run, p *workflows.Program, s *workflows.Step, v values, 
 		if len(r.Asked) < askedMax {
 			w.ask(r, p, wf.Destination, wf.List, v.t.Event.EventID)
 			q := &r.Asked[len(r.Asked)-1]
-			q.Values = v.event(w.rules.indexed.keep[p.Name])
+			q.Values = v.event(fieldNames(r.Values))
 		}
 		return false
 	}
-	r.Values = merged(r.Values, v.event(w.rules.indexed.keep[p.Name]))
+	r.Values = merged(r.Values, v.event(fieldNames(r.Values)))
 	w.met(r, p, s, statusText(v.t))
 	return true
 }
@@ -180,7 +183,7 @@ func (w *work) progress() {
 			continue
 		}
 		s := &p.Steps[i]
-		if !w.counts(s.WaitFor, &r, w.t.RootKey) || !w.matches(&s.WaitFor.Event) {
+		if !w.counts(s.WaitFor, &r, w.t.RootKey, w.t.Event.Test) || !w.matches(&s.WaitFor.Event) {
 			continue
 		}
 		if r.Deadline > 0 && w.at.UnixMilli() > r.Deadline && w.t.Event.ProviderTime.UnixMilli() > r.Deadline {
@@ -198,6 +201,10 @@ func (w *work) progress() {
 // correct tells of waits that were not met although the event happened in time: it came late.
 func (w *work) correct() {
 	for _, r := range slices.Clone(w.s.Correctables) {
+		if w.rules.Workflow(r.Workflow) == nil { // the file was removed: nothing of it runs any more
+			w.settled(&r)
+			continue
+		}
 		p := w.book.Program(r.Workflow, r.Version)
 		if p == nil {
 			continue
@@ -206,31 +213,88 @@ func (w *work) correct() {
 		if i == workflows.End || p.Steps[i].WaitFor == nil {
 			continue
 		}
-		s := &p.Steps[i]
-		deadline := r.Deadline - s.WaitFor.CorrectWithin.Milliseconds()
-		if !w.counts(s.WaitFor, &r, w.t.RootKey) || !w.matches(&s.WaitFor.Event) || w.t.Event.ProviderTime.UnixMilli() > deadline {
-			continue
-		}
-		v := w.values(&r, p)
-		v.judged = true
-		if wf := s.WaitFor; wf.If != nil {
-			if ok, err := wf.If.Holds(v); err != nil || !ok {
-				continue
-			}
-		}
-		w.s.Correctables = slices.DeleteFunc(w.s.Correctables, func(o run) bool { return o.waitID() == r.waitID() })
-		r.Steps = correction + r.Waits - 1
-		step := w.trace(&r, p, s.ID, schemas.StepWaitCorrected, "it happened in time and came after the deadline: "+statusText(w.t))
-		step.WaitID, step.Deadline = r.waitID(), time.UnixMilli(deadline).UTC()
-		if s.WaitFor.Corrected != workflows.End {
-			again := run{
-				ID: id(r.ID, "corrected", number(r.Waits)), Workflow: r.Workflow, Version: r.Version, Root: r.Root, Event: r.Event, Origin: r.Origin, Test: r.Test,
-				Values: merged(r.Values, v.event(fieldNames(r.Values))),
-			}
-			w.trace(&again, p, "", schemas.StepStarted, "corrects the run "+r.ID)
-			w.advance(&again, p, s.WaitFor.Corrected)
+		if s := &p.Steps[i]; w.corrects(&r, p, s) {
+			w.corrected(&r, p, s)
 		}
 	}
+}
+
+// corrects reports whether the transition, with what came before it, would have ended the wait in time.
+func (w *work) corrects(r *run, p *workflows.Program, s *workflows.Step) bool {
+	wf := s.WaitFor
+	happened := w.t.Event.ProviderTime.UnixMilli()
+	if !w.counts(wf, r, w.t.RootKey, w.t.Event.Test) || !w.matches(&wf.Event) || happened > uncorrected(r, wf) {
+		return false
+	}
+	if wf.If != nil {
+		v := w.values(r, p)
+		v.judged = true
+		if ok, err := wf.If.Holds(v); err != nil || !ok {
+			return false
+		}
+	}
+	if w.ran(p, s.ID, wf.Once, r) {
+		return false
+	}
+	if wf.Times <= 1 {
+		return true
+	}
+	r.Seen = append(slices.Clip(r.Seen), happened)
+	slices.Sort(r.Seen)
+	for i := range len(r.Seen) - wf.Times + 1 {
+		if wf.Window == 0 || r.Seen[i+wf.Times-1]-r.Seen[i] <= wf.Window.Milliseconds() {
+			return true
+		}
+	}
+	if over := len(r.Seen) - seenMax; over > 0 {
+		r.Seen = slices.Delete(r.Seen, 0, over)
+	}
+	if i := w.correctable(r); i >= 0 {
+		w.s.Correctables[i] = *r
+	}
+	return false
+}
+
+// uncorrected is the deadline of a wait that can still be corrected, in ms.
+func uncorrected(r *run, wf *workflows.WaitFor) int64 {
+	return r.Deadline - wf.CorrectWithin.Milliseconds()
+}
+
+func (w *work) correctable(r *run) int {
+	return slices.IndexFunc(w.s.Correctables, func(o run) bool { return o.waitID() == r.waitID() })
+}
+
+// settled forgets a wait that could still be corrected.
+func (w *work) settled(r *run) {
+	if i := w.correctable(r); i >= 0 {
+		w.s.Correctables = slices.Delete(w.s.Correctables, i, i+1)
+	}
+}
+
+// corrected tells of a correction, and runs its branch. Where the contact had to be on a list, only what is known of that
+// counts: nobody can be asked how it was then.
+func (w *work) corrected(r *run, p *workflows.Program, s *workflows.Step) {
+	wf, v := s.WaitFor, w.values(r, p)
+	v.judged = true
+	w.settled(r)
+	w.runs(p, s.ID, wf.Once, r)
+	on := wf.List == "" || w.isOn(wf.Destination, wf.List)
+	detail := "it happened in time and came after the deadline: " + statusText(w.t)
+	if !on {
+		detail += "; the contact is not known to be on the list " + wf.List + ", so that nothing is done"
+	}
+	r.Steps = correction + r.Waits - 1
+	step := w.trace(r, p, s.ID, schemas.StepWaitCorrected, detail)
+	step.WaitID, step.Deadline = r.waitID(), time.UnixMilli(uncorrected(r, wf)).UTC()
+	if wf.Corrected == workflows.End || !on {
+		return
+	}
+	again := run{
+		ID: id(r.ID, "corrected", number(r.Waits)), Workflow: r.Workflow, Version: r.Version, Root: r.Root, Event: r.Event, Origin: r.Origin, Test: r.Test,
+		Values: merged(r.Values, v.event(fieldNames(r.Values))),
+	}
+	w.trace(&again, p, "", schemas.StepStarted, "corrects the run "+r.ID)
+	w.advance(&again, p, wf.Corrected)
 }
 
 // fire lets a deadline pass.
@@ -295,7 +359,7 @@ func (w *work) notMet(r *run, p *workflows.Program, why string) {
 	w.closes(r, p, schemas.StepWaitNotMet, orElse(why, "the time is up"))
 	if wf := s.WaitFor; wf.CorrectWithin > 0 && r.Deadline > 0 {
 		c := *r
-		c.Deadline, c.Seen, c.Asked = r.Deadline+wf.CorrectWithin.Milliseconds(), nil, nil
+		c.Deadline, c.Asked = r.Deadline+wf.CorrectWithin.Milliseconds(), nil
 		if c.Deadline >= w.at.UnixMilli() {
 			w.s.Correctables = append(w.s.Correctables, c)
 			if over := len(w.s.Correctables) - correctablesMax; over > 0 {
@@ -306,7 +370,8 @@ func (w *work) notMet(r *run, p *workflows.Program, why string) {
 	w.advance(r, p, s.WaitFor.NotMet)
 }
 
-// decide is a person's word about an open wait. One that is not open any more is left alone: it ended before.
+// decide is a person's word about an open wait. One that is not open any more is left alone: it ended before, and what its
+// run may ask of a destination by now is another matter.
 func (w *work) decide(d *schemas.WaitDecision) {
 	i := slices.IndexFunc(w.s.Runs, func(r run) bool { return r.waitID() == d.WaitID })
 	if i < 0 {
@@ -318,19 +383,18 @@ func (w *work) decide(d *schemas.WaitDecision) {
 	if p == nil {
 		return
 	}
+	at := p.StepIndex(r.Step)
+	if at == workflows.End || p.Steps[at].Kind != workflows.StepWaitFor && p.Steps[at].Kind != workflows.StepWait {
+		return
+	}
 	r.Asked = nil
 	by := "closed by " + d.By
-	at := p.StepIndex(r.Step)
-	switch {
-	case at != workflows.End && d.Met && p.Steps[at].Kind == workflows.StepWaitFor:
+	if d.Met && p.Steps[at].Kind == workflows.StepWaitFor {
 		w.met(&r, p, &p.Steps[at], by)
 		w.advance(&r, p, p.Steps[at].WaitFor.Met)
-	case at != workflows.End && d.Met && p.Steps[at].Kind == workflows.StepOnList:
-		w.trace(&r, p, r.Step, schemas.StepCondition, by+" as yes")
-		w.advance(&r, p, p.Steps[at].Then)
-	default:
-		w.notMet(&r, p, by)
+		return
 	}
+	w.notMet(&r, p, by)
 }
 
 // match reports whether a transition is one of those meant. before is the provider's status that its root had.
