@@ -123,6 +123,7 @@ func writeHappened(w *processors.StateWriter, h *happened) {
 	w.FieldFlag(13, h.Changed)
 	w.FieldFlag(14, h.Subscription)
 	w.FieldTime(15, h.At)
+	w.FieldFlag(16, h.Test)
 	w.End()
 }
 
@@ -140,6 +141,8 @@ func readHappened(r *processors.StateReader, h *happened) {
 			h.Subscription = true
 		case f == 15:
 			h.At = r.Time()
+		case f == 16:
+			h.Test = true
 		default:
 			r.Unknown(f)
 		}

@@ -44,6 +44,7 @@ type State struct {
 	Standings    []standing   `json:"-"` // what destinations answered about lists, oldest first
 	Scheduled    []scheduled  `json:"-"` // by workflow
 	Score        int64        `json:"-"`
+	OnlyTests    bool         `json:"-"` // nothing but test events is known of the contact
 
 	Aliases []mark   `json:"-"` // at a contact: digests of the further names announced to their own keys, oldest first
 	Contact string   `json:"-"` // at a further name's key: the contact that it was first announced for
@@ -82,7 +83,7 @@ type happened struct {
 	From, To, Text                string // statuses; Text is the provider's
 	Environment                   string
 	Created, Changed              bool
-	Subscription                  bool
+	Subscription, Test            bool
 	Provider                      string
 	Amount, Currency              string
 	At                            int64 // ms

@@ -54,6 +54,7 @@ func (*Stage) Encode(s State) ([]byte, error) {
 		w.Time(x.At)
 	}
 	w.FieldInt(12, s.Score)
+	w.FieldFlag(13, s.OnlyTests)
 	writeMarks(w, 20, s.Aliases)
 	w.FieldText(21, s.Contact)
 	w.FieldTexts(22, s.Links)
@@ -95,6 +96,8 @@ func (*Stage) Decode(b []byte) (State, error) {
 			s.Scheduled = processors.ReadList(r, func(x *scheduled) { *x = scheduled{r.Text(), r.Time()} })
 		case 12:
 			s.Score = r.Int()
+		case 13:
+			s.OnlyTests = true
 		case 20:
 			s.Aliases = readMarks(r)
 		case 21:

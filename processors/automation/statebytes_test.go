@@ -39,11 +39,11 @@ func full() State {
 		Done:         []mark{digest("done")}, Orders: []mark{digest("O1")}, OrdersPaid: 7,
 		History: []happened{{
 			Root: "live/eu/O1", Event: "WH-1", Type: "PAYMENT.CAPTURE.COMPLETED", Connection: "eu", From: "PENDING", To: "PAID", Text: "COMPLETED", Environment: "live",
-			Provider: "paypal", Created: true, Changed: true, Subscription: true, Amount: "10.00", Currency: "EUR", At: 1_767_225_600_000,
+			Provider: "paypal", Created: true, Changed: true, Subscription: true, Test: true, Amount: "10.00", Currency: "EUR", At: 1_767_225_600_000,
 		}, {}},
 		Statuses:  []lastStatus{{digest("live/eu/O1"), "COMPLETED"}},
 		Standings: []standing{{"crm", "newsletter", "ACTIVE", 1_767_225_600_000}},
-		Scheduled: []scheduled{{"weekly", 1_767_312_000_000}}, Score: -5,
+		Scheduled: []scheduled{{"weekly", 1_767_312_000_000}}, Score: -5, OnlyTests: true,
 		Aliases: []mark{digest("c")}, Contact: "sandbox/ana@example.com", Links: []string{"sandbox/bo@example.com", "sandbox/cy@example.com"},
 	}
 }
