@@ -53,6 +53,27 @@ steps:
   - {id: tell, send_message: hello}
 `
 
+// everyFile has each kind of step behind a wait.
+const everyFile = `destination: crm
+start:
+  - on: moved-here
+steps:
+  - {id: w0, wait: 1h}
+  - id: open
+    business_hours: {from: "09:00", to: "17:00"}
+    then:
+      - {id: w1, wait: 1h}
+      - {id: list, on_list: News, then: [{id: w2, wait: 1h}, {id: tags, add_tags: [a], remove_tags: [b]}, {id: w3, wait: 1h}, {id: fields, set_field: {A: b}}]}
+      - {id: w4, wait: 1h}
+      - {id: until, wait_until: {at: "09:00"}}
+      - {id: score, score: 5}
+    else:
+      - {id: w5, wait: 1h}
+      - {id: move, move_to_workflow: pause}
+  - {id: w6, wait: 1h}
+  - {id: stop, stop: true}
+`
+
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func nowFunc() time.Time { return now }
@@ -247,6 +268,25 @@ func TestWhatEndsAWait(t *testing.T) {
 			if !strings.Contains(pair[0], pair[1]) || pair[1] == "" && pair[0] != "" {
 				t.Errorf("%s: %s: got %q, want %q in it", name, what, pair[0], pair[1])
 			}
+		}
+	}
+}
+
+func TestWhatComesThenIsToldOfEachKindOfStep(t *testing.T) {
+	version := versionOf(t, "every", everyFile)
+	files := configs(map[string]string{"workflows/every.yaml": everyFile})
+	for step, want := range map[string]string{
+		"w0": "step open: whether it is within business hours",
+		"w1": `step list: asks crm whether the contact is on the list "News"`,
+		"w2": "step tags: tags +a -b at crm",
+		"w3": "step fields: set field A at crm",
+		"w4": "step until: waits for time",
+		"w5": "step move: moves to the workflow pause",
+		"w6": "step stop: the run ends",
+	} {
+		w := chsink.Wait{Workflow: "every", WorkflowVersion: version, ConfigVersion: "cfg1", Step: step, State: chsink.WaitOpen, Deadline: at(90)}
+		if got := explain.EndingOf(w, files, now).ThenMet; got != want {
+			t.Errorf("behind %s: got %q, want %q", step, got, want)
 		}
 	}
 }

@@ -132,6 +132,8 @@ func stepText(p *workflows.Program, s *workflows.Step) string {
 		return "if " + s.If.String()
 	case workflows.StepOnList:
 		return fmt.Sprintf("asks %s whether the contact is on the list %q", s.Destination, s.List)
+	case workflows.StepHours:
+		return "whether it is within business hours"
 	case workflows.StepWait:
 		return "waits for time"
 	case workflows.StepWaitFor:
@@ -142,9 +144,15 @@ func stepText(p *workflows.Program, s *workflows.Step) string {
 		return "the run ends"
 	}
 	a := s.Action
+	if a == nil {
+		return string(s.Kind)
+	}
 	text := strings.ReplaceAll(string(a.Kind), "_", " ")
 	if a.Name != "" {
 		text += fmt.Sprintf(" %q", a.Name)
+	}
+	for _, f := range a.Fields {
+		text += " " + f.Name
 	}
 	for _, tag := range a.Add {
 		text += " +" + tag
