@@ -105,8 +105,8 @@ func (w *work) settle(runID, command string, said schemas.Standing, why string) 
 		w.advance(&r, p, s.Then)
 	case s.Kind == workflows.StepOnList:
 		w.advance(&r, p, s.Else)
-	case s.Kind == workflows.StepWaitFor && on:
-		r.Asked = nil // the first event that counts ends the wait
+	case s.Kind == workflows.StepWaitFor && on && w.enough(&r, s, &q):
+		r.Asked = nil // what else is asked decides nothing any more
 		r.Values = merged(r.Values, q.Values)
 		w.met(&r, p, s, "event "+q.Event)
 		w.advance(&r, p, s.WaitFor.Met)
@@ -115,6 +115,12 @@ func (w *work) settle(runID, command string, said schemas.Standing, why string) 
 	default:
 		w.keep(&r, p)
 	}
+}
+
+// enough counts the event that a question was about.
+func (w *work) enough(r *run, s *workflows.Step, q *question) bool {
+	w.use(r, s.WaitFor.Event.On, q.Event)
+	return r.enough(s.WaitFor, q.At)
 }
 
 func (w *work) settleStart(r *run, p *workflows.Program, on bool, detail string) {

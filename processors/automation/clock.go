@@ -130,7 +130,8 @@ func (w *work) remember() {
 	h := happened{
 		Root: w.t.RootKey, Event: e.EventID, Type: e.EventType, Connection: e.Connection, From: string(w.t.From), To: string(w.t.To),
 		Text: e.ProviderStatus, Environment: string(e.Environment), Created: w.created, Changed: w.t.Disposition == schemas.Changed,
-		Subscription: w.t.RootKind == schemas.KindSubscription, Test: e.Test, Provider: e.Provider, At: w.at.UnixMilli(),
+		SameText: e.ProviderStatus != "" && e.ProviderStatus == w.before, Subscription: w.t.RootKind == schemas.KindSubscription,
+		Test: e.Test, Provider: e.Provider, At: w.at.UnixMilli(),
 	}
 	if e.Amount != nil {
 		h.Amount, h.Currency = e.Amount.Value, e.Amount.Currency
@@ -153,6 +154,14 @@ func (s *State) statusBefore(root string) string {
 		if s.Statuses[i].Root == d {
 			return s.Statuses[i].Text
 		}
+	}
+	return ""
+}
+
+// before is the provider's status that the root had, as far as a match needs it.
+func (h *happened) before() string {
+	if h.SameText {
+		return h.Text
 	}
 	return ""
 }

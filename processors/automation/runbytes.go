@@ -47,9 +47,11 @@ func writeRun(w *processors.StateWriter, x *run) {
 		w.Time(q.Until)
 		w.Text(q.Event)
 		writeFields(w, 1, q.Values)
+		w.FieldTime(2, q.At)
 		w.End()
 	}
 	writeFields(w, 15, x.Values)
+	writeMarks(w, 16, x.Used)
 	w.End()
 }
 
@@ -86,6 +88,8 @@ func readRun(r *processors.StateReader, x *run) {
 			x.Asked = processors.ReadList(r, func(q *question) { readQuestion(r, q) })
 		case 15:
 			x.Values = readFields(r)
+		case 16:
+			x.Used = readMarks(r)
 		default:
 			r.Unknown(f)
 		}
@@ -95,11 +99,14 @@ func readRun(r *processors.StateReader, x *run) {
 func readQuestion(r *processors.StateReader, q *question) {
 	q.Command, q.Until, q.Event = r.Text(), r.Time(), r.Text()
 	for f := r.Field(); f != 0; f = r.Field() {
-		if f != 1 {
+		switch f {
+		case 1:
+			q.Values = readFields(r)
+		case 2:
+			q.At = r.Time()
+		default:
 			r.Unknown(f)
-			return
 		}
-		q.Values = readFields(r)
 	}
 }
 
@@ -124,6 +131,7 @@ func writeHappened(w *processors.StateWriter, h *happened) {
 	w.FieldFlag(14, h.Subscription)
 	w.FieldTime(15, h.At)
 	w.FieldFlag(16, h.Test)
+	w.FieldFlag(17, h.SameText)
 	w.End()
 }
 
@@ -143,6 +151,8 @@ func readHappened(r *processors.StateReader, h *happened) {
 			h.At = r.Time()
 		case f == 16:
 			h.Test = true
+		case f == 17:
+			h.SameText = true
 		default:
 			r.Unknown(f)
 		}

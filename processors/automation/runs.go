@@ -38,6 +38,7 @@ func (w *work) start() {
 				continue
 			}
 			r := run{ID: id(p.Name, w.key, w.t.RootKey, w.t.Event.EventID, number(w.t.Number)), Root: w.t.RootKey}
+			w.use(&r, on, w.t.Event.EventID)
 			w.prepare(&r, p, nil)
 			if why := w.unmet(&r, e); why != "" {
 				if !slices.ContainsFunc(failed, func(f attempt) bool { return f.program == p }) {
@@ -255,7 +256,7 @@ func (w *work) move(r *run, p *workflows.Program, s *workflows.Step) {
 	w.end(r, p, schemas.StepEnded, "moved to "+s.Workflow)
 	for i := range to.Starts {
 		if to.Starts[i].Moved {
-			w.try(entrance{to, &to.Starts[i]}, run{ID: id(to.Name, r.ID, number(r.Steps)), Root: r.Root}, r)
+			w.try(entrance{to, &to.Starts[i]}, run{ID: id(to.Name, r.ID, number(r.Steps)), Root: r.Root, Used: r.Used}, r)
 			return
 		}
 	}

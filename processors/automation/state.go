@@ -66,6 +66,9 @@ type run struct {
 	Seen                  []int64
 	Asked                 []question
 	Values                []field // by name: what the steps use, as last known
+	// Used are digests of a trigger and an event that counted for it in this run: none counts twice. Kept where some
+	// workflow looks back.
+	Used []mark
 }
 
 // question is one that a run has put to a destination.
@@ -74,6 +77,7 @@ type question struct {
 	Until   int64  // when it counts as not answered
 	// Event and its Values are of the event that is to count if the answer is yes; empty at a step that only asks.
 	Event  string
+	At     int64 // when that event came
 	Values []field
 }
 
@@ -83,6 +87,7 @@ type happened struct {
 	From, To, Text                string // statuses; Text is the provider's
 	Environment                   string
 	Created, Changed              bool
+	SameText                      bool // the order had this Text before, too
 	Subscription, Test            bool
 	Provider                      string
 	Amount, Currency              string

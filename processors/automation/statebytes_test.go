@@ -30,8 +30,8 @@ func full() State {
 			{
 				ID: "00112233445566778899aabbccddeeff", Workflow: "payment-failed", Version: "a1b2c3", Root: "live/eu/O1", Event: "WH-1", Origin: "WEBHOOK",
 				Test: true, Steps: 3, Step: "1.met.0", Waits: 2, Since: 1_767_225_600_000, Deadline: 1_767_312_000_000, Seen: []int64{1_767_225_600_001},
-				Asked:  []question{{Command: "c", Until: 1_767_229_200_000, Event: "WH-2", Values: []field{{"event.id", "WH-2"}}}, {Command: "d"}},
-				Values: []field{{"order.amount", "10.00"}, {"order.id", "O1"}},
+				Asked:  []question{{Command: "c", Until: 1_767_229_200_000, Event: "WH-2", At: 1_767_225_600_002, Values: []field{{"event.id", "WH-2"}}}, {Command: "d"}},
+				Values: []field{{"order.amount", "10.00"}, {"order.id", "O1"}}, Used: []mark{digest("used")},
 			},
 			{ID: "ff", Workflow: "payment-failed"},
 		},
@@ -39,7 +39,7 @@ func full() State {
 		Done:         []mark{digest("done")}, Orders: []mark{digest("O1")}, OrdersPaid: 7,
 		History: []happened{{
 			Root: "live/eu/O1", Event: "WH-1", Type: "PAYMENT.CAPTURE.COMPLETED", Connection: "eu", From: "PENDING", To: "PAID", Text: "COMPLETED", Environment: "live",
-			Provider: "paypal", Created: true, Changed: true, Subscription: true, Test: true, Amount: "10.00", Currency: "EUR", At: 1_767_225_600_000,
+			Provider: "paypal", Created: true, Changed: true, SameText: true, Subscription: true, Test: true, Amount: "10.00", Currency: "EUR", At: 1_767_225_600_000,
 		}, {}},
 		Statuses:  []lastStatus{{digest("live/eu/O1"), "COMPLETED"}},
 		Standings: []standing{{"crm", "newsletter", "ACTIVE", 1_767_225_600_000}},

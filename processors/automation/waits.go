@@ -1,6 +1,7 @@
 package automation
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -15,7 +16,7 @@ const (
 	answerWithin = time.Hour
 	// askedMax bounds the questions that one wait has open.
 	askedMax = 8
-	// seenMax bounds the events that are remembered of one wait which several of them could still correct.
+	// seenMax bounds the events that are remembered of one wait which takes several.
 	seenMax = 200
 )
 
@@ -35,7 +36,7 @@ func (*Stage) Timers(s State) []processors.Timer {
 	list := make([]processors.Timer, 0, n)
 	for i := range s.Runs {
 		if at := s.Runs[i].due(); at > 0 {
-			list = append(list, processors.Timer{At: time.UnixMilli(at).UTC(), ID: timerRun + s.Runs[i].waitID()})
+			list = append(list, processors.Timer{At: time.UnixMilli(at).UTC(), ID: s.Runs[i].timerID()})
 		}
 	}
 	for i := range s.Correctables {
@@ -57,6 +58,11 @@ func (r *run) due() int64 {
 		first = min(first, q.Until)
 	}
 	return first
+}
+
+// timerID puts the timers of one moment in order: the wait that began first, then the workflow whose name comes first.
+func (r *run) timerID() string {
+	return fmt.Sprintf("%s%015d/%s/%s", timerRun, r.Since, r.Workflow, r.waitID())
 }
 
 func (r *run) waitID() string { return r.ID + "." + number(r.Waits) }
@@ -90,21 +96,67 @@ func (w *work) open(r *run, p *workflows.Program, s *workflows.Step) bool {
 	if wf.LookBack <= 0 {
 		return false
 	}
+	return w.lookBack(r, p, s)
+}
+
+// lookBack counts what came just before a wait opened, the event at hand included. What counted for the same trigger in
+// this run already does not again: it has not happened twice.
+func (w *work) lookBack(r *run, p *workflows.Program, s *workflows.Step) bool {
+	wf := s.WaitFor
 	since := w.at.Add(-wf.LookBack).UnixMilli()
-	for i := range w.s.History {
-		h := &w.s.History[i]
-		if h.At < since || w.t != nil && h.Event == w.t.Event.EventID || !w.counts(wf, r, h.Root, h.Test) {
-			continue
+	count := func(t *schemas.Transition, created bool, before string, at int64) bool {
+		if !w.counts(wf, r, t.RootKey, t.Event.Test) || r.used(wf.Event.On, t.Event.EventID) || !match(&wf.Event, t, created, before) {
+			return false
 		}
-		t := h.transition()
-		if !match(&wf.Event, t, h.Created, "") {
-			continue
+		if wf.List != "" && wf.Times == 1 && len(r.Asked) > 0 {
+			return false // the list is asked about now, whichever event it was
 		}
 		v := w.values(r, p)
 		v.t = t
-		if w.meets(r, p, s, v, h.At) {
+		return w.meets(r, p, s, v, at)
+	}
+	for i := range w.s.History {
+		h := &w.s.History[i]
+		if h.At < since || w.t != nil && h.Event == w.t.Event.EventID {
+			continue
+		}
+		if count(h.transition(), h.Created, h.before(), h.At) {
 			return true
 		}
+	}
+	if w.t == nil || past(w.t.Event.Origin) || w.t.Disposition != schemas.Changed && w.t.Disposition != schemas.Recorded {
+		return false
+	}
+	return count(w.t, w.created, w.before, w.at.UnixMilli())
+}
+
+func (r *run) used(on, event string) bool { return slices.Contains(r.Used, digest(on, event)) }
+
+// use notes that an event counted for a trigger in this run.
+func (w *work) use(r *run, on, event string) {
+	if w.rules.indexed.lookBack > 0 {
+		note(&r.Used, digest(on, event), historyMax)
+	}
+}
+
+// enough counts an event at that time; it reports whether that makes as many as the wait takes.
+func (r *run) enough(wf *workflows.WaitFor, at int64) bool {
+	if wf.Times <= 1 {
+		return true
+	}
+	seen := append(slices.Clone(r.Seen), at)
+	slices.Sort(seen) // answers and corrections may come in any order
+	window := wf.Window.Milliseconds()
+	for i := wf.Times - 1; i < len(seen); i++ {
+		if window == 0 || seen[i]-seen[i-wf.Times+1] <= window {
+			return true
+		}
+	}
+	// One that comes late can still lie beside those that a later one has left behind.
+	oldest := seen[len(seen)-1] - window - wf.CorrectWithin.Milliseconds()
+	r.Seen = slices.DeleteFunc(seen, func(at int64) bool { return window > 0 && at < oldest })
+	if over := len(r.Seen) - seenMax; over > 0 {
+		r.Seen = slices.Delete(r.Seen, 0, over)
 	}
 	return false
 }
@@ -130,19 +182,18 @@ func (w *work) meets(r *run, p *workflows.Program, s *workflows.Step, v values, 
 		w.trace(r, p, s.ID, schemas.StepCondition, "an event came that does not count: the condition was met once before for this "+string(wf.Once))
 		return false
 	}
-	if wf.Times > 1 {
-		r.Seen = slices.DeleteFunc(slices.Clone(r.Seen), func(seen int64) bool { return wf.Window > 0 && seen < at-wf.Window.Milliseconds() })
-		if r.Seen = append(r.Seen, at); len(r.Seen) < wf.Times {
+	if wf.List != "" {
+		if len(r.Asked) >= askedMax {
+			w.trace(r, p, s.ID, schemas.StepCondition, fmt.Sprintf("an event came that does not count: %d questions about the list are open", askedMax))
 			return false
 		}
-		r.Seen = nil
+		w.ask(r, p, wf.Destination, wf.List, v.t.Event.EventID)
+		q := &r.Asked[len(r.Asked)-1]
+		q.At, q.Values = at, v.event(fieldNames(r.Values))
+		return false
 	}
-	if wf.List != "" {
-		if len(r.Asked) < askedMax {
-			w.ask(r, p, wf.Destination, wf.List, v.t.Event.EventID)
-			q := &r.Asked[len(r.Asked)-1]
-			q.Values = v.event(fieldNames(r.Values))
-		}
+	w.use(r, wf.Event.On, v.t.Event.EventID)
+	if !r.enough(wf, at) {
 		return false
 	}
 	r.Values = merged(r.Values, v.event(fieldNames(r.Values)))
@@ -236,18 +287,8 @@ func (w *work) corrects(r *run, p *workflows.Program, s *workflows.Step) bool {
 	if w.ran(p, s.ID, wf.Once, r) {
 		return false
 	}
-	if wf.Times <= 1 {
+	if r.enough(wf, happened) {
 		return true
-	}
-	r.Seen = append(slices.Clip(r.Seen), happened)
-	slices.Sort(r.Seen)
-	for i := range len(r.Seen) - wf.Times + 1 {
-		if wf.Window == 0 || r.Seen[i+wf.Times-1]-r.Seen[i] <= wf.Window.Milliseconds() {
-			return true
-		}
-	}
-	if over := len(r.Seen) - seenMax; over > 0 {
-		r.Seen = slices.Delete(r.Seen, 0, over)
 	}
 	if i := w.correctable(r); i >= 0 {
 		w.s.Correctables[i] = *r
@@ -290,8 +331,8 @@ func (w *work) corrected(r *run, p *workflows.Program, s *workflows.Step) {
 		return
 	}
 	again := run{
-		ID: id(r.ID, "corrected", number(r.Waits)), Workflow: r.Workflow, Version: r.Version, Root: r.Root, Event: r.Event, Origin: r.Origin, Test: r.Test,
-		Values: merged(r.Values, v.event(fieldNames(r.Values))),
+		ID: id(r.ID, "corrected", number(r.Waits)), Workflow: r.Workflow, Version: r.Version, Root: r.Root, Event: r.Event, Origin: r.Origin, Test: r.Test, Used: r.Used,
+		Values: merged(v.kept(fieldNames(r.Values), r), v.event(fieldNames(r.Values))),
 	}
 	w.trace(&again, p, "", schemas.StepStarted, "corrects the run "+r.ID)
 	w.advance(&again, p, wf.Corrected)
@@ -307,7 +348,7 @@ func (w *work) fire(t *processors.Timer) {
 	}
 	switch kind {
 	case timerRun:
-		if i := slices.IndexFunc(w.s.Runs, func(r run) bool { return r.waitID() == rest }); i >= 0 {
+		if i := slices.IndexFunc(w.s.Runs, func(r run) bool { return r.timerID() == t.ID }); i >= 0 {
 			w.lapse(w.s.Runs[i])
 		}
 	case timerCorrectable:
@@ -359,7 +400,9 @@ func (w *work) notMet(r *run, p *workflows.Program, why string) {
 	w.closes(r, p, schemas.StepWaitNotMet, orElse(why, "the time is up"))
 	if wf := s.WaitFor; wf.CorrectWithin > 0 && r.Deadline > 0 {
 		c := *r
-		c.Deadline, c.Asked = r.Deadline+wf.CorrectWithin.Milliseconds(), nil
+		c.Asked = nil
+		// Closed by hand, it ended then: what comes later is another matter.
+		c.Deadline = min(r.Deadline, w.at.UnixMilli()) + wf.CorrectWithin.Milliseconds()
 		if c.Deadline >= w.at.UnixMilli() {
 			w.s.Correctables = append(w.s.Correctables, c)
 			if over := len(w.s.Correctables) - correctablesMax; over > 0 {
