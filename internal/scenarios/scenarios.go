@@ -159,7 +159,9 @@ func gather(dir string, files map[string]string) (map[string]string, error) {
 		}
 	}
 	for path, text := range files {
-		all[path] = text
+		if all[path] = text; text == "" {
+			delete(all, path)
+		}
 	}
 	under, err := fs.Sub(base, "base")
 	if err != nil {
@@ -171,7 +173,8 @@ func gather(dir string, files map[string]string) (map[string]string, error) {
 	}
 	whole := all[config.SettingsFile] != ""
 	for path, text := range given {
-		if _, there := all[path]; !there && !whole {
+		_, said := files[path]
+		if _, there := all[path]; !there && !said && !whole {
 			all[path] = text
 		}
 	}

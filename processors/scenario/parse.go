@@ -114,7 +114,7 @@ func (p *parser) scenario(line int, title string) {
 
 // verbs are the beginnings of statements, for the hint.
 var verbs = []string{
-	"scenario", "config", "file", "connection", "zone", "apply", "at", "advance", "after", "event", "again", "answer", "decide",
+	"scenario", "config", "file", "remove", "connection", "zone", "apply", "at", "advance", "after", "event", "again", "answer", "decide",
 	"touch", "receivers", "ignore", "strict", "expect",
 }
 
@@ -192,6 +192,12 @@ func (p *parser) further(verb string, w *words) (any, error) {
 		}
 		do.workflow = w.next()
 		return do, nil
+	case "remove":
+		path := w.next()
+		if path == "" {
+			return nil, fmt.Errorf("remove needs a path inside the configuration, such as workflows/failed.yaml")
+		}
+		return doFile{path: path}, nil
 	case "touch":
 		email := w.next()
 		if email == "" {

@@ -41,6 +41,7 @@ func TestWhatIsNotUnderstoodIsToldWithItsPlace(t *testing.T) {
 		"file w.yaml":                          "has no text",
 		`event PAID order="A1`:                 "not closed",
 		"touch":                                "e-mail address",
+		"remove":                               "needs a path",
 		"zone Mars":                            "needs a time zone",
 		"again E1 origin=carrier-pigeon":       "is no origin",
 		"scenario:":                            "has no title",

@@ -69,8 +69,8 @@ func (ps Problems) Error() string {
 
 // World is what one scenario runs in. It is used by one run, in one goroutine.
 type World interface {
-	// Configure compiles the configuration of that name (empty: the default), with files over it, by path. The error says
-	// what is wrong with it, a line each.
+	// Configure compiles the configuration of that name (empty: the default), with files over it, by path; a file
+	// without text is not there. The error says what is wrong with it, a line each.
 	Configure(name string, files map[string]string) (version string, err error)
 	// Orders and Automation are fresh stages. The second follows, at each input, the version that the input names, of
 	// those that were configured.

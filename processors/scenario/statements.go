@@ -10,7 +10,8 @@ import (
 type (
 	// doConfig names the configuration that the scenario begins with.
 	doConfig struct{ name string }
-	// doFile writes a file of the configuration, in force with the next apply, or from the begin.
+	// doFile writes a file of the configuration, in force with the next apply, or from the begin. Without text it takes
+	// the file away.
 	doFile struct{ path, text string }
 	// doConnection says which connection events come from that name none.
 	doConnection struct{ name string }
