@@ -13,6 +13,7 @@ import (
 	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/pipeline/config"
 	"github.com/tillstream/tillstream/pipeline/kafka"
+	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/schemas/codec"
 )
 
@@ -124,6 +125,28 @@ func TestAnActivationGoesToThePartitionsThatDoNotFollowYet(t *testing.T) {
 	}
 	if got, err = v.Activate(t.Context(), "v1", false); err != nil || len(got) != 2 {
 		t.Errorf("in one that had: %v, %v; want both partitions", got, err)
+	}
+}
+
+// While nothing runs, what was activated and taken back is still to be read: the last word has to be the one in force.
+func TestAPartitionThatHasStillToReadIsToldAgainWhatItFollows(t *testing.T) {
+	read := map[string]int64{schemas.TopicAutomationInbox: 10}
+	for name, tt := range map[string]struct {
+		f     pipeline.Followed
+		end   int64
+		fresh bool
+		want  bool
+	}{
+		"follows it, and has read all":                  {pipeline.Followed{Config: "v1", Next: read}, 10, false, false},
+		"follows it, and another may be on its way":     {pipeline.Followed{Config: "v1", Next: read}, 11, false, true},
+		"follows another":                               {pipeline.Followed{Config: "v0", Next: read}, 10, false, true},
+		"follows none":                                  {pipeline.Followed{}, 0, false, true},
+		"follows none, and the system had none before":  {pipeline.Followed{}, 11, true, false},
+		"follows another, in a system that had no last": {pipeline.Followed{Config: "v0", Next: read}, 10, true, true},
+	} {
+		if got := (Following{0, tt.f}).needs("v1", tt.end, tt.fresh); got != tt.want {
+			t.Errorf("%s: told %v, want %v", name, got, tt.want)
+		}
 	}
 }
 

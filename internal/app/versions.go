@@ -124,6 +124,15 @@ type Following struct {
 // Passed reports whether the partition has read the offset of its inbox.
 func (f Following) Passed(offset int64) bool { return f.Next[schemas.TopicAutomationInbox] > offset }
 
+// needs reports whether the partition is to be told of version, its inbox ending at end. One that has not read all is told
+// again: the activation of another version may be among it.
+func (f Following) needs(version string, end int64, fresh bool) bool {
+	if f.Config == "" {
+		return !fresh
+	}
+	return f.Config != version || f.Next[schemas.TopicAutomationInbox] < end
+}
+
 // Following tells of every partition which version it follows, as committed.
 func (v *Versions) Following(ctx context.Context) ([]Following, error) {
 	partitions, err := v.Partitions(ctx)
@@ -146,7 +155,7 @@ func (v *Versions) Following(ctx context.Context) ([]Following, error) {
 	return list, g.Wait()
 }
 
-// Activate has the partitions follow version that do not yet. It returns the offsets of the records that say so; fresh
+// Activate has the partitions follow version that do not yet, or may not when they have read on. It returns the offsets of the records that say so; fresh
 // leaves those out that follow none yet: what runs them begins with its own.
 func (v *Versions) Activate(ctx context.Context, version string, fresh bool) (map[int32]int64, error) {
 	list, err := v.Following(ctx)
@@ -155,7 +164,11 @@ func (v *Versions) Activate(ctx context.Context, version string, fresh bool) (ma
 	}
 	var behind []int32
 	for _, f := range list {
-		if f.Config != version && (f.Config != "" || !fresh) {
+		_, end, err := v.log.Bounds(ctx, schemas.TopicAutomationInbox, f.Partition)
+		if err != nil {
+			return nil, fmt.Errorf("how far partition %d has read: %w", f.Partition, err)
+		}
+		if f.needs(version, end, fresh) {
 			behind = append(behind, f.Partition)
 		}
 	}

@@ -156,7 +156,7 @@ func (a applying) follow(ctx context.Context, w io.Writer, v *app.Versions, vers
 		for _, f := range list {
 			switch at, asked := activated[f.Partition]; {
 			case told[f.Partition]:
-			case f.Config == version:
+			case f.Config == version && (!asked || f.Passed(at)): // before at another one may come
 				owner, _, _ := strings.Cut(f.Owner, "/")
 				fmt.Fprintf(w, "partition %d follows it since offset %d (%s)\n", f.Partition, f.From, owner)
 				told[f.Partition] = true
