@@ -1,6 +1,7 @@
 package automation_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -365,4 +366,41 @@ steps:
 			t.Errorf("data %q", c.Effect.Data)
 		}
 	}
+}
+
+func TestADateThatStandsForNeverIsNotWaitedFor(t *testing.T) {
+	for date, want := range map[string][]string{
+		"9999-12-31":           {"STARTED", "CONDITION 0", "ENDED"},
+		"9999-12-31T23:59:59Z": {"STARTED", "CONDITION 0", "ENDED"},
+		"0001-01-01":           {"STARTED", "CONDITION 0", "ENDED"},
+		"2030-01-01":           {"STARTED", "WAIT_OPENED 0"},
+	} {
+		t.Run(date, func(t *testing.T) {
+			l := of(t, map[string]string{"w": `
+destination: crm
+start: [{on: payment-status-changed, status: [FAILED]}]
+steps: [{wait_until: {date: "{{ subscription.next_billing_time }}"}}]
+`})
+			tr := transition(1, schemas.StatusFailed)
+			tr.Event.Fields = map[string]string{"subscription.next_billing_time": date}
+			l.want(l.put(0, tr), want...)
+		})
+	}
+}
+
+func TestARunThatMovesToADateLongAgoGoesOn(t *testing.T) {
+	text := `
+destination: crm
+open_runs: move
+start: [{on: payment-status-changed, status: [FAILED]}]
+steps: [{id: rest, %s}, {track_event: {name: on}}]
+`
+	l, activate := following(t, map[string]map[string]string{
+		"1": {"w": fmt.Sprintf(text, "wait: 400d")}, "2": {"w": fmt.Sprintf(text, `wait_until: {date: "1960-01-01"}`)},
+	})
+	activate("1")
+	l.want(l.put(0, transition(1, schemas.StatusFailed)), "STARTED", "WAIT_OPENED rest")
+	activate("2")
+	l.put(0, &schemas.ContactTouch{ContactKey: ana})
+	l.want(l.pass(time.Hour), "WAIT_MET rest", "ACTION 1", "ENDED")
 }

@@ -231,5 +231,8 @@ func (w *work) untilWhen(r *run, p *workflows.Program, u *workflows.Until) (time
 	if !ok || len(issues) > 0 {
 		return w.at, u.Date.String() + " gives no date"
 	}
-	return at.Add(u.Shift), "until the date"
+	if at = at.Add(u.Shift); at.After(w.at.Add(aheadMax)) {
+		return w.at, u.Date.String() + " lies more than ten years ahead"
+	}
+	return at, "until the date"
 }

@@ -47,13 +47,23 @@ func opening(h *workflows.Hours, t time.Time) time.Time {
 	return t
 }
 
-// timeLayouts are the forms of a date that a wait understands; those without a zone mean that of the wait.
-var timeLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05", time.DateTime, time.DateOnly}
+// aheadMax is how far ahead a date is waited for. What lies behind it is a provider's word for "never", such as the year
+// 9999.
+const aheadMax = 10 * 366 * 24 * time.Hour
 
+// localLayouts are the forms of a date without a zone that a wait understands.
+var localLayouts = []string{"2006-01-02T15:04:05", time.DateTime, time.DateOnly}
+
+// parseTime reads a date or time; without a zone of its own it is one of zone.
 func parseTime(text string, zone *time.Location) (time.Time, bool) {
-	for _, layout := range timeLayouts {
-		if t, err := time.ParseInLocation(layout, strings.TrimSpace(text), zone); err == nil {
-			return t, true
+	text = strings.TrimSpace(text)
+	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		return t, true
+	}
+	for _, layout := range localLayouts {
+		if t, err := time.Parse(layout, text); err == nil {
+			at := zones.At(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), zone)
+			return at.Add(time.Duration(t.Second())*time.Second + time.Duration(t.Nanosecond())), true
 		}
 	}
 	return time.Time{}, false

@@ -14,6 +14,8 @@ import (
 // stepsMax bounds the steps that one input sets in motion: workflows that start each other would never end.
 const stepsMax = 1000
 
+var tooManySteps = "more than " + strconv.Itoa(stepsMax) + " steps at one event: do workflows start each other?"
+
 // correction is what the number of a trace begins with that tells of a wait after its run went on.
 const correction = 1 << 20
 
@@ -76,10 +78,12 @@ func (w *work) startTagged() {
 			if e.program.Mode == workflows.Off || e.program.Destination != g.destination || past(origin) && !e.start.History {
 				continue
 			}
-			if w.executed >= stepsMax {
-				return
-			}
 			r := run{ID: id(e.program.Name, w.key, w.cause.root, w.cause.event, g.destination, g.tag, number(w.at.UnixMilli()), number(int64(i))), Root: w.cause.root}
+			if w.executed >= stepsMax {
+				w.prepare(&r, e.program, g.from)
+				w.trace(&r, e.program, "", schemas.StepNotStarted, tooManySteps)
+				continue
+			}
 			w.try(e, r, g.from)
 		}
 	}
@@ -177,7 +181,7 @@ func (w *work) runs(p *workflows.Program, step string, s workflows.Scope, r *run
 func (w *work) advance(r *run, p *workflows.Program, at int) {
 	for at != workflows.End {
 		if w.executed++; w.executed > stepsMax {
-			w.end(r, p, schemas.StepStopped, "more than "+strconv.Itoa(stepsMax)+" steps at one event: do workflows start each other?")
+			w.end(r, p, schemas.StepStopped, tooManySteps)
 			return
 		}
 		s := &p.Steps[at]
@@ -353,7 +357,7 @@ func (w *work) reset(r *run, p *workflows.Program, s *workflows.Step) {
 		now := w.at
 		w.at = time.UnixMilli(r.Since).UTC()
 		at, _ := w.untilWhen(r, p, s.Until)
-		r.Deadline, w.at = at.UnixMilli(), now
+		r.Deadline, w.at = max(r.Since, at.UnixMilli()), now // what is past is due, and not without a deadline
 	}
 }
 
