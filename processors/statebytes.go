@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 )
 
 // The compact form of a state's bytes.
@@ -95,13 +94,15 @@ type StateWriter struct {
 
 // NewStateWriter begins a state of this version of its format, which is not '{' (that begins the form before, JSON).
 func NewStateWriter(version byte, words *Words) *StateWriter {
-	w := &StateWriter{words: words, b: make([]byte, 0, stateCapacity)}
+	return NewStateWriterFor(version, words, stateCapacity)
+}
+
+// NewStateWriterFor is NewStateWriter for a state of about so many bytes; a wrong guess costs time only.
+func NewStateWriterFor(version byte, words *Words, bytes int) *StateWriter {
+	w := &StateWriter{words: words, b: make([]byte, 0, bytes)}
 	w.b = append(w.b, version)
 	return w
 }
-
-// Grow makes room for so many bytes more, as far as the caller can tell; too few cost time only.
-func (w *StateWriter) Grow(bytes int) { w.b = slices.Grow(w.b, bytes) }
 
 // Bytes ends the state.
 func (w *StateWriter) Bytes() []byte { return append(w.b, 0) }

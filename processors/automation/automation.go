@@ -111,7 +111,9 @@ type work struct {
 	effects  []*schemas.Command // follow the desired states
 	tagged   []tagged           // tags that are new on the contact, which workflows may start on
 	acting   *run               // whose step is at work; nil: a mapping
-	executed int                // steps of workflows
+	room     []schemas.RunStep  // for traces to come
+	watched  watched
+	executed int // steps of workflows
 }
 
 // cause is what something is done for.
@@ -256,7 +258,7 @@ func (w *work) emit(c *schemas.Command) {
 
 func (w *work) put(o processors.Output) {
 	if w.out == nil {
-		w.out = make([]processors.Output, 0, 4) // a contact, an event, and some steps
+		w.out = make([]processors.Output, 0, 6) // a contact, an event, and some steps
 	}
 	w.out = append(w.out, o)
 }

@@ -1,8 +1,11 @@
+//go:build unix
+
 package automation_test
 
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/tillstream/tillstream/processors"
@@ -68,6 +71,7 @@ func benchmarkTransitions(b *testing.B, st *automation.Stage) {
 	b.ReportAllocs()
 	var image []byte
 	n := 0
+	before := processorTime(b)
 	for b.Loop() {
 		if n == len(history) {
 			image, n = nil, 0
@@ -87,5 +91,15 @@ func benchmarkTransitions(b *testing.B, st *automation.Stage) {
 		}
 		n++
 	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "transitions/s")
+	b.ReportMetric(float64(b.N)/(processorTime(b)-before), "transitions/s-of-a-core")
+}
+
+// processorTime is the process's time on processors so far in seconds, its collector's included: what a busy machine
+// takes for others is not in it.
+func processorTime(b *testing.B) float64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
 }

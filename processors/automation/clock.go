@@ -147,7 +147,12 @@ func (w *work) remember() {
 		h.Amount, h.Currency = e.Amount.Value, e.Amount.Currency
 	}
 	oldest := w.at.Add(-x.lookBack).UnixMilli()
-	kept := slices.DeleteFunc(slices.Clone(w.s.History), func(o happened) bool { return o.At < oldest })
+	kept := make([]happened, 0, len(w.s.History)+1)
+	for i := range w.s.History {
+		if w.s.History[i].At >= oldest {
+			kept = append(kept, w.s.History[i])
+		}
+	}
 	if over := len(kept) + 1 - historyMax; over > 0 {
 		kept = slices.Delete(kept, 0, over)
 	}

@@ -13,7 +13,8 @@ import (
 
 // index is what all workflows together need, found once.
 type index struct {
-	events    map[string][]entrance // by trigger
+	programs  map[string]*workflows.Program // by name
+	events    map[string][]entrance         // by trigger
 	tags      map[string][]entrance
 	scheduled []entrance
 	sources   map[string]mapping.Source // of every name that a step uses
@@ -31,8 +32,13 @@ type entrance struct {
 // WithWorkflows returns r with these workflows in the place of its own.
 func (r Rules) WithWorkflows(list []*workflows.Program) Rules {
 	r.workflows = slices.SortedFunc(slices.Values(list), func(a, b *workflows.Program) int { return strings.Compare(a.Name, b.Name) })
-	x := index{events: map[string][]entrance{}, tags: map[string][]entrance{}, sources: map[string]mapping.Source{}, keep: map[string][]string{}}
+	x := index{
+		programs: make(map[string]*workflows.Program, len(r.workflows)),
+		events:   map[string][]entrance{}, tags: map[string][]entrance{}, sources: map[string]mapping.Source{}, keep: map[string][]string{},
+	}
+	r.indexed.programs = x.programs
 	for _, p := range r.workflows {
+		x.programs[p.Name] = p
 		for i := range p.Starts {
 			x.enter(p, &p.Starts[i])
 		}
@@ -102,11 +108,7 @@ func (r *Rules) kept(p *workflows.Program) []string {
 
 // Workflow is the program of that name; nil if there is none.
 func (r *Rules) Workflow(name string) *workflows.Program {
-	i, found := slices.BinarySearchFunc(r.workflows, name, func(p *workflows.Program, n string) int { return strings.Compare(p.Name, n) })
-	if !found {
-		return nil
-	}
-	return r.workflows[i]
+	return r.indexed.programs[name]
 }
 
 // Workflows are the programs, by name.

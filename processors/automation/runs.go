@@ -364,6 +364,15 @@ func (w *work) reset(r *run, p *workflows.Program, s *workflows.Step) {
 // migrate resolves the program of every open run, which moves those whose workflow says so and ends those whose
 // workflow is gone.
 func (w *work) migrate() {
+	current := true
+	for i := range w.s.Runs {
+		r := &w.s.Runs[i]
+		newest := w.rules.Workflow(r.Workflow)
+		current = current && newest != nil && newest.Version == r.Version
+	}
+	if current {
+		return
+	}
 	for _, r := range slices.Clone(w.s.Runs) {
 		w.program(&r)
 	}
@@ -376,8 +385,37 @@ func (w *work) shadow(p *workflows.Program) bool {
 	if p == nil || p.Mode == workflows.Shadow {
 		return p != nil
 	}
-	newest := w.rules.Workflow(p.Name)
-	return newest != nil && newest.Mode == workflows.Shadow
+	if w.watched.program != p { // one program's steps follow each other
+		newest := w.rules.Workflow(p.Name)
+		w.watched = watched{p, newest != nil && newest.Mode == workflows.Shadow}
+	}
+	return w.watched.only
+}
+
+// watched says of one program whether its runs are only watched.
+type watched struct {
+	program *workflows.Program
+	only    bool
+}
+
+// Traces are made in such numbers at once, the first ones of an input and those that follow.
+const (
+	tracesFirst = 4
+	tracesMore  = 16
+)
+
+// newStep is room for a trace.
+func (w *work) newStep() *schemas.RunStep {
+	if len(w.room) == 0 {
+		n := tracesMore
+		if w.room == nil {
+			n = tracesFirst
+		}
+		w.room = make([]schemas.RunStep, n)
+	}
+	s := &w.room[0]
+	w.room = w.room[1:]
+	return s
 }
 
 // trace tells a step of a run.
@@ -387,7 +425,8 @@ func (w *work) trace(r *run, p *workflows.Program, step string, kind schemas.Ste
 	if w.t != nil {
 		event = w.t.Event.EventID
 	}
-	s := &schemas.RunStep{
+	s := w.newStep()
+	*s = schemas.RunStep{
 		RunID: r.ID, Workflow: r.Workflow, WorkflowVersion: r.Version, ConfigVersion: w.rules.ConfigVersion, ContactKey: w.key,
 		RootKey: r.Root, EventID: event, Number: r.Steps, Step: step, Kind: kind, Detail: detail,
 		Origin: r.Origin, Test: r.Test, Shadow: w.shadow(p), At: w.at,

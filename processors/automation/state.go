@@ -180,23 +180,48 @@ func note(list *[]mark, m mark, bound int) bool {
 	return true
 }
 
-// setFields fills fields; an empty value leaves its field alone.
+// setFields fills fields from values in the order of their names; an empty value leaves its field alone.
 func (d *desired) setFields(values []mapping.Value) {
-	own := false // the list is no longer the old state's
-	for _, v := range values {
-		i, found := slices.BinarySearchFunc(d.Fields, v.To, byField)
-		if v.Value == "" || found && d.Fields[i].Value == v.Value {
+	differ, more := 0, 0
+	at := 0 // both lists are in order: one walk finds each value's place
+	for i := range values {
+		v := &values[i]
+		if at += behind(d.Fields[at:], v.To); v.Value == "" {
 			continue
 		}
-		if !own {
-			d.Fields, own = append(make([]field, 0, len(d.Fields)+len(values)), d.Fields...), true
-		}
-		if found {
-			d.Fields[i].Value = v.Value
-		} else {
-			d.Fields = slices.Insert(d.Fields, i, field{v.To, v.Value})
+		if at == len(d.Fields) || d.Fields[at].Name != v.To {
+			more++
+		} else if d.Fields[at].Value != v.Value {
+			differ++
 		}
 	}
+	if differ+more == 0 {
+		return
+	}
+	made, from := make([]field, 0, len(d.Fields)+more), 0 // the list may be the old state's, too
+	for i := range values {
+		v := &values[i]
+		if v.Value == "" {
+			continue
+		}
+		n := behind(d.Fields[from:], v.To)
+		made = append(made, d.Fields[from:from+n]...)
+		if from += n; from < len(d.Fields) && d.Fields[from].Name == v.To {
+			from++
+		}
+		made = append(made, field{v.To, v.Value})
+	}
+	d.Fields = append(made, d.Fields[from:]...)
+}
+
+// behind is how many fields at the beginning of a list come before name.
+func behind(list []field, name string) int {
+	for i := range list {
+		if list[i].Name >= name {
+			return i
+		}
+	}
+	return len(list)
 }
 
 // tag wants the tags in add and not those in remove. The last word about a tag counts.
@@ -272,7 +297,9 @@ func (m *mark) UnmarshalText(text []byte) error {
 // id is a digest in 32 hexadecimal digits.
 func id(parts ...string) string {
 	m := digest(parts...)
-	return hex.EncodeToString(m[:])
+	var text [2 * len(m)]byte
+	hex.Encode(text[:], m[:])
+	return string(text[:])
 }
 
 func number(n int64) string { return strconv.FormatInt(n, 10) }

@@ -21,7 +21,7 @@ var words = processors.NewWords("paypal-integration", "paypal-integration-Billin
 
 // Encode implements processors.Stage: see processors.StateWriter for the form of the bytes.
 func (*Stage) Encode(s State) ([]byte, error) {
-	w := processors.NewStateWriter(formatCompact, words)
+	w := processors.NewStateWriterFor(formatCompact, words, s.bytesAbout())
 	w.FieldList(1, len(s.Destinations))
 	for i := range s.Destinations {
 		writeDesired(w, &s.Destinations[i])
@@ -112,6 +112,24 @@ func (*Stage) Decode(b []byte) (State, error) {
 		return State{}, err
 	}
 	return s, nil
+}
+
+// Bytes that parts of a state usually take.
+const (
+	bytesField  = 20
+	bytesRun    = 400
+	bytesOfPast = 100
+	bytesMark   = len(mark{})
+)
+
+// bytesAbout is how many bytes the state takes, more or less.
+func (s *State) bytesAbout() int {
+	n := bytesRun*(len(s.Runs)+len(s.Correctables)) + bytesOfPast*len(s.History) + bytesMark*(len(s.Created)+len(s.Done)+len(s.Orders)+len(s.Aliases))
+	for i := range s.Destinations {
+		d := &s.Destinations[i]
+		n += bytesOfPast + bytesField*(len(d.Fields)+len(d.Tags)+len(d.NoTags))
+	}
+	return n
 }
 
 func decodeJSON(b []byte) (State, error) {
