@@ -30,6 +30,7 @@ type CRMContact struct {
 	Phone  string
 	Fields map[string]string
 	Tags   []string
+	Lists  []string // that the contact is active on
 }
 
 // Tracked is one event recorded on a contact at the CRM.
@@ -50,6 +51,16 @@ type Outside struct {
 	Accepted int // answers 2xx that the shops got
 	Contacts []CRMContact
 	Tracked  []Tracked
+	// Starts are contacts' starts on automations, Messages what was sent to them, both by the CRM's own account.
+	Starts, Messages []Happened
+	// MessagesStart: the CRM sends a message by starting an automation of its name, as ActiveCampaign does.
+	MessagesStart bool
+	// Subscribed are contacts that people put on lists at the CRM themselves.
+	Subscribed []Happened
+	// Written are the shops' own ids of the orders and subscriptions that the CRM holds.
+	Written []string
+	// Promises are what the workflows in force promise; nil: nothing is known of them.
+	Promises []Promise
 }
 
 // Counts are the figures of every step, as shown and as printed in JSON.
@@ -68,6 +79,13 @@ type Counts struct {
 	Expected    int `json:"contacts_expected"`
 	Rows        int `json:"rows"`         // in ClickHouse, over all tables
 	DeadLetters int `json:"dead_letters"` // of the stages
+	Runs        int `json:"runs"`         // of workflows
+	WaitsMet    int `json:"waits_met"`
+	WaitsNotMet int `json:"waits_not_met"` // those that were corrected afterwards included
+	WaitsOpen   int `json:"waits_open"`
+	Questions   int `json:"questions"` // to the CRM, answered
+	Messages    int `json:"messages"`  // that the CRM sent
+	ListChanges int `json:"list_changes"`
 	Lost        int `json:"lost"`
 	Doubled     int `json:"doubled"`
 }
@@ -106,6 +124,10 @@ func Compare(out Outside, in *Inside) Report {
 	r.commands(in)
 	r.contacts(out, in, emails)
 	r.tracked(out.Tracked, in)
+	r.runs(in)
+	r.effects(out, in)
+	r.lists(out, in)
+	r.promises(out, roots, in)
 	r.rows(in)
 	return r
 }
@@ -317,7 +339,7 @@ func (r *Report) tracked(tracked []Tracked, in *Inside) {
 		times[id]++
 	}
 	for _, c := range in.Commands {
-		if c.Kind != "EFFECT" {
+		if c.Kind != "EFFECT" || c.Type != "TRACK_EVENT" {
 			continue
 		}
 		switch n := times[c.ID[:min(12, len(c.ID))]]; {

@@ -29,7 +29,7 @@ func agreed() (Outside, *Inside) {
 	}
 	in := &Inside{
 		Desired:         map[string]DesiredContact{"ann@example.com": {First: "Ann", Fields: map[string]string{"DAY": "2026-01-01"}, Tags: []string{"t"}}},
-		Commands:        []InsideCommand{{"1111111111111111", "CONTACT"}, {"2222222222222222", "EFFECT"}},
+		Commands:        []InsideCommand{{ID: "1111111111111111", Kind: "CONTACT"}, {ID: "2222222222222222", Kind: "EFFECT", Type: "TRACK_EVENT"}},
 		FinalDeliveries: map[string]int{"1111111111111111": 1, "2222222222222222": 1},
 		Uncertain:       map[string]bool{}, Rejected: map[string]bool{},
 		Tables: []Table{{"events", 5, 5, 5}},

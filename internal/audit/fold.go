@@ -23,6 +23,7 @@ type root struct {
 	disputes     map[string]claim
 	refunds      map[string]refund
 	captured     map[string]decimal.Decimal
+	email        string // of the customer; empty: no event told it
 }
 
 type claim struct {
@@ -95,6 +96,15 @@ func (r *root) status() string {
 		return "PARTIALLY_REFUNDED"
 	}
 	return base.status
+}
+
+// was holds every status that a statement about the order names, its final one included.
+func (r *root) was() map[string]bool {
+	out := map[string]bool{r.status(): true}
+	for _, c := range r.claims {
+		out[c.status] = true
+	}
+	return out
 }
 
 // body is a parsed event.
@@ -256,6 +266,9 @@ func collect(roots map[string]*root, account, typ string, b body, owner map[stri
 	if r == nil {
 		r = &root{disputes: map[string]claim{}, refunds: map[string]refund{}, captured: map[string]decimal.Decimal{}}
 		roots[full] = r
+	}
+	if email := customer(typ, b); email != "" {
+		r.email = email
 	}
 	r.subscription = r.subscription || sub || strings.HasPrefix(key, "I-")
 	r.take(kind, typ, id, status, b)

@@ -18,6 +18,7 @@ type Inside struct {
 	FinalDeliveries map[string]int            // by command
 	Uncertain       map[string]bool
 	Rejected        map[string]bool
+	Steps           []InsideStep // of runs; nil: they are held against nothing
 	Tables          []Table
 }
 
@@ -33,8 +34,15 @@ type InsideTransition struct {
 // InsideDeadLetter is one refused record.
 type InsideDeadLetter struct{ Stage, Cause, EventID, DeliveryKey string }
 
-// InsideCommand is one command.
-type InsideCommand struct{ ID, Kind string }
+// InsideCommand is one command. Type, Name and From (a list) are those of an effect; the list stands in the order in which
+// a destination was asked.
+type InsideCommand struct{ ID, Kind, Type, Name, From, Email, RunID string }
+
+// InsideStep is one step of a run.
+type InsideStep struct {
+	RunID, Kind, WaitID, CommandID string
+	Number                         int64
+}
 
 // DesiredContact is a desired state.
 type DesiredContact struct {
@@ -56,12 +64,13 @@ var Tables = map[string][]string{
 	"commands":     {"crm.commands"},
 	"deliveries":   {"crm.deliveries"},
 	"dead_letters": {"dead.letters"},
+	"run_steps":    {"automation.runs"},
 }
 
 // Read reads everything. records tells how many committed records each topic holds.
 func Read(ctx context.Context, db driver.Conn, records map[string]int) (*Inside, error) {
 	in := &Inside{Desired: map[string]DesiredContact{}, FinalDeliveries: map[string]int{}, Uncertain: map[string]bool{}, Rejected: map[string]bool{}}
-	for _, step := range []func(context.Context, driver.Conn) error{in.readEvents, in.readTransitions, in.readDeadLetters, in.readCommands, in.readDeliveries} {
+	for _, step := range []func(context.Context, driver.Conn) error{in.readEvents, in.readTransitions, in.readDeadLetters, in.readCommands, in.readDeliveries, in.readSteps} {
 		if err := step(ctx, db); err != nil {
 			return nil, err
 		}
@@ -120,17 +129,19 @@ func (in *Inside) readDeadLetters(ctx context.Context, db driver.Conn) error {
 func (in *Inside) readCommands(ctx context.Context, db driver.Conn) error {
 	versions := map[string]int64{}
 	q := `SELECT command_id, toString(kind), version, contact_email, contact_first_name, contact_last_name, contact_phone,
-		contact_fields, contact_tags FROM commands FINAL`
+		contact_fields, contact_tags, effect_type, effect_name, effect_arguments['from'], run_id
+		FROM commands FINAL ORDER BY _partition, _offset`
 	return each(ctx, db, q, func(rows driver.Rows) error {
 		var c InsideCommand
 		var d DesiredContact
 		var version int64
 		var email string
-		if err := rows.Scan(&c.ID, &c.Kind, &version, &email, &d.First, &d.Last, &d.Phone, &d.Fields, &d.Tags); err != nil {
+		if err := rows.Scan(&c.ID, &c.Kind, &version, &email, &d.First, &d.Last, &d.Phone, &d.Fields, &d.Tags, &c.Type, &c.Name, &c.From, &c.RunID); err != nil {
 			return err
 		}
-		in.Commands = append(in.Commands, c)
 		email = strings.ToLower(email)
+		c.Email = email
+		in.Commands = append(in.Commands, c)
 		if old, ok := versions[email]; c.Kind == "CONTACT" && (!ok || version > old) {
 			versions[email], in.Desired[email] = version, d
 		}
@@ -151,6 +162,16 @@ func (in *Inside) readDeliveries(ctx context.Context, db driver.Conn) error {
 			in.Rejected[id] = true
 		}
 		in.FinalDeliveries[id]++
+		return err
+	})
+}
+
+func (in *Inside) readSteps(ctx context.Context, db driver.Conn) error {
+	in.Steps = []InsideStep{}
+	return each(ctx, db, "SELECT run_id, kind, wait_id, command_id, number FROM run_steps FINAL", func(rows driver.Rows) error {
+		var s InsideStep
+		err := rows.Scan(&s.RunID, &s.Kind, &s.WaitID, &s.CommandID, &s.Number)
+		in.Steps = append(in.Steps, s)
 		return err
 	})
 }

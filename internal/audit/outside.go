@@ -31,12 +31,19 @@ func ReadOutside(ctx context.Context, client *http.Client, paypalURL, crmURL str
 		Phone     string            `json:"phone"`
 		Fields    map[string]string `json:"fields"`
 		Tags      []string          `json:"tags"`
+		Lists     map[string]int    `json:"lists"`
 	}
 	if err := GetJSON(ctx, client, crmURL+"/_simulator/contacts", &contacts); err != nil {
 		return out, err
 	}
 	for _, c := range contacts {
-		out.Contacts = append(out.Contacts, CRMContact{Email: c.Email, First: c.FirstName, Last: c.LastName, Phone: c.Phone, Fields: c.Fields, Tags: c.Tags})
+		held := CRMContact{Email: c.Email, First: c.FirstName, Last: c.LastName, Phone: c.Phone, Fields: c.Fields, Tags: c.Tags}
+		for list, status := range c.Lists {
+			if status == ActiveOnList {
+				held.Lists = append(held.Lists, list)
+			}
+		}
+		out.Contacts = append(out.Contacts, held)
 	}
 	var tracked []struct {
 		Email string `json:"email"`
@@ -49,7 +56,39 @@ func ReadOutside(ctx context.Context, client *http.Client, paypalURL, crmURL str
 	for _, t := range tracked {
 		out.Tracked = append(out.Tracked, Tracked{Email: t.Email, Name: t.Event, Data: t.Data})
 	}
-	return out, nil
+	return out, out.readEffects(ctx, client, crmURL)
+}
+
+// ActiveOnList is ActiveCampaign's number for a contact that is on a list.
+const ActiveOnList = 1
+
+// readEffects asks the simulated ActiveCampaign account what workflows have done there.
+func (out *Outside) readEffects(ctx context.Context, client *http.Client, crmURL string) error {
+	out.MessagesStart = true
+	for path, into := range map[string]*[]Happened{"enrolments": &out.Starts, "messages": &out.Messages} {
+		var rows []struct {
+			Email      string `json:"email"`
+			Automation string `json:"automation"`
+		}
+		if err := GetJSON(ctx, client, crmURL+"/_simulator/"+path, &rows); err != nil {
+			return err
+		}
+		for _, row := range rows {
+			*into = append(*into, Happened{row.Email, row.Automation})
+		}
+	}
+	for _, path := range []string{"orders", "recurring"} {
+		var rows []struct {
+			ID string `json:"id"`
+		}
+		if err := GetJSON(ctx, client, crmURL+"/_simulator/"+path, &rows); err != nil {
+			return err
+		}
+		for _, row := range rows {
+			out.Written = append(out.Written, row.ID)
+		}
+	}
+	return nil
 }
 
 // GetJSON asks a simulator for one of its truths.

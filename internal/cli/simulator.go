@@ -77,6 +77,8 @@ func (p Process) activecampaignSimulator() *cobra.Command {
 	f.StringVar(&o.Key, "key", "simulator-key", "API key")
 	f.StringVar(&o.Account, "account", "1000001", "account id, as event tracking names it")
 	f.IntVar(&o.Fields, "fields", 137, "custom fields")
+	f.StringSliceVar(&o.ListNames, "lists", local.CRMLists(), "lists beside Customers and Newsletter")
+	f.StringSliceVar(&o.MessageNames, "messages", local.CRMMessages(), "automations beside the account's own, each of which sends a message")
 	f.Float64Var(&o.RatePerSecond, "rate", 5, "requests a second that the account allows; 0 lifts it")
 	return c
 }

@@ -272,11 +272,12 @@ func (d *demo) firstContact(ctx context.Context) float64 {
 const settlePatience = 30 * time.Second
 
 // storyCounts are counts that are cheap to ask for while the story runs.
-type storyCounts struct{ Events, Ends, Commands, Deliveries uint64 }
+type storyCounts struct{ Events, Ends, Commands, Deliveries, Waits uint64 }
 
 func readProgress(ctx context.Context, db driver.Conn) (n storyCounts, err error) {
 	err = db.QueryRow(ctx, `SELECT (SELECT count() FROM events), (SELECT count() FROM transitions) + (SELECT countIf(stage = 'orders') FROM dead_letters),
-		(SELECT count() FROM commands), (SELECT countIf(outcome NOT IN ('INTENT', 'RETRYABLE')) FROM deliveries)`).Scan(&n.Events, &n.Ends, &n.Commands, &n.Deliveries)
+		(SELECT count() FROM commands), (SELECT countIf(outcome NOT IN ('INTENT', 'RETRYABLE')) FROM deliveries),
+		(SELECT countIf(state = 'OPEN') FROM v_waits)`).Scan(&n.Events, &n.Ends, &n.Commands, &n.Deliveries, &n.Waits)
 	if err != nil {
 		return n, fmt.Errorf("progress: %w", err)
 	}
@@ -296,10 +297,10 @@ func (d *demo) settle(ctx context.Context, db driver.Conn) (audit.Report, error)
 		now := d.process.Now()
 		if n != last {
 			last, moved = n, now
-			d.show.line("ends of events %d of %d, CRM commands done %d of %d", n.Ends, n.Events, n.Deliveries, n.Commands)
+			d.show.line("ends of events %d of %d, CRM commands done %d of %d, %d workflows wait for a payment", n.Ends, n.Events, n.Deliveries, n.Commands, n.Waits)
 		}
 		still := now.Sub(moved)
-		if patient := still < settlePatience; !patient || still > time.Second && n.Ends >= n.Events && n.Deliveries >= n.Commands {
+		if patient := still < settlePatience; !patient || still > time.Second && n.Ends >= n.Events && n.Deliveries >= n.Commands && n.Waits == 0 {
 			report, err := d.compare(ctx, db)
 			if err != nil || report.Lost == 0 || !patient {
 				return report, err
@@ -319,6 +320,7 @@ func (d *demo) compare(ctx context.Context, db driver.Conn) (audit.Report, error
 	if err != nil {
 		return audit.Report{}, err
 	}
+	outside.Promises = audit.TemplatePromises
 	for _, shop := range d.cluster.Shops {
 		for _, o := range shop.Twin.Orders() {
 			outside.Orders = append(outside.Orders, audit.ShopOrder{
@@ -368,6 +370,8 @@ func (d *demo) tell(ctx context.Context, db driver.Conn, report audit.Report, r 
 	fmt.Fprintf(tw, "  status changes\t%d\t\t\n", r.Transitions)
 	fmt.Fprintf(tw, "  CRM commands\t%d\t= deliveries %d\t%s\n", r.Commands, r.Deliveries, agree(r.Commands == r.Deliveries))
 	fmt.Fprintf(tw, "  contacts at the CRM\t%d\t= expected %d\t%s\n", r.Contacts, r.Expected, agree(r.Contacts == r.Expected))
+	fmt.Fprintf(tw, "  runs of workflows\t%d\t= waits met %d + not met %d + open %d, and runs that wait for nothing\t\n", r.Runs, r.WaitsMet, r.WaitsNotMet, r.WaitsOpen)
+	fmt.Fprintf(tw, "  messages sent\t%d\tlist changes %d, questions about lists %d\t\n", r.Messages, r.ListChanges, r.Questions)
 	fmt.Fprintf(tw, "  rows in ClickHouse\t%d\t\t\n", r.Rows)
 	fmt.Fprintf(tw, "  lost\t%d\t\t\n  doubled\t%d\t\n", r.Lost, r.Doubled)
 	fmt.Fprintf(tw, "  webhook to CRM\tp50 %.0f ms\tp99 %.0f ms\t\n", r.LatencyP50, r.LatencyP99)
@@ -394,6 +398,9 @@ func (d *demo) tell(ctx context.Context, db driver.Conn, report audit.Report, r 
 	if len(tr.Hops) > 0 {
 		fmt.Fprintf(&b, "\nOne order's way (tillstream trace %s):\n\n", id)
 		printTrace(&b, tr, 40)
+	}
+	if err := d.explained(ctx, &b, store); err != nil {
+		return err
 	}
 	result, err := store.Query(ctx, "SELECT * FROM v_revenue_daily ORDER BY ALL LIMIT 12", chsink.Limits{})
 	if err != nil {

@@ -149,6 +149,12 @@ func Accounts(secret string) []paypal.Account {
 	}
 }
 
+// CRMLists are the lists that the template's workflows name beside those that the simulated CRM account has anyway.
+func CRMLists() []string { return []string{"Payment open"} }
+
+// CRMMessages are the messages of the template's workflows, each sent by an automation of that name.
+func CRMMessages() []string { return []string{"Thank you", "Payment problem", "Payment still open"} }
+
 func (c *Cluster) startSimulators(ctx context.Context, o Options) error {
 	var err error
 	if c.env["PAYPAL_SECRET"], err = randomHex(); err != nil {
@@ -172,6 +178,7 @@ func (c *Cluster) startSimulators(ctx context.Context, o Options) error {
 	c.group.Go(func() error {
 		return portHint("crm", activecampaign.Run(ctx, activecampaign.Options{
 			Account: "1000001", Key: c.env["CRM_KEY"], RatePerSecond: o.CRMRate, Seed: uint64(o.Seed), Now: o.Now,
+			ListNames: CRMLists(), MessageNames: CRMMessages(),
 			Log: o.Log.With().Str("simulator", "activecampaign").Logger(),
 		}, fmt.Sprintf("127.0.0.1:%d", o.CRMPort), func(url string) { c.CRMURL = url; urls <- struct{}{} }))
 	})

@@ -145,19 +145,20 @@ var paymentFields = []struct {
 	{"Next billing", "NEXT_BILLING", "date", nil},
 	{"Custom ID", "CUSTOM_ID", "textarea", nil},
 	{"Interests", "INTERESTS", "checkbox", []string{"Books", "Music", "Tea"}},
+	{"Last payment", "LAST_PAYMENT", "text", nil},
 }
 
 // paymentFieldsFrom is how many other fields come first: more than three pages of 20.
 const paymentFieldsFrom = 64
 
-func (a *account) init(fields, lists, automations int, now time.Time) {
+func (a *account) init(o Options, now time.Time) {
 	a.ids = map[string]int{}
 	a.contacts, a.byEmail = map[int]*contact{}, map[string]*contact{}
 	a.values, a.links, a.logs = map[int]*fieldValue{}, map[int]*contactTag{}, map[int][]trackingLog{}
 	a.orders, a.recurring = map[string]*storeOrder{}, map[string]RecurringPayment{}
 	a.tracking = true
-	before := min(paymentFieldsFrom, max(0, fields-len(paymentFields)))
-	for n := range fields {
+	before := min(paymentFieldsFrom, max(0, o.Fields-len(paymentFields)))
+	for n := range o.Fields {
 		f := &field{id: a.next("field"), kind: "text", created: now}
 		if i := n - before; i >= 0 && i < len(paymentFields) {
 			p := paymentFields[i]
@@ -168,15 +169,21 @@ func (a *account) init(fields, lists, automations int, now time.Time) {
 		a.fields = append(a.fields, f)
 	}
 	a.lists = []*list{{a.next("list"), "Customers", "customers"}, {a.next("list"), "Newsletter", "newsletter"}}
-	for n := len(a.lists) + 1; n <= lists; n++ {
+	for n := len(a.lists) + 1; n <= o.Lists; n++ {
 		a.lists = append(a.lists, &list{a.next("list"), fmt.Sprintf("List %d", n), fmt.Sprintf("list-%d", n)})
+	}
+	for _, name := range o.ListNames {
+		a.lists = append(a.lists, &list{a.next("list"), name, strings.ToLower(name)})
 	}
 	a.automations = []*automation{
 		{a.next("automation"), "Welcome", "1", "Welcome aboard"}, {a.next("automation"), "Old welcome", "2", ""},
 		{a.next("automation"), "Payment reminder", "1", "Your payment is open"}, {a.next("automation"), "Score up", "1", ""},
 	}
-	for n := len(a.automations) + 1; n <= automations; n++ {
+	for n := len(a.automations) + 1; n <= o.Automations; n++ {
 		a.automations = append(a.automations, &automation{a.next("automation"), fmt.Sprintf("Automation %d", n), "1", ""})
+	}
+	for _, name := range o.MessageNames {
+		a.automations = append(a.automations, &automation{a.next("automation"), name, "1", name})
 	}
 }
 

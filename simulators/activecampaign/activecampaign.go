@@ -42,6 +42,8 @@ type Options struct {
 	// Lists and Automations are how many there are; at least the account's own two and four. Further ones are named
 	// "List 3" and "Automation 5" and so on.
 	Lists, Automations int
+	// ListNames and MessageNames are further lists, and further active automations that each send a message of their name.
+	ListNames, MessageNames []string
 	// OrderCopyAfter is how long the copy of a written order takes to show.
 	OrderCopyAfter time.Duration
 	// RatePerSecond is the account's limit; 0 lifts it, a negative one means the documented 5.
@@ -104,7 +106,7 @@ func New(o Options) *Server {
 	}
 	s := &Server{opts: o, faults: o.Faults, rand: rand.New(rand.NewPCG(o.Seed, 0x5eed))}
 	s.window.limit = int(o.RatePerSecond)
-	s.account.init(o.Fields, o.Lists, o.Automations, o.Now())
+	s.account.init(o, o.Now())
 	s.routes()
 	return s
 }
