@@ -18,7 +18,7 @@ type index struct {
 	tags      map[string][]entrance
 	scheduled []entrance
 	sources   map[string]mapping.Source // of every name that a step uses
-	keep      map[string][]string       // what a run of this workflow keeps: its own names and those of where it may move
+	keep      map[string][]string       // what a run of this workflow keeps: its own names and those of what it may start
 	lookBack  time.Duration             // the longest
 	texts     bool                      // some status is a provider's own text
 }
@@ -50,7 +50,7 @@ func (r Rules) WithWorkflows(list []*workflows.Program) Rules {
 		}
 	}
 	for _, p := range r.workflows {
-		x.keep[p.Name] = r.kept(p)
+		x.keep[p.Name] = x.kept(&r, p)
 		for _, name := range slices.Concat(p.Sources, x.keep[p.Name]) {
 			x.sources[name] = mapping.NewSource(name)
 		}
@@ -77,8 +77,8 @@ func hasText(e *workflows.Event) bool {
 	return slices.ContainsFunc(e.Status, func(s string) bool { return !slices.Contains(triggers.Statuses(), s) })
 }
 
-// kept is the union of the sources of p and of every workflow that its runs may move to.
-func (r *Rules) kept(p *workflows.Program) []string {
+// kept is the union of the sources of p and of every workflow that its runs may move to or start by a tag.
+func (x *index) kept(r *Rules, p *workflows.Program) []string {
 	names, seen := map[string]bool{}, map[string]bool{}
 	var visit func(p *workflows.Program)
 	visit = func(p *workflows.Program) {
@@ -92,9 +92,18 @@ func (r *Rules) kept(p *workflows.Program) []string {
 			}
 		}
 		for i := range p.Steps {
-			if a := p.Steps[i].Action; a != nil && describes(a) {
-				for _, n := range describing {
-					names[n] = true
+			if a := p.Steps[i].Action; a != nil {
+				if describes(a) {
+					for _, n := range describing {
+						names[n] = true
+					}
+				}
+				for _, t := range a.Add {
+					for _, e := range x.tags[t] {
+						if e.program.Destination == p.Steps[i].Destination {
+							visit(e.program)
+						}
+					}
 				}
 			}
 			if to := p.Steps[i].Workflow; to != "" {
