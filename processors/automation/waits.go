@@ -1,7 +1,6 @@
 package automation
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -61,8 +60,9 @@ func (r *run) due() int64 {
 }
 
 // timerID puts the timers of one moment in order: the wait that began first, then the workflow whose name comes first.
+// Times in ms have 13 digits from 2001 to 2286.
 func (r *run) timerID() string {
-	return fmt.Sprintf("%s%015d/%s/%s", timerRun, r.Since, r.Workflow, r.waitID())
+	return timerRun + number(r.Since) + "/" + r.Workflow + "/" + r.waitID()
 }
 
 func (r *run) waitID() string { return r.ID + "." + number(r.Waits) }
@@ -184,7 +184,7 @@ func (w *work) meets(r *run, p *workflows.Program, s *workflows.Step, v values, 
 	}
 	if wf.List != "" {
 		if len(r.Asked) >= askedMax {
-			w.trace(r, p, s.ID, schemas.StepCondition, fmt.Sprintf("an event came that does not count: %d questions about the list are open", askedMax))
+			w.trace(r, p, s.ID, schemas.StepCondition, "an event came that does not count: "+number(askedMax)+" questions about the list are open")
 			return false
 		}
 		w.ask(r, p, wf.Destination, wf.List, v.t.Event.EventID)
