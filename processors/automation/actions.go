@@ -258,6 +258,9 @@ func (v values) json(eventType, contact, runID string) string {
 	b = appendJSON(b, contact)
 	b = append(b, `,"run_id":`...)
 	b = appendJSON(b, runID)
+	if v.r.Test {
+		b = append(b, `,"test":true`...)
+	}
 	for _, name := range describing {
 		if text := v.Text(name); text != "" {
 			b = append(b, ',')

@@ -1,6 +1,7 @@
 package automation_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -403,4 +404,26 @@ steps: [{id: rest, %s}, {track_event: {name: on}}]
 	activate("2")
 	l.put(0, &schemas.ContactTouch{ContactKey: ana})
 	l.want(l.pass(time.Hour), "WAIT_MET rest", "ACTION 1", "ENDED")
+}
+
+func TestWhoIsNotifiedOfATestIsToldSo(t *testing.T) {
+	for name, mods := range map[string][]mod{"a test": {test}, "no test": nil} {
+		l := of(t, map[string]string{"w": `
+start: [{on: payment-status-changed, status: [FAILED]}]
+steps: [{notify: {to: warehouse, event: order.failed}}]
+`})
+		l.put(0, transition(1, schemas.StatusFailed, mods...))
+		for _, c := range l.sent {
+			if c.Effect == nil || c.Effect.Type != schemas.EffectNotify {
+				continue
+			}
+			var body struct {
+				Test bool `json:"test"`
+			}
+			if err := json.Unmarshal([]byte(c.Effect.Data), &body); err != nil || body.Test != (mods != nil) {
+				t.Errorf("%s: %v in %s", name, err, c.Effect.Data)
+			}
+		}
+		l.want(l.steps, "STARTED", "ACTION 0", "ENDED")
+	}
 }
