@@ -427,3 +427,20 @@ steps: [{notify: {to: warehouse, event: order.failed}}]
 		l.want(l.steps, "STARTED", "ACTION 0", "ENDED")
 	}
 }
+
+func TestAnAnswerAboutOneListDecidesNothingAboutAnother(t *testing.T) {
+	text := `
+destination: crm
+open_runs: move
+start: [{on: payment-status-changed, status: [FAILED]}]
+steps: [{id: on, on_list: %s, then: [{track_event: {name: "on %[1]s"}}]}]
+`
+	l, activate := following(t, map[string]map[string]string{"1": {"w": fmt.Sprintf(text, "news")}, "2": {"w": fmt.Sprintf(text, "offers")}})
+	activate("1")
+	l.put(0, transition(1, schemas.StatusFailed))
+	question := l.lastQuestion()
+	activate("2")
+	l.put(0, &schemas.ContactTouch{ContactKey: ana})
+	l.put(0, &schemas.ListAnswer{CommandID: question, ContactKey: ana, Destination: "crm", List: "news", Standing: schemas.StandingActive})
+	l.sends("TRACK_EVENT on news")
+}

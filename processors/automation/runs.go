@@ -339,8 +339,13 @@ func sameStep(own, newest *workflows.Program, id string) int {
 		return workflows.End
 	}
 	if own != nil {
-		if was := own.StepIndex(id); was != workflows.End && own.Steps[was].Kind != kind {
-			return workflows.End
+		was := own.StepIndex(id)
+		if was == workflows.End {
+			return i
+		}
+		o, n := &own.Steps[was], &newest.Steps[i]
+		if o.Kind != kind || kind == workflows.StepOnList && (o.List != n.List || o.Destination != n.Destination) {
+			return workflows.End // the answer that is on its way is about another list
 		}
 	}
 	return i
