@@ -110,9 +110,7 @@ func (w *work) settle(runID, command string, said schemas.Standing, why string) 
 		r.Values = merged(r.Values, q.Values)
 		w.met(&r, p, s, "event "+q.Event)
 		w.advance(&r, p, s.WaitFor.Met)
-	case len(r.Asked) == 0 && r.Deadline > 0 && r.Deadline < w.at.UnixMilli():
-		w.notMet(&r, p, "")
-	default:
+	default: // a deadline that has passed meanwhile is its timer's to tell, which an outage of ours may hold
 		w.keep(&r, p)
 	}
 }

@@ -349,7 +349,7 @@ func (w *work) fire(t *processors.Timer) {
 	switch kind {
 	case timerRun:
 		if i := slices.IndexFunc(w.s.Runs, func(r run) bool { return r.timerID() == t.ID }); i >= 0 {
-			w.lapse(w.s.Runs[i])
+			w.lapse(w.s.Runs[i], t.At.UnixMilli())
 		}
 	case timerCorrectable:
 		w.s.Correctables = slices.DeleteFunc(w.s.Correctables, func(r run) bool { return r.waitID() == rest })
@@ -358,8 +358,9 @@ func (w *work) fire(t *processors.Timer) {
 	}
 }
 
-// lapse ends what a run waits for without it having come: an answer, or its deadline.
-func (w *work) lapse(r run) {
+// lapse ends what a run waits for without it having come by the time that a timer was set for: an answer, or its deadline.
+// A deadline later than that has a timer of its own, which may be held although the clock is past it.
+func (w *work) lapse(r run, due int64) {
 	w.cause = cause{r.Root, r.Event, r.Origin, r.Test}
 	p := w.program(&r)
 	if p == nil {
@@ -375,7 +376,7 @@ func (w *work) lapse(r run) {
 	if i < 0 || len(w.s.Runs[i].Asked) > 0 {
 		return
 	}
-	if r = w.s.Runs[i]; r.Deadline > 0 && r.Deadline < now {
+	if r = w.s.Runs[i]; r.Deadline > 0 && r.Deadline <= due {
 		w.notMet(&r, p, "")
 	}
 }
