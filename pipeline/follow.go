@@ -41,19 +41,20 @@ func (m *meta) follows(version string, offset int64) { m.Config, m.ConfigFrom = 
 
 // activate follows a ConfigActivation, once the version is there.
 func (b *batch) activate(ctx context.Context, offset int64, a *schemas.ConfigActivation) error {
-	b.meta.Counts.Activations++
 	if a.Version == b.meta.Config {
+		b.meta.Counts.Activations++
 		return nil
 	}
 	err := b.l.e.available(ctx, a.Version)
-	if errors.Is(err, ErrConfigRefused) {
+	if err != nil && !errors.Is(err, ErrConfigRefused) {
+		return err // it is read again
+	}
+	b.meta.Counts.Activations++
+	if err != nil {
 		b.l.log.Error().Err(err).Int32("partition", b.p.number).Str("version", a.Version).Str("stays_with", b.meta.Config).
 			Msg("a configuration was activated that this process cannot follow; the partition stays with the one before")
 		b.refusals++
 		return nil
-	}
-	if err != nil {
-		return err
 	}
 	b.meta.follows(a.Version, offset)
 	return nil

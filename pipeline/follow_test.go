@@ -335,6 +335,7 @@ func TestAVersionThatIsNotThereIsWaitedForAndOneThatIsBadIsNotFollowed(t *testin
 		v.set("v2", nil)
 		w.settle(p)
 		want(t, "it goes on by itself", w.said("y"), []string{"open under v1", "met under v2"})
+		want(t, "activations, each counted once however often it was read", p.Status()[0].Counts.Activations, int64(2))
 		p.kill()
 
 		v.set("v2", errUnknownVersion)
