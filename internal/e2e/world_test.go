@@ -54,16 +54,17 @@ type world struct {
 	program    string       // what dev starts; empty: the built program
 	client     *http.Client // trusts the simulated PayPal
 
-	crm  *parts.Process
-	till *parts.Process
-	port map[string]int
-	odd  []string // orders that the last comparison found in another status than they should be
+	crm      *parts.Process
+	till     *parts.Process
+	port     map[string]int
+	promises []audit.Promise // of the workflows in the configuration
+	odd      []string        // orders that the last comparison found in another status than they should be
 }
 
 // newWorld starts the simulators and writes the configuration; faults are flags of the PayPal simulator.
 func newWorld(t *testing.T, faults ...string) *world {
 	t.Helper()
-	w := &world{dir: t.TempDir(), port: map[string]int{}, env: []string{needClickHouse(t)}}
+	w := &world{promises: audit.TemplatePromises, dir: t.TempDir(), port: map[string]int{}, env: []string{needClickHouse(t)}}
 	for _, name := range []string{"kafka", "registry", "redis", "clickhouse", "ingest", "management", "paypal", "crm"} {
 		w.port[name] = parts.Port(t)
 	}
@@ -99,7 +100,7 @@ func (w *world) writeConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The simulated shops run inside the demo and dev; these worlds have PayPal alone.
-	shops := []string{filepath.Join(w.config, "mappings/shop-orders.yaml")}
+	shops := []string{filepath.Join(w.config, "mappings/shop-orders.yaml")} // workflows name no connection, and stay
 	for _, kind := range local.ShopKinds() {
 		shops = append(shops, filepath.Join(w.config, "connections", kind.Name+".yaml"))
 	}
@@ -363,6 +364,7 @@ func (w *world) awaitAgreement(t *testing.T, events []story.Event) audit.Report 
 		if err != nil {
 			return err
 		}
+		out.Promises = w.promises
 		records, err := audit.Records(ctx, kafka.Options{Brokers: []string{w.kafka}})
 		if err != nil {
 			return err
