@@ -180,15 +180,14 @@ func note(list *[]mark, m mark, bound int) bool {
 	return true
 }
 
-// setFields fills fields from values in the order of their names; an empty value leaves its field alone.
+// setFields fills fields from values in the order of their names. A value is empty only where a default says so; it
+// empties the field.
 func (d *desired) setFields(values []mapping.Value) {
 	differ, more := 0, 0
 	at := 0 // both lists are in order: one walk finds each value's place
 	for i := range values {
 		v := &values[i]
-		if at += behind(d.Fields[at:], v.To); v.Value == "" {
-			continue
-		}
+		at += behind(d.Fields[at:], v.To)
 		if at == len(d.Fields) || d.Fields[at].Name != v.To {
 			more++
 		} else if d.Fields[at].Value != v.Value {
@@ -201,9 +200,6 @@ func (d *desired) setFields(values []mapping.Value) {
 	made, from := make([]field, 0, len(d.Fields)+more), 0 // the list may be the old state's, too
 	for i := range values {
 		v := &values[i]
-		if v.Value == "" {
-			continue
-		}
 		n := behind(d.Fields[from:], v.To)
 		made = append(made, d.Fields[from:from+n]...)
 		if from += n; from < len(d.Fields) && d.Fields[from].Name == v.To {
