@@ -40,7 +40,7 @@ func TestAShortRunHasNoViolations(t *testing.T) {
 	}
 	seed, _ := strconv.ParseUint(os.Getenv(seedEnv), 10, 64)
 	r, err := run(t.Context(), options{
-		Seed: seed, Kills: 8, QuietKills: 1, Records: 4000, PauseMax: 8 * time.Second, Gap: 2 * time.Second,
+		Seed: seed, Kills: 8, QuietKills: 1, Records: 3000, PauseMax: 8 * time.Second, Gap: 2 * time.Second,
 		Drain: 6 * time.Minute, TakeoverMax: 2 * time.Minute, Log: testLog{t},
 	})
 	line, _ := json.Marshal(r)
@@ -48,7 +48,8 @@ func TestAShortRunHasNoViolations(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s=%d plans the same faults again", err, seedEnv, r.Seed)
 	}
-	if r.Kills != 8 || r.Records == 0 || r.RecordsChecked <= r.Records || r.Keys == 0 || r.Commands == 0 {
+	if r.Kills != 8 || r.Records == 0 || r.RecordsChecked <= r.Records || r.Keys == 0 || r.Commands == 0 ||
+		r.WaitsMet == 0 || r.WaitsNotMet == 0 || r.WaitsCorrected == 0 || r.TimersFired == 0 || r.TimersHeld == 0 || r.Answers == 0 {
 		t.Errorf("it proves less than it should: %s", line)
 	}
 }

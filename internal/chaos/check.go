@@ -41,8 +41,12 @@ type checker struct {
 	// What the folds expect; compared at the end.
 	letters map[string]string      // dead letters: id to stage and cause
 	autos   map[pairKey][]string   // automation.inbox, of one contact and one order: digests in order
+	onward  map[sentKey][]string   // automation.inbox, what automation itself sent on there: digests in order
+	links   map[string]int         // automation.inbox, names that automation announced: digests
 	inbox   map[string]int         // orders.inbox: digests
 	counts  map[stageSpot]metaSeen // newest meta record of each partition of a stage
+	fired   map[stageSpot]int64    // timers
+	waits   waitsSeen
 }
 
 // pairKey is an order as one contact's automation sees it.
@@ -61,13 +65,14 @@ var stages = []struct {
 	outputs                []string
 }{
 	{"orders", "tillstream-orders", schemas.TopicOrdersChangelog, reads["tillstream-orders"], []string{schemas.TopicTransitions, schemas.TopicAutomationInbox, schemas.TopicOrdersInbox}},
-	{"automation", "tillstream-automation", schemas.TopicAutomationLog, reads["tillstream-automation"], []string{schemas.TopicCommands}},
+	{"automation", "tillstream-automation", schemas.TopicAutomationLog, reads["tillstream-automation"], []string{schemas.TopicCommands, schemas.TopicRuns, schemas.TopicAutomationInbox}},
 }
 
 func newChecker(f *findings, cd *codec.Codec, rules automation.Rules, past *history) *checker {
 	return &checker{
 		found: f, codec: cd, rules: rules, past: past, decoded: map[*kgo.Record]schemas.Record{},
-		letters: map[string]string{}, autos: map[pairKey][]string{}, inbox: map[string]int{}, counts: map[stageSpot]metaSeen{},
+		letters: map[string]string{}, autos: map[pairKey][]string{}, onward: map[sentKey][]string{}, links: map[string]int{},
+		inbox: map[string]int{}, counts: map[stageSpot]metaSeen{}, fired: map[stageSpot]int64{}, waits: waitsSeen{came: map[string][]moment{}},
 	}
 }
 
@@ -100,6 +105,7 @@ func (w *world) check(ctx context.Context) error {
 	w.r.RecordsChecked = w.past.count()
 	w.r.DeadLetters = len(w.past.of(schemas.TopicDeadLetters))
 	w.r.Commands = len(w.past.of(schemas.TopicCommands))
+	c.waitsInto(w.r)
 	w.summary()
 	return nil
 }
@@ -119,6 +125,9 @@ func (c *checker) compare(book map[string]int) (keys int, images map[stageSpot]m
 	keys = c.orders(images)
 	c.automation(images)
 	c.inboxes()
+	c.answers()
+	c.runs()
+	c.beats()
 	c.deadLetters()
 	c.conservation()
 	return keys, images
@@ -144,27 +153,10 @@ func rulesIn(root fs.FS, env map[string]string) (automation.Rules, error) {
 	if err != nil {
 		return automation.Rules{}, err
 	}
-	files, known := map[string]automation.MappingFile{}, automation.Known{}
-	for _, d := range cfg.Documents[app.MappingsFolder] {
-		files[d.Name] = *d.Value.(*automation.MappingFile)
+	rules, err := app.Rules(cfg)
+	if err != nil {
+		return rules, fmt.Errorf("the run's mappings and workflows: %w", err)
 	}
-	for _, conn := range cfg.Connections {
-		known.Connections = append(known.Connections, conn.Name)
-		for _, r := range conn.Connector.Resources {
-			known.Resources = append(known.Resources, r.ID)
-		}
-		for _, f := range conn.Connector.Fields {
-			known.FieldCatalogue = append(known.FieldCatalogue, f.Name)
-		}
-	}
-	for _, d := range cfg.Destinations {
-		known.Destinations = append(known.Destinations, d.Name)
-	}
-	rules, problems := automation.Compile(files, known)
-	if len(problems) > 0 {
-		return rules, fmt.Errorf("the run's mappings: %v", problems)
-	}
-	rules.ConfigVersion = cfg.Version
 	return rules, nil
 }
 
@@ -408,9 +400,14 @@ func (c *checker) deadLetters() {
 
 // conservation: what the transactions counted is what is on the topics.
 func (c *checker) conservation() {
+	outputs := map[string]int64{} // of all stages: two of them write automation.inbox
+	differ := func(stage, what string, got, want int64) {
+		if got != want {
+			c.found.add("conservation", stage, "%s: the transactions count %d, the topics hold %d", what, got, want)
+		}
+	}
 	for _, s := range stages {
 		var inputs, letters int64
-		outputs := map[string]int64{}
 		for at, m := range c.counts {
 			if at.stage != s.name {
 				continue
@@ -418,35 +415,47 @@ func (c *checker) conservation() {
 			inputs, letters = inputs+m.Counts.Inputs, letters+m.Counts.DeadLetters
 			for topic, n := range m.Counts.Outputs {
 				outputs[topic] += n
-			}
-		}
-		compare := func(what string, got, want int64) {
-			if got != want {
-				c.found.add("conservation", s.name, "%s: the transactions count %d, the topics hold %d", what, got, want)
+				if topic != schemas.TopicDeadLetters && !slices.Contains(s.outputs, topic) {
+					c.found.add("conservation", s.name, "%d records were written to %s", n, topic)
+				}
 			}
 		}
 		var read int64
 		for _, topic := range s.inputs {
 			read += int64(len(c.past.of(topic)))
 		}
-		compare("inputs", inputs, read)
-		for _, topic := range s.outputs {
-			n := int64(0)
-			for _, r := range c.past.of(topic) {
-				if _, tick := c.decoded[r].(*schemas.Tick); !tick {
-					n++
-				}
-			}
-			compare(topic, outputs[topic], n)
-		}
+		differ(s.name, "inputs", inputs, read)
 		n := int64(0)
 		for _, r := range c.past.of(schemas.TopicDeadLetters) {
 			if d, ok := c.decoded[r].(*schemas.DeadLetter); ok && d.Stage == s.name {
 				n++
 			}
 		}
-		compare(schemas.TopicDeadLetters, letters, n)
+		differ(s.name, schemas.TopicDeadLetters, letters, n)
 	}
+	for _, topic := range []string{schemas.TopicTransitions, schemas.TopicOrdersInbox, schemas.TopicAutomationInbox, schemas.TopicCommands, schemas.TopicRuns} {
+		n := int64(0)
+		for _, r := range c.past.of(topic) {
+			if c.staged(r) {
+				n++
+			}
+		}
+		differ("the stages", topic, outputs[topic], n)
+	}
+	for at, m := range c.counts {
+		if n := c.fired[at]; m.Counts.Timers != n {
+			c.found.add("timers", fmt.Sprintf("%s/%d", at.stage, at.partition), "the transactions count %d, by the log %d fired", m.Counts.Timers, n)
+		}
+	}
+}
+
+// staged reports whether a stage wrote r as an output: not a tick, an activation, or an answer of a destination.
+func (c *checker) staged(r *kgo.Record) bool {
+	switch c.decoded[r].(type) {
+	case *schemas.Tick, *schemas.ConfigActivation, *schemas.ListAnswer:
+		return false
+	}
+	return true
 }
 
 // offsets: the group stands where the state stands (M = N), in every partition of every input.

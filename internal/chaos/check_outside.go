@@ -50,6 +50,7 @@ func (c *checker) outside(w *world) {
 		}
 	}
 	c.commandsInto(in)
+	c.stepsInto(in)
 	report := audit.Compare(w.outsideNow(), in)
 	w.r.Uncertain = report.Uncertain
 	for _, f := range report.Findings {
@@ -65,8 +66,12 @@ func (c *checker) commandsInto(in *audit.Inside) {
 		if !ok {
 			continue
 		}
-		in.Commands = append(in.Commands, audit.InsideCommand{ID: cmd.CommandID, Kind: string(cmd.Kind)})
 		email := strings.ToLower(cmd.Contact.Email)
+		one := audit.InsideCommand{ID: cmd.CommandID, Kind: string(cmd.Kind), Email: email, RunID: cmd.RunID}
+		if e := cmd.Effect; e != nil {
+			one.Type, one.Name, one.From = e.Type, e.Name, e.Arguments[schemas.ArgumentFrom]
+		}
+		in.Commands = append(in.Commands, one)
 		if old, seen := versions[email]; cmd.Kind == schemas.CommandContact && (!seen || cmd.Version > old) {
 			versions[email] = cmd.Version
 			in.Desired[email] = audit.DesiredContact{
@@ -94,7 +99,7 @@ func (c *checker) commandsInto(in *audit.Inside) {
 
 // outsideNow is what the load sent and the CRM holds.
 func (w *world) outsideNow() audit.Outside {
-	var out audit.Outside
+	out := audit.Outside{Subscribed: w.joined}
 	place := map[string]int{}
 	for _, s := range w.load.sends {
 		id := s.event.Account + "/" + s.event.ID + "/" + string(sum(s.event.Body))
@@ -107,7 +112,20 @@ func (w *world) outsideNow() audit.Outside {
 		out.Sent[i].Accepted++
 	}
 	for _, c := range w.crm.Contacts() {
-		out.Contacts = append(out.Contacts, audit.CRMContact{Email: c.Email, First: c.FirstName, Last: c.LastName, Phone: c.Phone, Fields: c.Fields, Tags: c.Tags})
+		held := audit.CRMContact{Email: c.Email, First: c.FirstName, Last: c.LastName, Phone: c.Phone, Fields: c.Fields, Tags: c.Tags}
+		for list, status := range c.Lists {
+			if status == audit.ActiveOnList {
+				held.Lists = append(held.Lists, list)
+			}
+		}
+		out.Contacts = append(out.Contacts, held)
+	}
+	out.MessagesStart = true
+	for _, e := range w.crm.Enrolments() {
+		out.Starts = append(out.Starts, audit.Happened{Email: e.Email, Name: e.Automation})
+	}
+	for _, m := range w.crm.Messages() {
+		out.Messages = append(out.Messages, audit.Happened{Email: m.Email, Name: m.Automation})
 	}
 	for _, t := range w.crm.Tracked() {
 		out.Tracked = append(out.Tracked, audit.Tracked{Email: t.Email, Name: t.Event, Data: t.Data})

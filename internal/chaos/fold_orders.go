@@ -217,8 +217,11 @@ func (s *search) apply(state orders.State, e entry, n int) (next orders.State, t
 			}
 			told++
 		case schemas.TopicAutomationInbox:
-			root := rec.(*schemas.Transition).RootKey
-			s.side = append(s.side, side{pair: &pairKey{o.Key, root}, digest: digest(rec)})
+			t, ok := rec.(*schemas.Transition)
+			if !ok {
+				return next, told, false
+			}
+			s.side = append(s.side, side{pair: &pairKey{o.Key, t.RootKey}, digest: digest(rec)})
 		case schemas.TopicOrdersInbox:
 			s.side = append(s.side, side{digest: o.Key + " " + digest(rec)})
 		default:

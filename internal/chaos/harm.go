@@ -45,6 +45,7 @@ func (w *world) harm(ctx context.Context) error {
 	defer cancel()
 	h := &harm{w: w, ctx: during}
 	h.wg.Go(h.snapshots)
+	h.wg.Go(h.people)
 	err := h.quiet()
 	for i, s := range steps {
 		if err != nil {
@@ -60,6 +61,7 @@ func (w *world) harm(ctx context.Context) error {
 	cancel()
 	h.wg.Wait()
 	w.faults.Clear()
+	w.here.stay()
 	w.r.UnderFaults = w.committed(ctx)
 	w.say("the faults are over; %d offsets were committed under them", w.r.UnderFaults)
 	return errors.Join(append(h.errs, err)...)

@@ -16,7 +16,8 @@ import (
 // topics are all that a run reads, inputs first.
 var topics = []string{
 	schemas.TopicPayPalEvents, schemas.TopicStoreOrders, schemas.TopicOrdersInbox, schemas.TopicTransitions, schemas.TopicAutomationInbox,
-	schemas.TopicCommands, schemas.TopicDeliveries, schemas.TopicDeadLetters, schemas.TopicOrdersChangelog, schemas.TopicAutomationLog,
+	schemas.TopicRuns, schemas.TopicCommands, schemas.TopicDeliveries, schemas.TopicDeadLetters, schemas.TopicReceiverBeats,
+	schemas.TopicOrdersChangelog, schemas.TopicAutomationLog,
 }
 
 // reads say which group reads what.
@@ -56,7 +57,16 @@ func newHistory(brokers []string) (*history, error) {
 
 func (h *history) close() { h.client.Close() }
 
-// catchUp reads up to the present ends. fresh is how many records came.
+// restless reports a record that also comes while nothing happens: a tick, what is committed with one, or a beat.
+func restless(topic string, key []byte) bool {
+	switch topic {
+	case schemas.TopicReceiverBeats, schemas.TopicOrdersChangelog, schemas.TopicAutomationLog:
+		return true
+	}
+	return len(key) == 0
+}
+
+// catchUp reads up to the present ends. fresh is how many records came of those that mean that something happens.
 func (h *history) catchUp(ctx context.Context) (fresh int, err error) {
 	ends, err := h.admin.ListCommittedOffsets(ctx, topics...)
 	if err == nil {
@@ -85,7 +95,9 @@ func (h *history) catchUp(ctx context.Context) (fresh int, err error) {
 			h.next[s] = max(h.next[s], r.Offset+1)
 			if !r.Attrs.IsControl() {
 				h.records[s] = append(h.records[s], r)
-				fresh++
+				if !restless(r.Topic, r.Key) {
+					fresh++
+				}
 			}
 		})
 	}
@@ -146,7 +158,9 @@ func (h *history) lag(ctx context.Context) (total int, where string, err error) 
 				}
 				n := 0
 				for i := len(h.records[s]) - 1; i >= 0 && h.records[s][i].Offset >= at; i-- {
-					n++
+					if !restless(topic, h.records[s][i].Key) {
+						n++
+					}
 				}
 				if n > 0 {
 					total += n

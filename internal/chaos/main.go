@@ -99,6 +99,13 @@ type result struct {
 	Keys           int     `json:"keys"`
 	Commands       int     `json:"commands"`
 	DeadLetters    int     `json:"dead_letters"`
+	Runs           int     `json:"runs"` // of workflows
+	WaitsMet       int     `json:"waits_met"`
+	WaitsNotMet    int     `json:"waits_not_met"`
+	WaitsCorrected int     `json:"waits_corrected"`
+	TimersFired    int     `json:"timers_fired"`
+	TimersHeld     int     `json:"timers_held"` // fired later than their time came, because no receiver was there
+	Answers        int     `json:"answers"`     // to questions
 	Uncertain      int     `json:"uncertain"`
 	Unknown        int     `json:"unknown_outcomes"` // told by the processes
 	Sessions       int     `json:"delivery_sessions"`

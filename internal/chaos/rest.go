@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tillstream/tillstream/internal/chaos/proxy"
+	"github.com/tillstream/tillstream/schemas"
 )
 
 const (
@@ -73,6 +74,10 @@ func (w *world) awaitRest(ctx context.Context, began time.Time) error {
 			return ctx.Err()
 		}
 		if err == nil && total == 0 && fresh == 0 {
+			total, err = w.openWaits()
+			where = " open waits"
+		}
+		if err == nil && total == 0 && fresh == 0 {
 			if stable++; stable == stableRuns {
 				return nil
 			}
@@ -92,6 +97,25 @@ func (w *world) awaitRest(ctx context.Context, began time.Time) error {
 			return err
 		}
 	}
+}
+
+// openWaits is how many waits of runs have not ended yet: their deadlines are seconds away.
+func (w *world) openWaits() (n int, err error) {
+	for _, r := range w.past.of(schemas.TopicRuns) {
+		rec, err := w.codec.Decode(r.Value)
+		if err != nil {
+			return 0, err
+		}
+		if s, ok := rec.(*schemas.RunStep); ok {
+			switch s.Kind {
+			case schemas.StepWaitOpened:
+				n++
+			case schemas.StepWaitMet, schemas.StepWaitNotMet:
+				n--
+			}
+		}
+	}
+	return n, nil
 }
 
 // keepStatuses puts what every process says of itself into the run's folder, where somebody may look later.

@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/tillstream/tillstream/embedded"
+	"github.com/tillstream/tillstream/internal/audit"
 	"github.com/tillstream/tillstream/internal/chaos/proxy"
 	"github.com/tillstream/tillstream/internal/e2e/parts"
 	"github.com/tillstream/tillstream/schemas/codec"
@@ -56,6 +57,8 @@ type world struct {
 	workers []*worker // the last one comes and goes
 	load    *load
 	watch   *watcher
+	here    *receiver
+	joined  []audit.Happened // who joined a list at the CRM
 	past    *history
 
 	logMu sync.Mutex
@@ -146,6 +149,9 @@ func (w *world) start(ctx context.Context) (err error) {
 	if w.load, err = newLoad(w); err != nil {
 		return err
 	}
+	if w.here, err = startReceiver(ctx, w); err != nil {
+		return err
+	}
 	w.watch, err = newWatcher(w)
 	return err
 }
@@ -165,6 +171,9 @@ func (w *world) startCRM() error {
 func (w *world) close() {
 	if w.watch != nil {
 		w.watch.close()
+	}
+	if w.here != nil {
+		w.here.close()
 	}
 	if w.load != nil {
 		w.load.close()
