@@ -164,9 +164,6 @@ func (w *world) checkCuts(t *testing.T, l logOf, cuts []cut) map[string]int {
 		if !ok {
 			return
 		}
-		if c.RunID != "" {
-			return // a run goes on by deadlines and answers, too
-		}
 		counts[c.ConfigVersion]++
 		at := places[c.ContactKey+" "+c.EventID]
 		if len(at) == 0 {
@@ -203,6 +200,7 @@ func (w *world) checkCuts(t *testing.T, l logOf, cuts []cut) map[string]int {
 func TestAMappingThatIsChangedWhileRunningCountsForLaterEventsOnly(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.withoutWorkflows(t)
 	events := tell(21, 120)
 	w.dev(t)
 	w.awaitReady(t)
@@ -282,6 +280,7 @@ func (w *world) refused(t *testing.T, place string) {
 func TestKilledInTheMidstOfAnActivationEveryPartitionFollowsOneVersionInTheEnd(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
+	w.withoutWorkflows(t)
 	events := tell(22, 60)
 	w.dev(t)
 	w.awaitReady(t)
@@ -327,4 +326,13 @@ func TestKilledInTheMidstOfAnActivationEveryPartitionFollowsOneVersionInTheEnd(t
 	from := w.follows(t, l, second)
 	w.awaitAgreement(t, events)
 	t.Logf("commands by version: %v", w.checkCuts(t, l, []cut{{first, "", nil}, {second, "second-look", from}}))
+}
+
+// withoutWorkflows leaves the mappings alone: runs go on by deadlines and answers, which no event's offset dates.
+func (w *world) withoutWorkflows(t *testing.T) {
+	t.Helper()
+	if err := os.RemoveAll(filepath.Join(w.config, "workflows")); err != nil {
+		t.Fatal(err)
+	}
+	w.promises = nil
 }
