@@ -15,6 +15,7 @@ type receivers struct {
 	board beat.Board
 	grace time.Duration
 	up    bool
+	life  int         // counts the outages that ended a receiver
 	known []time.Time // the watermark after each of the last beats, oldest first
 
 	calmAt time.Duration
@@ -55,12 +56,18 @@ func (x *receivers) comes() {
 		x.w.hit(Crash, PartIngest)
 	}
 	x.w.trace("a receiver is there; outage from %v", b.OutageFrom)
+	life := x.life
 	until := x.w.s.Elapsed() + time.Duration(10+x.r.IntN(60))*time.Second
+	last := x.w.s.Now()
 	var next func()
 	next = func() {
-		if x.w.over {
+		if x.w.over || x.life != life {
 			return
 		}
+		if now := x.w.s.Now(); now.Sub(last) > beat.Gap { // the machines stood still
+			b = x.board.Begin("receiver", now, x.grace)
+		}
+		last = x.w.s.Now()
 		if !x.w.calm && x.w.s.Elapsed() > until {
 			x.up = false
 			x.w.trace("no receiver is there")
@@ -73,6 +80,25 @@ func (x *receivers) comes() {
 		x.w.s.After(beat.Every, next)
 	}
 	next()
+}
+
+// outage lets time pass in which no receiver is there, and then some until one comes back: the processes are at work
+// again before it.
+func (x *receivers) outage(d, more time.Duration) {
+	if x == nil || !x.up {
+		return
+	}
+	x.w.hit(Crash, PartIngest)
+	x.w.trace("no receiver is there for %v, and %v more", d, more)
+	x.up = false
+	x.life++
+	for _, s := range x.w.slots {
+		if s.proc != nil {
+			s.proc.Pause(d + x.w.nemesis.between(0, 5*time.Second))
+		}
+	}
+	x.w.s.Skip(d)
+	x.w.s.After(more, x.comes)
 }
 
 // calm has a receiver come back.

@@ -10,6 +10,7 @@ import (
 	"github.com/tillstream/tillstream/internal/sim/broker"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/pipeline/store"
+	"github.com/tillstream/tillstream/schemas"
 )
 
 // The keys of a changelog: the meta record's, and the prefix of the states'.
@@ -73,6 +74,9 @@ func (w *world) decided(t *broker.Txn) {
 		}
 	}
 	w.decidedMetas(t, u)
+	if w.others != nil {
+		w.others.see(t)
+	}
 }
 
 // stageByTransaction finds the stage whose changelog the transaction wrote.
@@ -304,6 +308,9 @@ func (w *world) checkStage(u *stageUse) {
 		}
 	}
 	w.checkOutputs(u, want)
+	if u.topology.Inbox == schemas.TopicAutomationInbox {
+		w.checkFlows(u)
+	}
 	w.checkLetters(u, letters)
 }
 
@@ -422,8 +429,8 @@ func (w *world) checkState(u *stageUse, n int32, f *folded) {
 func (w *world) checkCounts(u *stageUse, n int32, f *folded) {
 	m := w.meta(u, n)
 	c := m.Counts
-	if c.Inputs != f.inputs || c.Skipped != f.skipped || c.Ticks != f.ticks || c.Timers != f.timers || c.DeadLetters != int64(len(f.letters)) {
-		w.violate(13, "%s/%d counts %+v; the fold has %d inputs, %d skipped, %d ticks, %d timers, %d dead letters",
-			u.topology.Stage.Name(), n, c, f.inputs, f.skipped, f.ticks, f.timers, len(f.letters))
+	if c.Inputs != f.inputs || c.Skipped != f.skipped || c.Ticks != f.ticks || c.Activations != f.activations || c.Timers != f.timers || c.DeadLetters != int64(len(f.letters)) {
+		w.violate(13, "%s/%d counts %+v; the fold has %d inputs, %d skipped, %d ticks, %d activations, %d timers, %d dead letters",
+			u.topology.Stage.Name(), n, c, f.inputs, f.skipped, f.ticks, f.activations, f.timers, len(f.letters))
 	}
 }

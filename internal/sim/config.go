@@ -30,6 +30,7 @@ const (
 	kindDeliver = "deliver"
 	kindLoad    = "load"
 	kindIngest  = "ingest"
+	kindFlows   = "flows" // workflows alone, with all that can happen to them
 )
 
 // rates are the faults and their middle rates: those that a call meets per 1,000 calls, the others per 100 seconds.
@@ -72,6 +73,8 @@ var rates = []struct {
 	{"crm-500", 15},
 	{"crm-garbage", 15},
 	{"crm-down", 3},
+	{"config-away", 100},
+	{"outage", 1},
 }
 
 func draw(r *rand.Rand, kind string) config {
@@ -88,10 +91,12 @@ func draw(r *rand.Rand, kind string) config {
 	}
 	if c.Kind == "" {
 		switch n := r.IntN(100); {
-		case n < 62:
+		case n < 52:
 			c.Kind = kindLedger
-		case n < 66:
+		case n < 56:
 			c.Kind = kindDamage
+		case n < 70:
+			c.Kind = kindFlows
 		case n < 78:
 			c.Kind = kindOrders
 		case n < 82:

@@ -57,7 +57,7 @@ var (
 // none are the cells that make no sense at these seams, with the reason. A Part of "" is the whole row, a Fault of ""
 // the whole column; a cell of its own comes before both.
 var none = map[Cell]string{
-	{"", PartConfig}:   "the configuration is files, read once at a process's start; see the tests of pipeline/config",
+	{"", PartConfig}:   "the configuration is a topic that each process reads for itself; see the tests of pipeline/config/versions",
 	{"", PartRegistry}: "schemas are asked for inside Encode and Decode, which either have them or say that they cannot now",
 
 	{Pause, ""}:              "a server that stands still is one that does not answer: see slow and partition",
@@ -81,6 +81,7 @@ var none = map[Cell]string{
 // sensible are the cells that make sense although their row or column does not.
 var sensible = map[Cell]bool{
 	{Crash, PartRegistry}: true, {Partition, PartRegistry}: true,
+	{Crash, PartConfig}: true, {Partition, PartConfig}: true, {Garbage, PartConfig}: true,
 	{Pause, PartIngest}: true, {Pause, PartProcessor}: true,
 	{Clock, PartIngest}: true, {Clock, PartProcessor}: true, {Clock, PartLog}: true,
 	{Rollback, PartLog}: true, {Rollback, PartGroup}: true, {Rollback, PartRedis}: true,

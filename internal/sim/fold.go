@@ -20,15 +20,16 @@ import (
 
 // folded is what one partition should have come to.
 type folded struct {
-	outs     map[string][]string // "topic key" to encoded records
-	letters  []string            // "id cause"
-	states   map[string]string
-	pending  map[string]int64 // earliest deadline by key, Unix milliseconds
-	inputs   int64
-	skipped  int64
-	ticks    int64
-	timers   int64
-	failures []string
+	outs        map[string][]string // "topic key" to encoded records
+	letters     []string            // "id cause"
+	states      map[string]string
+	pending     map[string]int64 // earliest deadline by key, Unix milliseconds
+	inputs      int64
+	skipped     int64
+	ticks       int64
+	activations int64
+	timers      int64
+	failures    []string
 }
 
 // slack is the two-clock rule: a broker's stamp counts no more than this ahead of its producer's.
@@ -55,7 +56,7 @@ func stampOf(r *kgo.Record) int64 {
 // all timers looked through before each record.
 func foldWith[S any](stage processors.Stage[S]) func(*world, *stageUse, int32) *folded {
 	return func(w *world, u *stageUse, n int32) *folded {
-		f := &folder[S]{w: w, stage: stage, live: map[string]S{}, folded: &folded{outs: map[string][]string{}, states: map[string]string{}, pending: map[string]int64{}}}
+		f := &folder[S]{w: w, stage: stage, config: versionFirst, live: map[string]S{}, folded: &folded{outs: map[string][]string{}, states: map[string]string{}, pending: map[string]int64{}}}
 		for _, step := range w.order(u, n) {
 			for _, r := range step.records {
 				f.record(r)
@@ -81,11 +82,12 @@ func foldWith[S any](stage processors.Stage[S]) func(*world, *stageUse, int32) *
 
 type folder[S any] struct {
 	*folded
-	w     *world
-	stage processors.Stage[S]
-	live  map[string]S
-	now   int64
-	mark  int64 // the watermark that ticks have told, Unix milliseconds; 0: none
+	w      *world
+	stage  processors.Stage[S]
+	config string // the version that the partition follows
+	live   map[string]S
+	now    int64
+	mark   int64 // the watermark that ticks have told, Unix milliseconds; 0: none
 }
 
 type dueTimer struct {
@@ -123,7 +125,13 @@ func (f *folder[S]) record(r *kgo.Record) {
 		f.ticks++
 		return
 	}
-	in := processors.Input{At: time.UnixMilli(at).UTC(), Key: string(r.Key), Topic: r.Topic, Record: rec}
+	if a, ok := rec.(*schemas.ConfigActivation); ok {
+		if f.activations++; a.Version != versionBad {
+			f.config = a.Version
+		}
+		return
+	}
+	in := processors.Input{At: time.UnixMilli(at).UTC(), Key: string(r.Key), Topic: r.Topic, Record: rec, Config: f.config}
 	key, ok := f.stage.Key(in)
 	if !ok {
 		f.skipped++
@@ -146,7 +154,7 @@ func (f *folder[S]) fire(at, most int64, topic string) {
 			break
 		}
 		f.timers++
-		if err := f.step(d.key, processors.Input{At: time.UnixMilli(at).UTC(), Key: d.key, Topic: topic, Timer: &d.t}); err != nil {
+		if err := f.step(d.key, processors.Input{At: time.UnixMilli(at).UTC(), Key: d.key, Topic: topic, Timer: &d.t, Config: f.config}); err != nil {
 			f.failures = append(f.failures, fmt.Sprintf("timer %s of %s: %v", d.t.ID, d.key, err))
 			return
 		}

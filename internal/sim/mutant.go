@@ -32,6 +32,8 @@ type Mutant struct {
 	part  func(h *procPart, inner store.Partition) store.Partition
 	clock func(s *slot, p *sched.Proc) clock.Clock
 	stage func(b pipeline.BoundStage) pipeline.BoundStage
+	// decode spoils what a process reads.
+	decode func(schemas.Record) schemas.Record
 	// brokers loosens a check of the model that the client's request would not ask for.
 	brokers broker.Loose
 	// token makes the tokens of blocks.
@@ -52,7 +54,9 @@ func mutantNamed(name string) *Mutant {
 	return nil
 }
 
-var mutants = []Mutant{
+var mutants = append(engineMutants, flowMutants...)
+
+var engineMutants = []Mutant{
 	{
 		Name: "lso-bound", About: "a recovery reads the changelog to its last stable offset instead of its high watermark", Kind: kindLedger,
 		log: func(s *slot, l kafka.Log) kafka.Log { return lsoLog{l, s.w} },

@@ -258,6 +258,12 @@ var events = []struct {
 			s.proc.Skew(s.skew + n.between(-time.Second, time.Second))
 		}
 	}},
+	{"outage", true, func(n *nemesis) {
+		if n.w.cfg.hasFlows() && n.w.frozen < 3 {
+			n.w.frozen++
+			n.w.receivers.outage(2*time.Hour+n.between(0, time.Hour), n.between(time.Second, 25*time.Second))
+		}
+	}},
 	{"rewind", true, func(n *nemesis) { n.w.rewind(n.r) }},
 	{"rows-down", false, func(n *nemesis) {
 		if l, ok := n.w.role.(*loading); ok {

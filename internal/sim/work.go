@@ -37,7 +37,14 @@ func (k *work) begin() {
 		k.w.role.begin(span)
 		return
 	}
-	if k.w.cfg.Kind == kindOrders || k.w.cfg.Kind == kindInputs {
+	if k.w.others != nil {
+		k.w.others.begin(time.Duration(span))
+	}
+	switch k.w.cfg.Kind {
+	case kindFlows:
+		k.transitions(span)
+		return
+	case kindOrders, kindInputs:
 		k.orders(span)
 		return
 	}
@@ -157,7 +164,11 @@ func (c *procCodec) Decode(b []byte) (schemas.Record, error) {
 	if err := c.away(); err != nil {
 		return nil, err
 	}
-	return shared.Decode(b)
+	rec, err := shared.Decode(b)
+	if m := c.w.mutant; err == nil && m != nil && m.decode != nil {
+		rec = m.decode(rec)
+	}
+	return rec, err
 }
 
 // orders plans the events of a few orders, subscriptions and payments, out of order.

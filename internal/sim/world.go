@@ -39,11 +39,13 @@ type world struct {
 	work    *work
 	// receivers are those that beat; nil: there never was one.
 	receivers *receivers
-	slots     []*slot
-	role      role // nil: the processes run stages
-	stages    []*stageUse
-	hits      map[Cell]int
-	hash      hash.Hash64
+	// others answer and configure; nil: nobody does.
+	others *others
+	slots  []*slot
+	role   role // nil: the processes run stages
+	stages []*stageUse
+	hits   map[Cell]int
+	hash   hash.Hash64
 
 	calm, over bool
 	stopping   bool
@@ -99,6 +101,9 @@ func newWorld(o Options) *world {
 	w.store = newSimStore(w)
 	w.work = newWork(w, rng(o.Seed, 5))
 	w.receivers = newReceivers(w, rng(o.Seed, 6))
+	if w.cfg.hasFlows() {
+		w.others = newOthers(w, rng(o.Seed, 7))
+	}
 	w.topics()
 	for i := range w.cfg.Processes {
 		w.slots = append(w.slots, &slot{w: w, name: string(rune('a' + i))})
@@ -125,16 +130,16 @@ func (w *world) topics() {
 		})
 		return
 	}
-	for _, t := range []string{schemas.TopicPayPalEvents, schemas.TopicOrdersInbox, schemas.TopicAutomationInbox} {
-		w.b.Create(t, n, false)
+	flows := w.flowTopics(automation.NewFollowing(bookOfTheWorld))
+	if w.cfg.Kind == kindFlows {
+		w.stages = append(w.stages, flows)
+		return
 	}
+	w.b.Create(schemas.TopicPayPalEvents, n, false)
+	w.b.Create(schemas.TopicOrdersInbox, n, false)
 	w.b.Create(schemas.TopicOrdersChangelog, n, true)
-	w.b.Create(schemas.TopicAutomationLog, n, true)
 	w.b.Create(schemas.TopicTransitions, n, false)
-	w.b.Create(schemas.TopicRuns, n, false)
-	w.b.Create(schemas.TopicCommands, 1, false)
 	o := orders.New(orders.Options{OrphanAfter: time.Duration(2+w.r.IntN(20)) * time.Second, ParkedMax: 1 + w.r.IntN(6)})
-	a := automation.New(rulesOfTheWorld)
 	ordersUse := &stageUse{
 		topology: pipeline.Topology{
 			Stage: pipeline.Bind(oneInput{o}), Inputs: []string{schemas.TopicOrdersInbox}, Inbox: schemas.TopicOrdersInbox,
@@ -146,27 +151,8 @@ func (w *world) topics() {
 		ordersUse.topology.Stage, ordersUse.fold = pipeline.Bind(o), foldWith(o)
 		ordersUse.topology.Inputs = []string{schemas.TopicPayPalEvents, schemas.TopicOrdersInbox}
 	}
-	w.stages = append(w.stages, ordersUse, &stageUse{
-		topology: pipeline.Topology{
-			Stage: pipeline.Bind(a), Inputs: []string{schemas.TopicAutomationInbox}, Inbox: schemas.TopicAutomationInbox,
-			Changelog: schemas.TopicAutomationLog, Group: "tillstream-automation",
-		},
-		fold: foldWith(a), outputs: []string{schemas.TopicCommands, schemas.TopicRuns, schemas.TopicAutomationInbox},
-	})
+	w.stages = append(w.stages, ordersUse, flows)
 }
-
-// rulesOfTheWorld map every event to one destination.
-var rulesOfTheWorld = func() automation.Rules {
-	rules, problems := automation.Compile(map[string]automation.MappingFile{"all": {
-		Destination: "crm",
-		Triggers:    []automation.TriggerOptions{{On: "payment-status-changed", TrackEvent: "status", Data: "status"}},
-	}}, automation.Known{})
-	if len(problems) > 0 {
-		panic(fmt.Sprint(problems))
-	}
-	rules.ConfigVersion = "r1"
-	return rules
-}()
 
 func (w *world) groups() (names []string) {
 	if w.role != nil {
@@ -269,6 +255,7 @@ func (w *world) live(s *slot, p *sched.Proc, ctx context.Context, random *rand.C
 			Store: procStore{w.store, p, s}, Codec: &procCodec{w: w, p: p}, Topology: topology, Instance: s.name, Lanes: w.cfg.Lanes, RulesHash: "r1",
 			CommitInterval: w.cfg.CommitInterval, BatchRecordsMax: w.cfg.BatchRecords, BatchTimersMax: w.cfg.BatchTimers, CacheImagesMax: w.cfg.CacheImages,
 			Clock: time, Cluster: cluster, Random: random, Log: log, Watermark: w.receivers.watermark,
+			ConfigVersion: versionFirst, Config: w.others.follow,
 		})
 		if err != nil {
 			w.violate(16, "engine: %v", err)
@@ -430,9 +417,9 @@ type metaRecord struct {
 	Watermark  int64  `json:"watermark"`
 	Owner      string `json:"owner"`
 	Counts     struct {
-		Inputs, Skipped, Ticks, Timers int64
-		DeadLetters                    int64 `json:"dead_letters"`
-		Outputs                        map[string]int64
+		Inputs, Skipped, Ticks, Activations, Timers int64
+		DeadLetters                                 int64 `json:"dead_letters"`
+		Outputs                                     map[string]int64
 	} `json:"counts"`
 }
 
