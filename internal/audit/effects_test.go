@@ -101,13 +101,17 @@ func TestEveryEffectThatIsLostOrDoubledIsFound(t *testing.T) {
 		want  string
 	}{
 		"a message that was not sent": {func(out *Outside, _ *Inside) { out.Messages = out.Messages[:2] }, `lost: message "Payment still open" of b***b@example.com: 0 times`},
-		"a message that was sent twice": {func(out *Outside, _ *Inside) { out.Messages = append(out.Messages, out.Messages[0]) },
-			`doubled: message "Thank you" of a***n@example.com: 2 times at the CRM, and 1 were asked for`},
+		"a message that was sent twice": {
+			func(out *Outside, _ *Inside) { out.Messages = append(out.Messages, out.Messages[0]) },
+			`doubled: message "Thank you" of a***n@example.com: 2 times at the CRM, and 1 were asked for`,
+		},
 		"an automation that was not started":   {func(out *Outside, _ *Inside) { out.Starts = without(out.Starts, named("Welcome")) }, `lost: automation "Welcome"`},
 		"an automation that was started twice": {func(out *Outside, _ *Inside) { out.Starts = append(out.Starts, out.Starts[0]) }, `doubled: automation "Welcome"`},
 		"a message's automation started twice": {func(out *Outside, _ *Inside) { out.Starts = append(out.Starts, out.Starts[1]) }, `doubled: automation "Thank you"`},
-		"a message to somebody else": {func(out *Outside, _ *Inside) { out.Messages[0].Email = "bob@example.com" },
-			`doubled: message "Thank you" of b***b@example.com: 1 times at the CRM, and 0 were asked for`},
+		"a message to somebody else": {
+			func(out *Outside, _ *Inside) { out.Messages[0].Email = "bob@example.com" },
+			`doubled: message "Thank you" of b***b@example.com: 1 times at the CRM, and 0 were asked for`,
+		},
 		"a rejected message that was sent": {func(_ *Outside, in *Inside) { in.Rejected["thanks"] = true }, `doubled: message "Thank you"`},
 		"an order that was not written":    {func(out *Outside, _ *Inside) { out.Written = nil }, "lost: order O1 was not written"},
 		"an order that was written twice":  {func(out *Outside, _ *Inside) { out.Written = append(out.Written, "O1") }, "doubled: order O1 is 2 times"},

@@ -177,7 +177,8 @@ steps:
   - id: rest
     wait: 4s
   - clear_field: [LAST]
-`}, "daily"),
+`,
+		}, "daily"),
 		versionRemoves: filesOf(map[string]string{"welcome": "mode: shadow" + filesFirst["welcome"]}, "pause", "tagged"),
 	} {
 		r := rulesOf(version, files)

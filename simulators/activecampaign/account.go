@@ -176,8 +176,10 @@ func (a *account) init(o Options, now time.Time) {
 		a.lists = append(a.lists, &list{a.next("list"), name, strings.ToLower(name)})
 	}
 	a.automations = []*automation{
-		{a.next("automation"), "Welcome", "1", "Welcome aboard"}, {a.next("automation"), "Old welcome", "2", ""},
-		{a.next("automation"), "Payment reminder", "1", "Your payment is open"}, {a.next("automation"), "Score up", "1", ""},
+		{a.next("automation"), "Welcome", "1", "Welcome aboard"},
+		{a.next("automation"), "Old welcome", "2", ""},
+		{a.next("automation"), "Payment reminder", "1", "Your payment is open"},
+		{a.next("automation"), "Score up", "1", ""},
 	}
 	for n := len(a.automations) + 1; n <= o.Automations; n++ {
 		a.automations = append(a.automations, &automation{a.next("automation"), fmt.Sprintf("Automation %d", n), "1", ""})
