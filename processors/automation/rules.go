@@ -1,6 +1,7 @@
 package automation
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -287,10 +288,10 @@ func (c *compiler) contact(s ContactSources) *mapping.Program {
 		}
 		add(part, given, "trim")
 	}
-	add(partEmail, orElse(s.Email, "payer.email"), "trim")
+	add(partEmail, cmp.Or(s.Email, "payer.email"), "trim")
 	name(partFirst, s.FirstName, "payer.given_name", "name first")
 	name(partLast, s.LastName, "payer.surname", "name last")
-	add(partPhone, orElse(s.Phone, "payer.phone"), "phone")
+	add(partPhone, cmp.Or(s.Phone, "payer.phone"), "phone")
 	p, problems := mapping.CompileLayers(mapping.Mapping{Fields: rules}, c.known.FieldCatalogue)
 	for _, f := range problems {
 		var i int
@@ -299,13 +300,6 @@ func (c *compiler) contact(s ContactSources) *mapping.Program {
 		}
 	}
 	return p
-}
-
-func orElse(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 func (c *compiler) trigger(at string, t TriggerOptions) trigger {

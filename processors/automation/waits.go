@@ -1,6 +1,7 @@
 package automation
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -390,7 +391,7 @@ func (w *work) notMet(r *run, p *workflows.Program, why string) {
 	}
 	s := &p.Steps[i]
 	if s.Kind == workflows.StepWait {
-		w.closes(r, p, schemas.StepWaitMet, orElse(why, "the time has come"))
+		w.closes(r, p, schemas.StepWaitMet, cmp.Or(why, "the time has come"))
 		w.advance(r, p, s.Next)
 		return
 	}
@@ -398,7 +399,7 @@ func (w *work) notMet(r *run, p *workflows.Program, why string) {
 		w.advance(r, p, s.Else) // on_list without an answer
 		return
 	}
-	w.closes(r, p, schemas.StepWaitNotMet, orElse(why, "the time is up"))
+	w.closes(r, p, schemas.StepWaitNotMet, cmp.Or(why, "the time is up"))
 	if wf := s.WaitFor; wf.CorrectWithin > 0 && r.Deadline > 0 {
 		c := *r
 		c.Asked = nil

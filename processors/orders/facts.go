@@ -1,6 +1,7 @@
 package orders
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -18,11 +19,11 @@ func (s *State) join(e *schemas.OrderEvent, at triple) (again bool) {
 	case schemas.KindSubscription:
 		s.Sub.join(e, at)
 	case schemas.KindPayment:
-		again = s.joinEntity(&s.Payments, orElse(e.EntityID, e.RootID), e.Linked(schemas.LinkAuthorization), e, at)
+		again = s.joinEntity(&s.Payments, cmp.Or(e.EntityID, e.RootID), e.Linked(schemas.LinkAuthorization), e, at)
 	case schemas.KindRefund:
-		again = s.joinEntity(&s.Refunds, orElse(e.EntityID, e.EventID), paymentOf(e), e, at)
+		again = s.joinEntity(&s.Refunds, cmp.Or(e.EntityID, e.EventID), paymentOf(e), e, at)
 	case schemas.KindDispute:
-		s.joinDispute(orElse(e.EntityID, e.EventID), e.Status, at)
+		s.joinDispute(cmp.Or(e.EntityID, e.EventID), e.Status, at)
 	}
 	if !again && (s.Head == nil || at.newer(*s.Head)) {
 		s.Head = &at
@@ -56,7 +57,7 @@ func (s *State) joinEntity(list *[]entity, id, of string, e *schemas.OrderEvent,
 	}
 	x := (*list)[i]
 	x.Of = max(x.Of, of) // "" gives way; of two different ones any rule will do that does not depend on arrival
-	n := step{At: at, Status: e.Status, Provider: orElse(e.ProviderStatus, string(e.Status)), Amount: canonical(e.Amount), Total: canonical(e.RefundedTotal)}
+	n := step{At: at, Status: e.Status, Provider: cmp.Or(e.ProviderStatus, string(e.Status)), Amount: canonical(e.Amount), Total: canonical(e.RefundedTotal)}
 	if e.Amount != nil {
 		n.Currency = strings.ToUpper(e.Amount.Currency)
 	} else if e.RefundedTotal != nil {
@@ -289,16 +290,9 @@ func canonical(a *schemas.Amount) string {
 	return text
 }
 
-func orElse(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
 // paymentOf is the payment that a refund or dispute is about: "" means the root as a whole.
 func paymentOf(e *schemas.OrderEvent) string {
-	return orElse(e.Linked(schemas.LinkCapture), orElse(e.Linked(schemas.LinkSale), e.Linked(schemas.LinkAuthorization)))
+	return cmp.Or(e.Linked(schemas.LinkCapture), e.Linked(schemas.LinkSale), e.Linked(schemas.LinkAuthorization))
 }
 
 // Facts are what a root adds up to, whatever the order in which its events came.

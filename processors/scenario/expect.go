@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,7 +24,7 @@ func parseExpect(w *words) (x expectation, err error) {
 		case w.peek() == "met", w.peek() == "started":
 			err = x.step(w, "not "+w.next())
 		default:
-			err = fmt.Errorf("write: expect no %s, expect not met, or expect not started", orElse(w.peek(), "command"))
+			err = fmt.Errorf("write: expect no %s, expect not met, or expect not started", cmp.Or(w.peek(), "command"))
 		}
 	} else {
 		w.take("state")
@@ -56,13 +57,6 @@ func parseExpect(w *words) (x expectation, err error) {
 		}
 		x.wants = append(x.wants, want{name, value, contains})
 	}
-}
-
-func orElse(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 func (x *expectation) want(fact, value string) {

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -202,7 +203,7 @@ func (r *run) act(do any) error {
 }
 
 func (r *run) event(e *event) error {
-	name := orElse(e.connection, r.connection)
+	name := cmp.Or(e.connection, r.connection)
 	c, ok := r.world.Connection(name)
 	if !ok {
 		r.fail("there is no connection %q in the configuration", name)
@@ -245,7 +246,7 @@ func (r *run) answer(do doAnswer) error {
 			Standing: do.standing, Error: do.why, AsOf: now, At: now,
 		})
 	}
-	r.fail("no question about %s is open; open are: %s", orElse(do.list, "any list"), r.openQuestions())
+	r.fail("no question about %s is open; open are: %s", cmp.Or(do.list, "any list"), r.openQuestions())
 	return nil
 }
 
@@ -254,7 +255,7 @@ func (r *run) openQuestions() string {
 	for _, q := range r.questions {
 		names = append(names, q.Effect.Name+" at "+q.Destination)
 	}
-	return orElse(strings.Join(names, ", "), "none")
+	return cmp.Or(strings.Join(names, ", "), "none")
 }
 
 func (r *run) decide(do doDecide) error {
@@ -266,7 +267,7 @@ func (r *run) decide(do doDecide) error {
 			})
 		}
 	}
-	r.fail("no wait of %s is open", orElse(do.workflow, "any workflow"))
+	r.fail("no wait of %s is open", cmp.Or(do.workflow, "any workflow"))
 	return nil
 }
 
