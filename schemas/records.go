@@ -18,6 +18,7 @@ func Records() []Record {
 	return []Record{
 		&OrderEvent{}, &Transition{}, &Command{}, &Delivery{}, &DeadLetter{}, &Tick{}, &OrderLink{}, &ConfigVersion{}, &SourceProgress{},
 		&RunStep{}, &ListAnswer{}, &WaitDecision{}, &ContactTouch{}, &IdentityLink{}, &ConfigActivation{}, &ReceiverBeat{},
+		&Pause{}, &JobRequest{}, &Job{}, &JobItem{}, &DeliveryProgress{},
 	}
 }
 
@@ -429,9 +430,12 @@ func (*WaitDecision) RecordName() string { return "WaitDecision" }
 // ContactTouch makes the automation stage look at a contact again under the configuration in force: its open runs, its
 // schedules. On automation.inbox, keyed by contact.
 type ContactTouch struct {
-	ContactKey string    `avro:"contact_key"`
-	Why        string    `avro:"why"`
-	At         time.Time `avro:"at"`
+	ContactKey string `avro:"contact_key"`
+	Why        string `avro:"why"`
+	// Resend: the contact's desired state is sent again, as a new version, to Destination, or to all that have one.
+	Resend      bool      `avro:"resend"`
+	Destination string    `avro:"destination"`
+	At          time.Time `avro:"at"`
 }
 
 // RecordName implements Record.
@@ -473,3 +477,92 @@ type ReceiverBeat struct {
 
 // RecordName implements Record.
 func (*ReceiverBeat) RecordName() string { return "ReceiverBeat" }
+
+// Pause holds back what is for one destination, or what the events of one connection caused, or lets it go on. Events are
+// recorded, and waits pass, all the same. On pauses, keyed by PauseKey.
+type Pause struct {
+	Subject PauseSubject `avro:"subject"`
+	Name    string       `avro:"name"` // configured name
+	Paused  bool         `avro:"paused"`
+	Why     string       `avro:"why"`
+	By      string       `avro:"by"`
+	At      time.Time    `avro:"at"`
+}
+
+// RecordName implements Record.
+func (*Pause) RecordName() string { return "Pause" }
+
+// Key is the Kafka key of the pause.
+func (p *Pause) Key() string { return string(p.Subject) + "/" + p.Name }
+
+// JobRequest asks for a job, work on what happened before, or ends one. On job.requests, keyed by job.
+type JobRequest struct {
+	JobID     string            `avro:"job_id"` // drawn by who asks
+	Action    JobAction         `avro:"action"`
+	Kind      JobKind           `avro:"kind"`
+	Filter    map[string]string `avro:"filter"`
+	PerMinute int64             `avro:"per_minute"` // items at most; 0: no limit of its own
+	Why       string            `avro:"why"`
+	By        string            `avro:"by"`
+	At        time.Time         `avro:"at"`
+}
+
+// RecordName implements Record.
+func (*JobRequest) RecordName() string { return "JobRequest" }
+
+// Job is how far a job is. On jobs, keyed by job.
+type Job struct {
+	JobID     string            `avro:"job_id"`
+	Kind      JobKind           `avro:"kind"`
+	Filter    map[string]string `avro:"filter"`
+	PerMinute int64             `avro:"per_minute"`
+	State     JobState          `avro:"state"`
+	Count     int64             `avro:"count"` // items that match; -1: not counted yet
+	Done      int64             `avro:"done"`
+	Skipped   int64             `avro:"skipped"`
+	Failed    int64             `avro:"failed"`
+	Positions []JobPosition     `avro:"positions"`
+	Detail    string            `avro:"detail"` // one sentence, such as why it failed
+	Why       string            `avro:"why"`
+	By        string            `avro:"by"`
+	AskedAt   time.Time         `avro:"asked_at"`
+	At        time.Time         `avro:"at"`
+}
+
+// RecordName implements Record.
+func (*Job) RecordName() string { return "Job" }
+
+// JobPosition is how far a job went through one partition of the log that it reads.
+type JobPosition struct {
+	Partition int64 `avro:"partition"`
+	Offset    int64 `avro:"offset"` // the next one
+	Until     int64 `avro:"until"`  // where the job ends
+}
+
+// JobItem is what a job made of one item. On job.items, keyed by item, so that the last word about it stays.
+type JobItem struct {
+	JobID       string     `avro:"job_id"`
+	Kind        JobKind    `avro:"kind"`
+	Item        string     `avro:"item"`   // id of the dead letter or of the command, or key of the contact
+	Number      int64      `avro:"number"` // counts the items of the job from 1
+	Result      ItemResult `avro:"result"`
+	Detail      string     `avro:"detail"` // one sentence
+	Destination string     `avro:"destination"`
+	ContactKey  string     `avro:"contact_key"`
+	By          string     `avro:"by"`
+	At          time.Time  `avro:"at"`
+}
+
+// RecordName implements Record.
+func (*JobItem) RecordName() string { return "JobItem" }
+
+// DeliveryProgress is which commands of one partition are finished beyond the committed offset, where that does not fit
+// beside the offset itself. On crm.progress, keyed by group and partition.
+type DeliveryProgress struct {
+	Group     string `avro:"group"`
+	Partition int64  `avro:"partition"`
+	Progress  []byte `avro:"progress"` // in the form that package deliver defines
+}
+
+// RecordName implements Record.
+func (*DeliveryProgress) RecordName() string { return "DeliveryProgress" }

@@ -16,4 +16,9 @@ const (
 	TopicAutomationLog   = "automation.changelog" // after-images of the automation stage; compacted; internal
 	TopicSourceProgress  = "source.progress"      // SourceProgress, key SourceKey; compacted; internal
 	TopicReceiverBeats   = "receiver.beats"       // ReceiverBeat, key Instance; compacted, one partition; internal
+	TopicPauses          = "pauses"               // Pause, key Pause.Key; compacted, one partition
+	TopicJobRequests     = "job.requests"         // JobRequest, key JobID; one partition
+	TopicJobs            = "jobs"                 // Job, key JobID; compacted, one partition
+	TopicJobItems        = "job.items"            // JobItem, key Item; compacted
+	TopicProgress        = "crm.progress"         // DeliveryProgress, key group/partition; compacted; internal
 )

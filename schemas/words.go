@@ -148,3 +148,59 @@ const (
 	StepEnded         StepWord = "ENDED"
 	StepStopped       StepWord = "STOPPED" // ended before its last step: by a stop, a bound, or a workflow that is gone
 )
+
+// PauseSubject is what can be paused.
+type PauseSubject string
+
+// The subjects of a pause.
+const (
+	PauseDestination PauseSubject = "DESTINATION" // nothing is sent there
+	PauseConnection  PauseSubject = "CONNECTION"  // nothing is sent anywhere because of its events
+)
+
+// JobKind is what a job does with its items.
+type JobKind string
+
+// The kinds of job.
+const (
+	JobRetry   JobKind = "RETRY"   // lets dead letters, or effects that are uncertain, be tried again
+	JobDismiss JobKind = "DISMISS" // closes dead letters: they are not to be tried again
+	JobSettle  JobKind = "SETTLE"  // notes that uncertain effects did happen
+	JobReplay  JobKind = "REPLAY"  // sends the desired state of contacts again; their effects only where asked to
+	JobVerify  JobKind = "VERIFY"  // reads contacts back from a destination and compares them with what is meant
+)
+
+// JobAction is what a request wants of a job.
+type JobAction string
+
+// The actions.
+const (
+	JobStart  JobAction = "START"
+	JobCancel JobAction = "CANCEL" // what was done stays
+)
+
+// JobState is where a job stands.
+type JobState string
+
+// The states of a job. The last three are final.
+const (
+	JobCounting  JobState = "COUNTING"
+	JobRunning   JobState = "RUNNING"
+	JobDone      JobState = "DONE"
+	JobCancelled JobState = "CANCELLED"
+	JobFailed    JobState = "FAILED"
+)
+
+// ItemResult is what a job made of one item.
+type ItemResult string
+
+// The results.
+const (
+	ItemSent      ItemResult = "SENT"      // on its way again
+	ItemDismissed ItemResult = "DISMISSED" // closed by a person
+	ItemSettled   ItemResult = "SETTLED"   // a person says that it happened
+	ItemSkipped   ItemResult = "SKIPPED"   // needed nothing, such as what was sent again before
+	ItemFailed    ItemResult = "FAILED"
+	ItemMatches   ItemResult = "MATCHES" // the destination has what is meant
+	ItemDrifted   ItemResult = "DRIFTED" // it has something else
+)

@@ -64,6 +64,52 @@ type ListReader interface {
 	Standing(ctx context.Context, email, list string) (schemas.Standing, Outcome)
 }
 
+// A BulkWriter is a Writer to which many desired states together cost less than one by one. Write is then given up to
+// BulkMax of them at a time where so many wait. It must not be worse for the contacts: what sets off automations in the
+// CRM has to be written as ever.
+type BulkWriter interface {
+	BulkMax() int
+	// Bulk reports whether the desired state may be written with others.
+	Bulk(schemas.Command) bool
+}
+
+// A Verifier is a Writer that can read a contact back and compare it with what is meant.
+type Verifier interface {
+	// Verify changes nothing and may be repeated. With Delivered the comparison is known. Values are compared in the
+	// destination's own form, so that what Write would not write again is no difference.
+	Verify(ctx context.Context, want schemas.Contact) (Comparison, Outcome)
+}
+
+// Comparison is what a destination has of a contact beside what is meant. What is not meant at all is no difference.
+type Comparison struct {
+	Absent      bool             // the destination does not know the person
+	Standing    schemas.Standing // StandingUnsubscribed, StandingBounced where that is so for all lists; else StandingActive
+	Differences []Difference
+}
+
+// Difference is one thing that is other than meant. Want and Got are personal data.
+type Difference struct {
+	Part string // "first name", "field LAST_PAYMENT", "tag vip"
+	Want string // "" and Got not: a tag that should not be there, or a field that should be empty
+	Got  string
+}
+
+// An Accounter is a Writer that can say whose account it writes to.
+type Accounter interface {
+	Account(ctx context.Context) (Account, Outcome)
+}
+
+// Account is what a key opens.
+type Account struct {
+	ID, Name string
+	User     string // whose key it is; personal data
+	// Detail is more that a person recognises the account by, in the order to be shown.
+	Detail []Fact
+}
+
+// Fact is one line about an account.
+type Fact struct{ Name, Value string }
+
 // Outcome is what became of one command.
 type Outcome struct {
 	Kind       OutcomeKind

@@ -57,6 +57,8 @@ func Topics(o Options) []TopicSpec {
 	}
 	letters := data(schemas.TopicDeadLetters, "")
 	letters.Retention = deadLetterRetention
+	requests := data(schemas.TopicJobRequests, "")
+	requests.Partitions = 1
 	return []TopicSpec{
 		data(schemas.TopicPayPalEvents, "orders"), data(schemas.TopicStoreOrders, "orders"), data(schemas.TopicOrdersInbox, "orders"),
 		compacted(schemas.TopicOrdersChangelog, "orders", n),
@@ -66,6 +68,8 @@ func Topics(o Options) []TopicSpec {
 		data(schemas.TopicRuns, ""), data(schemas.TopicCommands, ""), data(schemas.TopicDeliveries, ""), letters,
 		compacted(schemas.TopicConfig, "", 1), compacted(schemas.TopicSourceProgress, "", n),
 		compacted(schemas.TopicReceiverBeats, "", 1),
+		compacted(schemas.TopicPauses, "", 1), requests, compacted(schemas.TopicJobs, "", 1), compacted(schemas.TopicJobItems, "", n),
+		compacted(schemas.TopicProgress, "", n),
 	}
 }
 

@@ -444,3 +444,43 @@ steps: [{id: on, on_list: %s, then: [{track_event: {name: "on %[1]s"}}]}]
 	l.put(0, &schemas.ListAnswer{CommandID: question, ContactKey: ana, Destination: "crm", List: "news", Standing: schemas.StandingActive})
 	l.sends("TRACK_EVENT on news")
 }
+
+func TestADesiredStateIsSentAgainWhereThatIsAskedFor(t *testing.T) {
+	l := of(t, map[string]string{"w": `
+destination: crm
+start: [{on: payment-status-changed, status: [FAILED]}]
+steps: [{add_tags: [late]}, {track_event: {name: on}}]
+`})
+	l.put(0, transition(1, schemas.StatusFailed))
+	contacts := func() (out []*schemas.Command) {
+		for _, c := range l.sent {
+			if c.Kind == schemas.CommandContact {
+				out = append(out, c)
+			}
+		}
+		return out
+	}
+	first := contacts()
+	last := first[len(first)-1]
+	l.put(0, &schemas.ContactTouch{ContactKey: ana})
+	l.put(0, &schemas.ContactTouch{ContactKey: ana, Resend: true, Destination: "elsewhere"})
+	if got := contacts(); len(got) != len(first) {
+		t.Fatalf("a touch that asks for nothing here sent %d desired states", len(got)-len(first))
+	}
+	effects := len(l.sent) - len(first)
+	for _, destination := range []string{"crm", ""} {
+		l.put(0, &schemas.ContactTouch{ContactKey: ana, Resend: true, Destination: destination})
+		all := contacts()
+		again := all[len(all)-1]
+		if again.Version != last.Version+1 || again.CommandID == last.CommandID || again.Origin != schemas.OriginReplay {
+			t.Errorf("sent again as version %d, origin %s; want %d, %s", again.Version, again.Origin, last.Version+1, schemas.OriginReplay)
+		}
+		if diff := cmp.Diff(last.Contact, again.Contact); diff != "" {
+			t.Errorf("sent again (-first +again):\n%s", diff)
+		}
+		last = again
+	}
+	if got := len(l.sent) - len(contacts()); got != effects {
+		t.Errorf("%d effects happened again", got-effects)
+	}
+}

@@ -113,7 +113,8 @@ type work struct {
 	acting   *run               // whose step is at work; nil: a mapping
 	room     []schemas.RunStep  // for traces to come
 	watched  watched
-	executed int // steps of workflows
+	executed int                   // steps of workflows
+	again    *schemas.ContactTouch // the input, where it is one
 }
 
 // cause is what something is done for.
@@ -142,7 +143,7 @@ func (w *work) apply(in processors.Input) error {
 		case *schemas.WaitDecision:
 			w.decide(r)
 		case *schemas.ContactTouch:
-			w.touch()
+			w.touch(r)
 		case *schemas.IdentityLink:
 			w.link(r)
 		default:
@@ -224,11 +225,15 @@ func (w *work) contacts() {
 	for i := range w.s.Destinations {
 		d := &w.s.Destinations[i]
 		before := w.old.find(d.Name)
-		if before != nil && before.equal(d) {
+		same := before != nil && before.equal(d)
+		if same && !w.resends(d) {
 			continue
 		}
 		d.Version++
 		c := w.command(schemas.CommandContact, d)
+		if same {
+			c.Origin, c.Test = schemas.OriginReplay, w.s.OnlyTests
+		}
 		c.CommandID = id(d.Name, w.key, number(d.Version))
 		c.Contact = d.contact()
 		for _, i := range w.issues {

@@ -383,7 +383,16 @@ func (w *work) migrate() {
 	}
 }
 
-func (w *work) touch() { w.migrate() }
+// touch looks at the contact again, and has its desired states sent again where that is asked for.
+func (w *work) touch(t *schemas.ContactTouch) {
+	w.again = t
+	w.migrate()
+}
+
+// resends reports whether the desired state is to be sent although nothing in it changed.
+func (w *work) resends(d *desired) bool {
+	return w.again != nil && w.again.Resend && (w.again.Destination == "" || w.again.Destination == d.Name)
+}
 
 // shadow reports whether the run is only watched: it started so, or its workflow is so by now.
 func (w *work) shadow(p *workflows.Program) bool {

@@ -31,6 +31,13 @@ func emptyToNil(rec schemas.Record) {
 		nilSlice(&r.Feeds)
 		nilSlice(&r.Hours)
 		nilSlice(&r.Offsets)
+	case *schemas.JobRequest:
+		nilMap(&r.Filter)
+	case *schemas.Job:
+		nilMap(&r.Filter)
+		nilSlice(&r.Positions)
+	case *schemas.DeliveryProgress:
+		nilSlice(&r.Progress)
 	}
 }
 

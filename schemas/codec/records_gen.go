@@ -87,6 +87,31 @@ func (e *encoder) record(rec schemas.Record) (ok bool) {
 			e.putReceiverBeat(r)
 			return true
 		}
+	case *schemas.Pause:
+		if r != nil {
+			e.putPause(r)
+			return true
+		}
+	case *schemas.JobRequest:
+		if r != nil {
+			e.putJobRequest(r)
+			return true
+		}
+	case *schemas.Job:
+		if r != nil {
+			e.putJob(r)
+			return true
+		}
+	case *schemas.JobItem:
+		if r != nil {
+			e.putJobItem(r)
+			return true
+		}
+	case *schemas.DeliveryProgress:
+		if r != nil {
+			e.putDeliveryProgress(r)
+			return true
+		}
 	}
 	return false
 }
@@ -157,6 +182,26 @@ func (d *decoder) record(name string) schemas.Record {
 	case "ReceiverBeat":
 		r := new(schemas.ReceiverBeat)
 		d.getReceiverBeat(r)
+		return r
+	case "Pause":
+		r := new(schemas.Pause)
+		d.getPause(r)
+		return r
+	case "JobRequest":
+		r := new(schemas.JobRequest)
+		d.getJobRequest(r)
+		return r
+	case "Job":
+		r := new(schemas.Job)
+		d.getJob(r)
+		return r
+	case "JobItem":
+		r := new(schemas.JobItem)
+		d.getJobItem(r)
+		return r
+	case "DeliveryProgress":
+		r := new(schemas.DeliveryProgress)
+		d.getDeliveryProgress(r)
 		return r
 	}
 	d.corrupt("no code for " + name)
@@ -703,12 +748,16 @@ func (d *decoder) getWaitDecision(r *schemas.WaitDecision) {
 func (e *encoder) putContactTouch(r *schemas.ContactTouch) {
 	e.text(r.ContactKey)
 	e.text(r.Why)
+	e.boolean(r.Resend)
+	e.text(r.Destination)
 	e.time(r.At)
 }
 
 func (d *decoder) getContactTouch(r *schemas.ContactTouch) {
 	r.ContactKey = d.text()
 	r.Why = d.text()
+	r.Resend = d.boolean()
+	r.Destination = d.text()
 	r.At = d.time()
 }
 
@@ -754,4 +803,130 @@ func (d *decoder) getReceiverBeat(r *schemas.ReceiverBeat) {
 	r.OutageFrom = d.time()
 	r.Stopped = d.boolean()
 	r.At = d.time()
+}
+
+func (e *encoder) putPause(r *schemas.Pause) {
+	e.text(string(r.Subject))
+	e.text(r.Name)
+	e.boolean(r.Paused)
+	e.text(r.Why)
+	e.text(r.By)
+	e.time(r.At)
+}
+
+func (d *decoder) getPause(r *schemas.Pause) {
+	r.Subject = schemas.PauseSubject(d.text())
+	r.Name = d.text()
+	r.Paused = d.boolean()
+	r.Why = d.text()
+	r.By = d.text()
+	r.At = d.time()
+}
+
+func (e *encoder) putJobRequest(r *schemas.JobRequest) {
+	e.text(r.JobID)
+	e.text(string(r.Action))
+	e.text(string(r.Kind))
+	e.table(r.Filter)
+	e.long(r.PerMinute)
+	e.text(r.Why)
+	e.text(r.By)
+	e.time(r.At)
+}
+
+func (d *decoder) getJobRequest(r *schemas.JobRequest) {
+	r.JobID = d.text()
+	r.Action = schemas.JobAction(d.text())
+	r.Kind = schemas.JobKind(d.text())
+	r.Filter = d.table()
+	r.PerMinute = d.long()
+	r.Why = d.text()
+	r.By = d.text()
+	r.At = d.time()
+}
+
+func (e *encoder) putJobPosition(r *schemas.JobPosition) {
+	e.long(r.Partition)
+	e.long(r.Offset)
+	e.long(r.Until)
+}
+
+func (d *decoder) getJobPosition(r *schemas.JobPosition) {
+	r.Partition = d.long()
+	r.Offset = d.long()
+	r.Until = d.long()
+}
+
+func (e *encoder) putJob(r *schemas.Job) {
+	e.text(r.JobID)
+	e.text(string(r.Kind))
+	e.table(r.Filter)
+	e.long(r.PerMinute)
+	e.text(string(r.State))
+	e.long(r.Count)
+	e.long(r.Done)
+	e.long(r.Skipped)
+	e.long(r.Failed)
+	putList(e, r.Positions, e.putJobPosition)
+	e.text(r.Detail)
+	e.text(r.Why)
+	e.text(r.By)
+	e.time(r.AskedAt)
+	e.time(r.At)
+}
+
+func (d *decoder) getJob(r *schemas.Job) {
+	r.JobID = d.text()
+	r.Kind = schemas.JobKind(d.text())
+	r.Filter = d.table()
+	r.PerMinute = d.long()
+	r.State = schemas.JobState(d.text())
+	r.Count = d.long()
+	r.Done = d.long()
+	r.Skipped = d.long()
+	r.Failed = d.long()
+	r.Positions = getList(d, d.getJobPosition)
+	r.Detail = d.text()
+	r.Why = d.text()
+	r.By = d.text()
+	r.AskedAt = d.time()
+	r.At = d.time()
+}
+
+func (e *encoder) putJobItem(r *schemas.JobItem) {
+	e.text(r.JobID)
+	e.text(string(r.Kind))
+	e.text(r.Item)
+	e.long(r.Number)
+	e.text(string(r.Result))
+	e.text(r.Detail)
+	e.text(r.Destination)
+	e.text(r.ContactKey)
+	e.text(r.By)
+	e.time(r.At)
+}
+
+func (d *decoder) getJobItem(r *schemas.JobItem) {
+	r.JobID = d.text()
+	r.Kind = schemas.JobKind(d.text())
+	r.Item = d.text()
+	r.Number = d.long()
+	r.Result = schemas.ItemResult(d.text())
+	r.Detail = d.text()
+	r.Destination = d.text()
+	r.ContactKey = d.text()
+	r.By = d.text()
+	r.At = d.time()
+}
+
+func (e *encoder) putDeliveryProgress(r *schemas.DeliveryProgress) {
+	e.text(r.Group)
+	e.long(r.Partition)
+	e.bytes(r.Progress)
+}
+
+func (d *decoder) getDeliveryProgress(r *schemas.DeliveryProgress) {
+	r.Group = d.text()
+	r.Partition = d.long()
+	r.Progress = d.bytes()
 }
