@@ -22,6 +22,8 @@ const (
 	EntryList       EntryKind = "list"
 	EntryMessage    EntryKind = "message"
 	EntryAutomation EntryKind = "automation"
+	EntryTag        EntryKind = "tag"
+	EntryShop       EntryKind = "shop"
 )
 
 // Entry is one thing of an account.
