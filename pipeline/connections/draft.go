@@ -50,7 +50,10 @@ var (
 )
 
 // Settings lists what a connector can be told, in the order of its configuration.
-func Settings(c connectors.Connector) []Setting { return settingsOf(reflect.TypeOf(c.Config()), "") }
+func Settings(c connectors.Connector) []Setting { return SettingsOf(c.Config()) }
+
+// SettingsOf lists the settings of a configuration, a pointer to a struct with yaml tags, in its order.
+func SettingsOf(cfg any) []Setting { return settingsOf(reflect.TypeOf(cfg), "") }
 
 func settingsOf(t reflect.Type, at string) (out []Setting) {
 	for t.Kind() == reflect.Pointer {
@@ -122,18 +125,7 @@ func (d Draft) Missing(c connectors.Connector) []connectors.Finding {
 
 // file is a draft as its files: the connection's text and the secrets' by their path in the folder.
 func (d Draft) file(c connectors.Connector, token string) (text string, secrets map[string]string, err error) {
-	known, order := map[string]Setting{}, map[string]int{}
-	for i, s := range Settings(c) {
-		known[s.Key], order[s.Key] = s, i
-	}
-	values, err := d.values(known)
-	if err != nil {
-		return "", nil, err
-	}
-	if secrets, err = d.secrets(known, values); err != nil {
-		return "", nil, err
-	}
-	tree, err := treeOf(values, order)
+	tree, secrets, err := d.Body(Settings(c), d.Name)
 	if err != nil {
 		return "", nil, err
 	}
@@ -164,6 +156,24 @@ func (d Draft) file(c connectors.Connector, token string) (text string, secrets 
 		string(before) + resources + string(after), secrets, nil
 }
 
+// Body is what a file says below settings, nil for nothing, and the secrets that are to be kept by the path of their file in
+// the folder: stem, which is a path below secrets, begins its name.
+func (d Draft) Body(list []Setting, stem string) (tree any, secrets map[string]string, err error) {
+	known, order := map[string]Setting{}, map[string]int{}
+	for i, s := range list {
+		known[s.Key], order[s.Key] = s, i
+	}
+	values, err := d.values(known)
+	if err != nil {
+		return nil, nil, err
+	}
+	if secrets, err = d.secrets(known, values, stem); err != nil {
+		return nil, nil, err
+	}
+	tree, err = treeOf(values, order)
+	return tree, secrets, err
+}
+
 // values are the settings by their paths, each of the type that it has.
 func (d Draft) values(known map[string]Setting) (map[string]any, error) {
 	values := map[string]any{}
@@ -189,7 +199,7 @@ func (d Draft) values(known map[string]Setting) (map[string]any, error) {
 }
 
 // secrets puts references to the secrets among the values, and returns those that are to be kept by the path of their file.
-func (d Draft) secrets(known map[string]Setting, values map[string]any) (map[string]string, error) {
+func (d Draft) secrets(known map[string]Setting, values map[string]any, stem string) (map[string]string, error) {
 	for key, ref := range d.References {
 		if kind, rest, ok := strings.Cut(ref, ":"); !ok || kind != "env" && kind != "file" || rest == "" || strings.ContainsAny(rest, "{}") {
 			return nil, refuse(Invalid, "%s: write env:NAME or file:PATH, where the secret is kept", key)
@@ -201,9 +211,9 @@ func (d Draft) secrets(known map[string]Setting, values map[string]any) (map[str
 		if value == "" || strings.ContainsAny(value, "\r\n\x00") {
 			return nil, refuse(Invalid, "%s: a secret is one line of text", key)
 		}
-		name := d.Name + ".key"
+		name := stem + ".key"
 		if len(d.Secrets) > 1 {
-			name = d.Name + "." + strings.ReplaceAll(key, ".", "-") + ".key"
+			name = stem + "." + strings.ReplaceAll(key, ".", "-") + ".key"
 		}
 		file := path.Join(config.SecretsFolder, name)
 		kept[file] = value
