@@ -25,6 +25,7 @@ type contact struct {
 	gone     string
 	goneAt   time.Time
 	versions []Version
+	writes   int
 }
 
 func (c *contact) shown(now time.Time) bool { return !c.unconfirmed && !now.Before(c.visible) }
@@ -118,7 +119,7 @@ func (s *Server) listContacts(r *http.Request, _ []byte) (answerTo, error) {
 	var found []*contact
 	among(func(c *contact) {
 		if c.gone == "" && c.shown(s.o.Now()) && matches(c.email, "query[email]") && matches(c.name, "query[name]") &&
-			(!q.Has("query[campaignId]") || c.list.id == q.Get("query[campaignId]")) {
+			(!q.Has("query[campaignId]") || c.list.id == q.Get("query[campaignId]")) && (r.PathValue("id") == "" || c.list.id == r.PathValue("id")) {
 			found = append(found, c)
 		}
 	})
@@ -187,6 +188,9 @@ type Contact struct {
 	Updated time.Time           `json:"updated"`
 	// Versions are the states that were written, oldest first, the last 50.
 	Versions []Version `json:"versions"`
+	// Writes is how often the contact was written.
+	Writes int    `json:"writes"`
+	Score  string `json:"score"`
 }
 
 // Version is one written state of a contact.
@@ -220,6 +224,8 @@ func (s *Server) version(c *contact) Version {
 // changed keeps a contact's new state as a version. s.mu is held.
 func (s *Server) changed(c *contact) {
 	c.changed = s.o.Now()
+	c.writes++
+	s.stats.Writes++
 	c.versions = append(c.versions, s.version(c))
 	if len(c.versions) > versionsMax {
 		c.versions = slices.Clone(c.versions[1:])
@@ -237,6 +243,7 @@ func (s *Server) Contacts() []Contact {
 			out = append(out, Contact{
 				ID: c.id, Email: c.email, Name: c.name, List: c.list.id, Fields: v.Fields, Tags: v.Tags, Visible: c.gone == "" && c.shown(s.o.Now()),
 				Gone: c.gone, Created: c.created, Updated: c.changed, Versions: slices.Clone(c.versions),
+				Writes: c.writes, Score: c.scoring.String(),
 			})
 		}
 	}

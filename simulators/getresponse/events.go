@@ -133,6 +133,7 @@ func (s *Server) triggerEvent(_ *http.Request, body []byte) (answerTo, error) {
 		}
 	}
 	s.triggered = append(s.triggered, Triggered{Event: in.Name, ContactID: c.id, Email: c.email, Attributes: values, At: s.o.Now()})
+	s.enterWorkflows(in.Name, c.email)
 	return answerTo{status: 201}, nil
 }
 

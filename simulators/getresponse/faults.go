@@ -3,8 +3,6 @@ package getresponse
 import (
 	"bytes"
 	"context"
-	"encoding/json"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -34,35 +32,10 @@ type Faults struct {
 	Reject []string `json:"reject"`
 	// Drop lists addresses whose creation is accepted and then silently dropped.
 	Drop []string `json:"drop"`
-}
-
-// Stats counts what came in.
-type Stats struct {
-	Requests int64 `json:"requests"` // refused ones included
-	TooMany  int64 `json:"too_many"` // answered 429 because of a limit
-	Faults   int64 `json:"faults"`   // answered by a fault on demand
-	// MaxPerSecond is the largest number of requests within any second, MaxParallel of those at work at one time.
-	MaxPerSecond int `json:"max_per_second"`
-	MaxParallel  int `json:"max_parallel"`
-}
-
-// Stats returns the counts so far.
-func (s *Server) Stats() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stats
-}
-
-// count notes a request that came in. s.mu is held.
-func (s *Server) count(now time.Time, parallel int) {
-	i := 0
-	for i < len(s.arrived) && !s.arrived[i].After(now.Add(-time.Second)) {
-		i++
-	}
-	s.arrived = append(append(s.arrived[:0], s.arrived[i:]...), now)
-	s.stats.Requests++
-	s.stats.MaxPerSecond = max(s.stats.MaxPerSecond, len(s.arrived))
-	s.stats.MaxParallel = max(s.stats.MaxParallel, parallel)
+	// DropRate is the share of creations that are accepted and then silently dropped.
+	DropRate float64 `json:"drop_rate"`
+	// ContactsMax is how many contacts the plan has room for; further ones get 400 with code 1027. Zero: any number.
+	ContactsMax int `json:"contacts_max"`
 }
 
 // SetFaults replaces the faults from now on.
@@ -92,7 +65,7 @@ const (
 func (s *Server) draw() (fault, Faults) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.faults
+	f := s.inForce()
 	x := s.chance.Float64()
 	for i, rate := range []float64{
 		f.TooMany, f.Quota, f.ServerError, f.Unavailable, f.TimeoutBefore, f.TimeoutAfter, f.Cut, f.HTML, f.Huge,
@@ -181,25 +154,4 @@ func (n *nowhere) WriteHeader(int)             {}
 // among reports whether the address is on a list of addresses.
 func among(list []string, email string) bool {
 	return slices.ContainsFunc(list, func(x string) bool { return strings.EqualFold(x, email) })
-}
-
-// control serves what the provider does not have: a look inside the CRM part, and faults.
-func (s *Server) control(mux *http.ServeMux) {
-	mux.HandleFunc("GET /_simulator/contacts", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, s.Contacts()) })
-	mux.HandleFunc("GET /_simulator/triggered", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, s.Triggered()) })
-	mux.HandleFunc("GET /_simulator/messages", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, s.Messages()) })
-	mux.HandleFunc("GET /_simulator/placed-orders", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, s.PlacedOrders()) })
-	mux.HandleFunc("GET /_simulator/workflow-runs", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, s.WorkflowRuns()) })
-	mux.HandleFunc("GET /_simulator/stats", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, s.Stats()) })
-	mux.HandleFunc("POST /_simulator/faults", func(w http.ResponseWriter, r *http.Request) {
-		d := json.NewDecoder(io.LimitReader(r.Body, requestBytesMax))
-		d.DisallowUnknownFields()
-		var f Faults
-		if err := d.Decode(&f); err != nil {
-			write(w, 400, object{"message": "faults: " + err.Error()})
-			return
-		}
-		s.SetFaults(f)
-		write(w, 200, f)
-	})
 }

@@ -30,6 +30,7 @@ const (
 
 	perPageDefault  = 100
 	requestBytesMax = 1 << 20
+	unlimited       = 1 << 40
 )
 
 // Plugin is whose words are written into an order's two statuses.
@@ -55,6 +56,12 @@ type Options struct {
 	WithoutProcessedAt bool
 	// WindowMax, SecondMax and ParallelMax replace the limits; zero: GetResponse's.
 	WindowMax, SecondMax, ParallelMax int
+	// Unlimited lifts all limits; they are still counted.
+	Unlimited bool
+	// WithoutTransactional: the account has not paid for transactional e-mail.
+	WithoutTransactional bool
+	// Tags and Lists are how many of each the account has beside its own, made by people.
+	Tags, Lists int
 	// Fields is the number of custom fields; default 137. The fields of a payment stand behind the first page of 100.
 	Fields int
 	// CreateDelay is how long a created contact waits in the queue before the API shows it.
@@ -93,7 +100,13 @@ type Server struct {
 	faults      Faults
 	chance      *rand.Rand // of faults
 	stats       Stats
-	arrived     []time.Time // requests of the last second
+	arrived     arrivals
+	batches     arrivals // of contacts/batch
+	atWork      int      // requests
+	plan        []phase
+	blocked     int // the code of an account that is blocked; 0: it is not
+	templates   []*template
+	mails       []*mail
 }
 
 var _ simulators.Shop = (*Server)(nil)
@@ -111,6 +124,9 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Currency == "" {
 		o.Currency = "EUR"
+	}
+	if o.Unlimited {
+		o.WindowMax, o.SecondMax, o.ParallelMax = unlimited, unlimited, unlimited
 	}
 	for of, def := range map[*int]int{&o.WindowMax: WindowMax, &o.SecondMax: SecondMax, &o.ParallelMax: ParallelMax} {
 		if *of <= 0 {

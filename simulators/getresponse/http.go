@@ -86,40 +86,51 @@ type handler func(r *http.Request, body []byte) (answerTo, error)
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]handler{
-		"GET /v3/contacts":                     s.listContacts,
-		"POST /v3/contacts":                    s.createContact,
-		"GET /v3/contacts/{id}":                s.getContact,
-		"POST /v3/contacts/{id}":               s.updateContact,
-		"DELETE /v3/contacts/{id}":             s.deleteContact,
-		"POST /v3/contacts/{id}/custom-fields": s.upsertFields,
-		"POST /v3/contacts/{id}/tags":          s.upsertTags,
-		"POST /v3/search-contacts/contacts":    s.searchContacts,
-		"GET /v3/campaigns":                    s.listCampaigns,
-		"GET /v3/campaigns/{id}":               s.getCampaign,
-		"GET /v3/custom-fields":                s.listFields,
-		"GET /v3/tags":                         s.listTags,
-		"POST /v3/tags":                        s.createTag,
-		"GET /v3/custom-events":                s.listEvents,
-		"POST /v3/custom-events":               s.createEvent,
-		"POST /v3/custom-events/trigger":       s.triggerEvent,
-		"GET /v3/newsletters":                  s.listNewsletters,
-		"POST /v3/newsletters":                 s.createNewsletter,
-		"GET /v3/newsletters/{id}":             s.getNewsletter,
-		"GET /v3/workflow":                     s.listWorkflows,
-		"POST /v3/shops":                       s.createShop,
-		"GET /v3/shops/{shop}/products":        s.listProducts,
-		"POST /v3/shops/{shop}/products":       s.createProduct,
-		"GET /v3/shops":                        s.listShops,
-		"GET /v3/shops/{shop}":                 s.getShop,
-		"GET /v3/shops/{shop}/orders":          s.listOrders,
-		"POST /v3/shops/{shop}/orders":         s.createOrder,
-		"GET /v3/shops/{shop}/orders/{id}":     s.getOrder,
-		"POST /v3/shops/{shop}/orders/{id}":    s.updateOrder,
-		"DELETE /v3/shops/{shop}/orders/{id}":  s.deleteOrder,
-		"GET /v3/accounts":                     s.getAccount,
-		"/v3/":                                 func(r *http.Request, _ []byte) (answerTo, error) { return answerTo{}, notFound("path", r.URL.Path) },
+		"GET /v3/contacts":                            s.listContacts,
+		"POST /v3/contacts":                           s.createContact,
+		"GET /v3/contacts/{id}":                       s.getContact,
+		"POST /v3/contacts/{id}":                      s.updateContact,
+		"DELETE /v3/contacts/{id}":                    s.deleteContact,
+		"POST /v3/contacts/{id}/custom-fields":        s.upsertFields,
+		"POST /v3/contacts/{id}/tags":                 s.upsertTags,
+		"POST /v3/search-contacts/contacts":           s.searchContacts,
+		"GET /v3/campaigns":                           s.listCampaigns,
+		"GET /v3/campaigns/{id}":                      s.getCampaign,
+		"GET /v3/custom-fields":                       s.listFields,
+		"GET /v3/tags":                                s.listTags,
+		"POST /v3/tags":                               s.createTag,
+		"GET /v3/custom-events":                       s.listEvents,
+		"POST /v3/custom-events":                      s.createEvent,
+		"POST /v3/custom-events/trigger":              s.triggerEvent,
+		"GET /v3/newsletters":                         s.listNewsletters,
+		"POST /v3/newsletters":                        s.createNewsletter,
+		"GET /v3/newsletters/{id}":                    s.getNewsletter,
+		"POST /v3/contacts/batch":                     s.createContacts,
+		"GET /v3/campaigns/{id}/contacts":             s.listContacts,
+		"GET /v3/from-fields":                         s.listSenders,
+		"GET /v3/workflow":                            s.listWorkflows,
+		"GET /v3/workflow/{id}":                       s.getWorkflow,
+		"POST /v3/workflow/{id}":                      s.switchWorkflow,
+		"GET /v3/accounts/billing":                    s.getBilling,
+		"GET /v3/transactional-emails":                s.listMails,
+		"POST /v3/transactional-emails":               s.createMail,
+		"GET /v3/transactional-emails/{id}":           s.getMail,
+		"GET /v3/transactional-emails/templates":      s.listTemplates,
+		"GET /v3/transactional-emails/templates/{id}": s.getTemplate,
+		"POST /v3/shops":                              s.createShop,
+		"GET /v3/shops/{shop}/products":               s.listProducts,
+		"POST /v3/shops/{shop}/products":              s.createProduct,
+		"GET /v3/shops":                               s.listShops,
+		"GET /v3/shops/{shop}":                        s.getShop,
+		"GET /v3/shops/{shop}/orders":                 s.listOrders,
+		"POST /v3/shops/{shop}/orders":                s.createOrder,
+		"GET /v3/shops/{shop}/orders/{id}":            s.getOrder,
+		"POST /v3/shops/{shop}/orders/{id}":           s.updateOrder,
+		"DELETE /v3/shops/{shop}/orders/{id}":         s.deleteOrder,
+		"GET /v3/accounts":                            s.getAccount,
+		"/v3/":                                        func(r *http.Request, _ []byte) (answerTo, error) { return answerTo{}, notFound("path", r.URL.Path) },
 	} {
-		mux.HandleFunc(pattern, s.faulty(s.limited(h)))
+		mux.HandleFunc(pattern, s.counted(pattern == batchPattern, s.faulty(s.limited(h))))
 	}
 	mux.HandleFunc("GET /_simulator/status", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, s.Status()) })
 	mux.HandleFunc("GET /_simulator/orders", func(w http.ResponseWriter, _ *http.Request) { write(w, 200, s.Orders()) })
@@ -136,6 +147,9 @@ func (s *Server) limited(h handler) http.HandlerFunc {
 		defer done()
 		if err == nil {
 			err = s.trouble(r)
+		}
+		if err == nil {
+			err = s.suspended()
 		}
 		if err == nil {
 			err = s.authorized(r)
@@ -185,7 +199,6 @@ func (s *Server) enter(h http.Header) (done func(), err error) {
 	u.inWindow++
 	u.inSecond++
 	u.parallel++
-	s.count(now, u.parallel)
 	done = func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -302,5 +315,8 @@ func known(r *http.Request, names ...string) error {
 }
 
 func (s *Server) getAccount(*http.Request, []byte) (answerTo, error) {
-	return answerTo{status: 200, body: object{"accountId": "acc1", "companyName": "Example", "countryCode": object{"countryCode": "PL"}}}, nil
+	return answerTo{status: 200, body: object{
+		"accountId": "acc1", "companyName": "Example", "email": "owner@shop.example", "firstName": "Olga", "lastName": "Owner", "timeFormat": "24h",
+		"countryCode": object{"countryCode": "PL"}, "href": "https://api.getresponse.com/v3/accounts",
+	}}, nil
 }

@@ -94,6 +94,12 @@ var paymentFields = []field{
 func (s *Server) initCRM() {
 	s.lists = []*list{{"C", "Promo campaign", false}, {"V", "Newsletter", false}, {"D", "Confirmed only", true}}
 	s.tagsByKey = map[string]*tag{}
+	for i := range s.o.Lists {
+		s.lists = append(s.lists, &list{id: "L" + itoa(int64(i+1)), name: fmt.Sprintf("List %d", i+1)})
+	}
+	for i := range s.o.Tags {
+		s.addTag(fmt.Sprintf("tag_%d", i+1))
+	}
 	n := s.o.Fields
 	if n <= 0 {
 		n = DefaultFields

@@ -120,6 +120,9 @@ func (s *Server) checkParts(in *contactBody) error {
 	if in.Note != nil && utf8.RuneCountInString(*in.Note) > noteCharsMax {
 		return tooLong("note")
 	}
+	if n := string(in.Scoring); n != "" && n != "null" && !decimalForm.MatchString(n) {
+		return refuse(400, 1006, "Wrong type", "The score is no number", object{"fieldName": "scoring"})
+	}
 	if in.Tags != nil {
 		for _, t := range *in.Tags {
 			if s.tagByID(t.TagID) == nil {
@@ -164,21 +167,17 @@ func (s *Server) createContact(_ *http.Request, body []byte) (answerTo, error) {
 		return answerTo{}, err
 	}
 	email := strings.ToLower(*in.Email)
-	refused := among(s.faults.Reject, email)
-	for _, c := range s.byEmail[email] {
-		// Whether people who left may be added again is open: GetResponse documents a refusal without its conditions. The
-		// twin refuses for bounces and complaints, and lets the rest in, so that a client has to see to it for itself.
-		refused = refused || slices.Contains([]string{"bounce", "complaint", "blacklisted"}, c.gone)
-	}
 	switch {
-	case refused:
+	case s.full():
+		return answerTo{}, refuse(400, 1027, "Contacts limit reached", "The limit of contacts of your plan is reached", nil)
+	case s.blocklisted(email):
 		return answerTo{}, refuse(400, 1002, "State of the resource does not allow the action", "The contact cannot be added", object{"fieldName": "email"})
 	case s.onList(email, l) != nil:
 		if s.onList(email, l).shown(s.o.Now()) {
 			return answerTo{}, taken(*in.Email)
 		}
 		return accepted, nil // still in the queue, or waiting for a confirmation: queued again, which changes nothing
-	case among(s.faults.Drop, email):
+	case s.dropped(email):
 		return accepted, nil
 	}
 	c := s.addContact(*in.Email, "", l)
@@ -187,10 +186,34 @@ func (s *Server) createContact(_ *http.Request, body []byte) (answerTo, error) {
 	return accepted, nil
 }
 
+// blocklisted reports whether an address is refused. Whether people who left may be added again is open: GetResponse
+// documents a refusal without its conditions. The twin refuses for bounces and complaints, and lets the rest in, so that a
+// client has to see to it for itself. s.mu is held.
+func (s *Server) blocklisted(email string) bool {
+	return among(s.faults.Reject, email) || slices.ContainsFunc(s.byEmail[email], func(c *contact) bool {
+		return slices.Contains([]string{"bounce", "complaint", "blacklisted"}, c.gone)
+	})
+}
+
+// dropped reports whether the queue loses a creation that it accepted. s.mu is held.
+func (s *Server) dropped(email string) bool {
+	return among(s.faults.Drop, email) || s.faults.DropRate > 0 && s.chance.Float64() < s.faults.DropRate
+}
+
+// full reports whether the plan has room for no further contact. s.mu is held.
+func (s *Server) full() bool {
+	return s.faults.ContactsMax > 0 && len(s.contacts) >= s.faults.ContactsMax
+}
+
 // apply writes what the body names; tags and values replace all. s.mu is held.
 func (s *Server) apply(c *contact, in *contactBody) {
 	if in.Name != nil {
 		c.name = *in.Name
+	}
+	if n := string(in.Scoring); n == "null" {
+		c.scoring = "0"
+	} else if n != "" {
+		c.scoring = json.Number(n)
 	}
 	if in.Tags != nil {
 		c.tags = nil
