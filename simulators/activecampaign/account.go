@@ -2,6 +2,7 @@ package activecampaign
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -20,7 +21,10 @@ type Contact struct {
 	Lists     map[string]int    `json:"lists"`  // list name to status: 1 subscribed, 2 unsubscribed
 	Created   time.Time         `json:"created"`
 	Updated   time.Time         `json:"updated"`
-	// Versions are the states that were written, oldest first, the last 50.
+	// Bounced: messages to the address come back for good.
+	Bounced bool `json:"bounced"`
+	// Versions are the states that were written, oldest first: the last 50 of a contact, or 5 once the account keeps
+	// 500,000 of them.
 	Versions []Version `json:"versions"`
 }
 
@@ -47,10 +51,25 @@ type contact struct {
 	id                        int
 	email, first, last, phone string
 	created, updated          time.Time
+	bounced                   bool
 	values                    map[int]*fieldValue // by field id
 	tags                      map[int]*contactTag // by tag id
 	lists                     map[int]*membership // by list id
-	versions                  []Version
+	starts                    []*enrolment
+	base                      map[int]string // values before the oldest version
+	versions                  []version
+}
+
+// version is one write: the names as they were after it, and the values that it wrote.
+type version struct {
+	at                 time.Time
+	first, last, phone string
+	wrote              []wroteValue
+}
+
+type wroteValue struct {
+	field int
+	value string
 }
 
 type field struct {
@@ -91,6 +110,7 @@ type automation struct {
 	id           int
 	name, status string
 	message      string // that it sends to whom is started on it; "": none
+	entered      int
 }
 
 // account is the state; Server.mu guards it.
@@ -98,13 +118,14 @@ type account struct {
 	ids         map[string]int // last id by kind of row
 	contacts    map[int]*contact
 	byEmail     map[string]*contact
-	fields      []*field
+	fields      []*field // by id
 	values      map[int]*fieldValue
-	tags        []*tag
+	tags        []*tag          // by id
+	tagNames    map[string]*tag // by lower-case name
 	links       map[int]*contactTag
 	lists       []*list
 	automations []*automation
-	enrolled    []enrolment
+	enrolled    map[int]*enrolment
 	connections []*connection
 	orders      map[string]*storeOrder      // by connection and id at the shop
 	recurring   map[string]RecurringPayment // the same
@@ -113,11 +134,17 @@ type account struct {
 	events      []string // names seen
 	tracked     []Tracked
 	logs        map[int][]trackingLog // by contact
+	imports     []*batch
+	importsEnd  string // as Options.ImportStatus
+	refused     func(email string) bool
+	triggers    map[string][]*automation // by what fires them
+	versions    int                      // kept, over all contacts
 }
 
 type enrolment struct {
 	id, contact, automation int
 	at                      time.Time
+	email, by               string // "api", or the trigger
 }
 
 type trackingLog struct {
@@ -155,8 +182,10 @@ func (a *account) init(o Options, now time.Time) {
 	a.ids = map[string]int{}
 	a.contacts, a.byEmail = map[int]*contact{}, map[string]*contact{}
 	a.values, a.links, a.logs = map[int]*fieldValue{}, map[int]*contactTag{}, map[int][]trackingLog{}
+	a.triggers = map[string][]*automation{}
+	a.tagNames, a.enrolled = map[string]*tag{}, map[int]*enrolment{}
 	a.orders, a.recurring = map[string]*storeOrder{}, map[string]RecurringPayment{}
-	a.tracking = true
+	a.tracking, a.importsEnd = true, o.ImportStatus
 	before := min(paymentFieldsFrom, max(0, o.Fields-len(paymentFields)))
 	for n := range o.Fields {
 		f := &field{id: a.next("field"), kind: "text", created: now}
@@ -175,17 +204,22 @@ func (a *account) init(o Options, now time.Time) {
 	for _, name := range o.ListNames {
 		a.lists = append(a.lists, &list{a.next("list"), name, strings.ToLower(name)})
 	}
-	a.automations = []*automation{
-		{a.next("automation"), "Welcome", "1", "Welcome aboard"},
-		{a.next("automation"), "Old welcome", "2", ""},
-		{a.next("automation"), "Payment reminder", "1", "Your payment is open"},
-		{a.next("automation"), "Score up", "1", ""},
+	for _, x := range []automation{
+		{name: "Welcome", status: "1", message: "Welcome aboard"}, {name: "Old welcome", status: "2"},
+		{name: "Payment reminder", status: "1", message: "Your payment is open"}, {name: "Score up", status: "1"},
+	} {
+		a.addAutomation(x)
 	}
 	for n := len(a.automations) + 1; n <= o.Automations; n++ {
-		a.automations = append(a.automations, &automation{a.next("automation"), fmt.Sprintf("Automation %d", n), "1", ""})
+		a.addAutomation(automation{name: fmt.Sprintf("Automation %d", n), status: "1"})
 	}
 	for _, name := range o.MessageNames {
-		a.automations = append(a.automations, &automation{a.next("automation"), name, "1", name})
+		a.addAutomation(automation{name: name, status: "1", message: name})
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Triggers)) {
+		a.addAutomation(automation{name: name, status: "1"})
+		on := strings.ToLower(o.Triggers[name])
+		a.triggers[on] = append(a.triggers[on], a.automations[len(a.automations)-1])
 	}
 }
 
@@ -194,28 +228,27 @@ func (a *account) next(kind string) int {
 	return a.ids[kind]
 }
 
-func (a *account) fieldByID(id int) *field {
-	// Ids are dense, from 1, and fields are never deleted here.
-	if id < 1 || id > len(a.fields) {
-		return nil
-	}
-	return a.fields[id-1]
+func (a *account) addAutomation(x automation) {
+	x.id = a.next("automation")
+	a.automations = append(a.automations, &x)
 }
 
-func (a *account) tagByName(name string) *tag {
-	for _, t := range a.tags {
-		if strings.EqualFold(t.name, name) {
-			return t
-		}
+func (a *account) fieldByID(id int) *field {
+	i, ok := slices.BinarySearchFunc(a.fields, id, func(f *field, id int) int { return f.id - id })
+	if !ok {
+		return nil
 	}
-	return nil
+	return a.fields[i]
 }
+
+func (a *account) tagByName(name string) *tag { return a.tagNames[strings.ToLower(name)] }
 
 func (a *account) tagByID(id int) *tag {
-	if id < 1 || id > len(a.tags) {
+	i, ok := slices.BinarySearchFunc(a.tags, id, func(t *tag, id int) int { return t.id - id })
+	if !ok {
 		return nil
 	}
-	return a.tags[id-1]
+	return a.tags[i]
 }
 
 func (a *account) addContact(email string, now time.Time) *contact {
@@ -238,6 +271,7 @@ func (a *account) removeContact(c *contact) {
 		delete(a.links, l.id)
 	}
 	delete(a.logs, c.id)
+	a.versions -= len(c.versions)
 }
 
 // setValue creates or replaces the contact's value: one row per contact and field. An empty value clears it.
@@ -248,24 +282,62 @@ func (a *account) setValue(c *contact, fieldID int, value string, now time.Time)
 		c.values[fieldID] = v
 		a.values[v.id] = v
 	}
+	changed := v.value != value
 	v.value, v.updated = value, now
+	if f := a.fieldByID(fieldID); changed && len(a.triggers) > 0 && f != nil {
+		a.fire(c, "field:"+f.perstag, now)
+	}
 	return v
 }
 
-// remember keeps the contact's state as a version.
-func (a *account) remember(c *contact, now time.Time) {
+// remember keeps what was written as a version.
+func (a *account) remember(c *contact, now time.Time, wrote []wroteValue) {
 	c.updated = now
-	c.versions = append(c.versions, Version{now, c.first, c.last, c.phone, a.fieldsOf(c)})
-	if len(c.versions) > versionsMax {
-		c.versions = slices.Clone(c.versions[1:])
+	c.versions = append(c.versions, version{now, c.first, c.last, c.phone, wrote})
+	a.versions++
+	keep := versionsMax
+	if a.versions > versionsAllMax {
+		keep = versionsFew
 	}
+	for len(c.versions) > keep {
+		if c.base == nil {
+			c.base = map[int]string{}
+		}
+		for _, v := range c.versions[0].wrote {
+			c.base[v.field] = v.value
+		}
+		c.versions = slices.Delete(c.versions, 0, 1)
+		a.versions--
+	}
+}
+
+// history is the contact's versions as whole states.
+func (a *account) history(c *contact) []Version {
+	now := maps.Clone(c.base)
+	if now == nil {
+		now = map[int]string{}
+	}
+	out := make([]Version, 0, len(c.versions))
+	for _, v := range c.versions {
+		for _, w := range v.wrote {
+			now[w.field] = w.value
+		}
+		fields := make(map[string]string, len(now))
+		for id, value := range now {
+			if f := a.fieldByID(id); f != nil && value != "" {
+				fields[f.perstag] = value
+			}
+		}
+		out = append(out, Version{v.at, v.first, v.last, v.phone, fields})
+	}
+	return out
 }
 
 func (a *account) fieldsOf(c *contact) map[string]string {
 	out := make(map[string]string, len(c.values))
 	for id, v := range c.values {
-		if v.value != "" {
-			out[a.fieldByID(id).perstag] = v.value
+		if f := a.fieldByID(id); f != nil && v.value != "" {
+			out[f.perstag] = v.value
 		}
 	}
 	return out
@@ -284,26 +356,41 @@ func (a *account) sortedContacts() []*contact {
 func (s *Server) Contacts() []Contact {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := &s.account
+	s.account.settle(s.opts.Now())
 	var out []Contact
-	for _, c := range a.sortedContacts() {
-		d := Contact{
-			ID: c.id, Email: c.email, FirstName: c.first, LastName: c.last, Phone: c.phone,
-			Fields: a.fieldsOf(c), Lists: map[string]int{}, Created: c.created, Updated: c.updated,
-			Versions: slices.Clone(c.versions),
-		}
-		for id := range c.tags {
-			d.Tags = append(d.Tags, a.tagByID(id).name)
-		}
-		sort.Strings(d.Tags)
-		for _, l := range a.lists {
-			if m := c.lists[l.id]; m != nil {
-				d.Lists[l.name] = m.status
-			}
-		}
-		out = append(out, d)
+	for _, c := range s.account.sortedContacts() {
+		out = append(out, s.account.show(c))
 	}
 	return out
+}
+
+// Contact returns the contact with this address, whatever the case.
+func (s *Server) Contact(email string) (Contact, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.account.settle(s.opts.Now())
+	c := s.account.byEmail[strings.ToLower(email)]
+	if c == nil {
+		return Contact{}, false
+	}
+	return s.account.show(c), true
+}
+
+func (a *account) show(c *contact) Contact {
+	d := Contact{
+		ID: c.id, Email: c.email, FirstName: c.first, LastName: c.last, Phone: c.phone, Bounced: c.bounced,
+		Fields: a.fieldsOf(c), Lists: map[string]int{}, Created: c.created, Updated: c.updated, Versions: a.history(c),
+	}
+	for id := range c.tags {
+		d.Tags = append(d.Tags, a.tagByID(id).name)
+	}
+	sort.Strings(d.Tags)
+	for _, l := range a.lists {
+		if m := c.lists[l.id]; m != nil {
+			d.Lists[l.name] = m.status
+		}
+	}
+	return d
 }
 
 // Tracked returns the events that reached the tracking endpoint, in order.

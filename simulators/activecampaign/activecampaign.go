@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -25,8 +26,13 @@ const (
 	pageMax              = 100
 	bodyBytesMax         = 1 << 20
 	versionsMax          = 50 // remembered versions of one contact
+	versionsFew          = 5  // the same, once versionsAllMax are kept
+	versionsAllMax       = 500_000
+	rowsMax              = 1_000_000 // of tracked events, messages, starts: the oldest go
 	eventNameCharsMax    = 32
 	eventDataCharsMax    = 250
+	defaultTagCharsMax   = 250
+	defaultValueCharsMax = 10_000
 	readHeaderTimeout    = 10 * time.Second
 	shutdownTimeout      = 3 * time.Second
 )
@@ -44,6 +50,18 @@ type Options struct {
 	Lists, Automations int
 	// ListNames and MessageNames are further lists, and further active automations that each send a message of their name.
 	ListNames, MessageNames []string
+	// Triggers are further active automations, by name, and what starts a contact on them: "tag:NAME", "field:TAG",
+	// "event:NAME", "order:STATUS", "recurring:STATUS".
+	Triggers map[string]string
+	// Denied are areas that the key's user may not use: contacts, tags, fields, lists, automations, deep_data, imports,
+	// tracking.
+	Denied []string
+	// TagCharsMax and ValueCharsMax bound names of tags and values of fields, whose real bounds are not documented;
+	// default: 250 and 10,000.
+	TagCharsMax, ValueCharsMax int
+	// ImportAfter is how long a bulk import waits before it is done. ImportStatus is how it ends; default: completed.
+	ImportAfter  time.Duration
+	ImportStatus string
 	// OrderCopyAfter is how long the copy of a written order takes to show.
 	OrderCopyAfter time.Duration
 	// RatePerSecond is the account's limit; 0 lifts it, a negative one means the documented 5.
@@ -63,10 +81,14 @@ type Server struct {
 
 	mu      sync.Mutex // guards all below
 	faults  Faults
+	since   time.Time // when faults were set
+	state   State
 	rand    *rand.Rand
 	window  window
 	stats   Stats
 	account account
+
+	importsOne, importsMany []time.Time // of the last minute
 }
 
 // Stats counts what came in.
@@ -76,9 +98,11 @@ type Stats struct {
 	TooMany  int64 `json:"too_many"` // answered 429 because of the limit
 	Faults   int64 `json:"faults"`   // answered by a fault on demand
 	// MaxPerSecond is the largest number of API requests within any second.
-	MaxPerSecond int       `json:"max_per_second"`
-	Contacts     int       `json:"contacts"`
-	FirstContact time.Time `json:"first_contact"` // zero: none yet
+	MaxPerSecond int `json:"max_per_second"`
+	Contacts     int `json:"contacts"`
+	// Writes counts the requests that were applied, by route.
+	Writes       map[string]int64 `json:"writes"`
+	FirstContact time.Time        `json:"first_contact"` // zero: none yet
 }
 
 // New makes an account.
@@ -104,9 +128,20 @@ func New(o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{opts: o, faults: o.Faults, rand: rand.New(rand.NewPCG(o.Seed, 0x5eed))}
+	if o.TagCharsMax <= 0 {
+		o.TagCharsMax = defaultTagCharsMax
+	}
+	if o.ValueCharsMax <= 0 {
+		o.ValueCharsMax = defaultValueCharsMax
+	}
+	if o.ImportStatus == "" {
+		o.ImportStatus = "completed"
+	}
+	s := &Server{opts: o, faults: o.Faults, since: o.Now(), state: State{Denied: o.Denied}, rand: rand.New(rand.NewPCG(o.Seed, 0x5eed))}
 	s.window.limit = int(o.RatePerSecond)
+	s.stats.Writes = map[string]int64{}
 	s.account.init(o, o.Now())
+	s.account.refused = func(email string) bool { return s.inForce().rejected(email) }
 	s.routes()
 	return s
 }
@@ -121,6 +156,7 @@ func (s *Server) Stats() Stats {
 	out := s.stats
 	out.MaxPerSecond = s.window.max
 	out.Contacts = len(s.account.contacts)
+	out.Writes = maps.Clone(s.stats.Writes)
 	return out
 }
 
@@ -128,7 +164,7 @@ func (s *Server) Stats() Stats {
 func (s *Server) SetFaults(f Faults) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults = f
+	s.faults, s.since = f, s.opts.Now()
 }
 
 // Run serves an account on addr until ctx ends. ready is told the base URL ("http://host:port") once it answers.
@@ -162,36 +198,4 @@ func Run(ctx context.Context, o Options, addr string, ready func(url string)) er
 		return fmt.Errorf("simulated activecampaign on %s: %w", addr, err)
 	}
 	return nil
-}
-
-// window counts requests over one sliding second.
-type window struct {
-	limit    int         // 0: none
-	accepted []time.Time // of the last second
-	arrived  []time.Time // of the last second, refused ones included
-	max      int
-}
-
-// take counts a request; ok is false where it is one too many, and wait then says when the next may come.
-func (w *window) take(now time.Time) (left int, wait time.Duration, ok bool) {
-	w.arrived = append(after(w.arrived, now.Add(-time.Second)), now)
-	w.max = max(w.max, len(w.arrived))
-	if w.limit <= 0 {
-		return 0, 0, true
-	}
-	w.accepted = after(w.accepted, now.Add(-time.Second))
-	if len(w.accepted) >= w.limit {
-		return 0, w.accepted[0].Add(time.Second).Sub(now), false
-	}
-	w.accepted = append(w.accepted, now)
-	return w.limit - len(w.accepted), 0, true
-}
-
-// after drops what is not later than t from the head of list.
-func after(list []time.Time, t time.Time) []time.Time {
-	i := 0
-	for i < len(list) && !list[i].After(t) {
-		i++
-	}
-	return append(list[:0], list[i:]...)
 }

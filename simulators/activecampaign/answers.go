@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -53,6 +54,13 @@ func notFound(detail string) *refusal {
 
 func emptyRefusal(code int) *refusal { return &refusal{code, object{}} }
 
+// denied is the shape that names what is not permitted.
+func denied(area string) *refusal {
+	return &refusal{http.StatusForbidden, object{"errors": []object{{
+		"status": http.StatusForbidden, "title": "Forbidden", "detail": "You do not have permission to view " + area + ".",
+	}}}}
+}
+
 func forbidden() *refusal { return &refusal{http.StatusForbidden, object{"message": "Forbidden"}} }
 
 // offset -05:00: the provider answers in the account's time zone.
@@ -80,9 +88,9 @@ func paged[T any](rows []T, q url.Values) []T {
 }
 
 // collection is the envelope of a list: rows, and the total as a string.
-func collection(name string, rows []object, total int, more object) object {
+func collection[T any](name string, rows []T, total int, more object) object {
 	if rows == nil {
-		rows = []object{}
+		rows = []T{}
 	}
 	out := object{name: rows, "meta": object{"total": text(total)}}
 	for k, v := range more {
@@ -127,16 +135,48 @@ func (p *plain) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-func (c *contact) row() object {
-	return object{
-		"id": text(c.id), "email": c.email, "firstName": c.first, "lastName": c.last, "phone": c.phone,
-		"cdate": stamp(c.created), "udate": stamp(c.updated), "orgid": "0", "orgname": "", "organization": nil,
-		"deleted": "0", "anonymized": "0", "bounced_hard": "0", "bounced_soft": "0", "bounced_date": "0000-00-00",
-		"deleted_at": "0000-00-00 00:00:00", "edate": nil, "hash": fmt.Sprintf("%032x", c.id), "scoreValues": []object{},
-		"created_utc_timestamp": c.created.UTC().Format(time.DateTime),
-		"updated_utc_timestamp": c.updated.UTC().Format(time.DateTime),
-		"links":                 object{"contactTags": "/api/3/contacts/" + text(c.id) + "/contactTags"},
+// contactRow is a contact as the API shows it.
+type contactRow struct {
+	ID           string            `json:"id"`
+	Email        string            `json:"email"`
+	FirstName    string            `json:"firstName"`
+	LastName     string            `json:"lastName"`
+	Phone        string            `json:"phone"`
+	Created      string            `json:"cdate"`
+	Updated      string            `json:"udate"`
+	OrgID        string            `json:"orgid"`
+	OrgName      string            `json:"orgname"`
+	Organization *string           `json:"organization"`
+	Deleted      string            `json:"deleted"`
+	Anonymized   string            `json:"anonymized"`
+	BouncedHard  string            `json:"bounced_hard"`
+	BouncedSoft  string            `json:"bounced_soft"`
+	BouncedDate  string            `json:"bounced_date"`
+	DeletedAt    string            `json:"deleted_at"`
+	EDate        *string           `json:"edate"`
+	Hash         string            `json:"hash"`
+	ScoreValues  []string          `json:"scoreValues"`
+	CreatedUTC   string            `json:"created_utc_timestamp"`
+	UpdatedUTC   string            `json:"updated_utc_timestamp"`
+	Links        map[string]string `json:"links"`
+	// Of a contact just written.
+	FieldValues []string `json:"fieldValues,omitempty"`
+	EmailEmpty  *bool    `json:"email_empty,omitempty"`
+}
+
+func (c *contact) row() contactRow {
+	id := text(c.id)
+	row := contactRow{
+		ID: id, Email: c.email, FirstName: c.first, LastName: c.last, Phone: c.phone, Created: stamp(c.created), Updated: stamp(c.updated),
+		OrgID: "0", Deleted: "0", Anonymized: "0", BouncedHard: "0", BouncedSoft: "0", BouncedDate: "0000-00-00",
+		DeletedAt: "0000-00-00 00:00:00", Hash: ("00000000000000000000000000000000" + id)[len(id):], ScoreValues: []string{},
+		CreatedUTC: c.created.UTC().Format(time.DateTime), UpdatedUTC: c.updated.UTC().Format(time.DateTime),
+		Links: map[string]string{"contactTags": "/api/3/contacts/" + id + "/contactTags"},
 	}
+	if c.bounced {
+		row.BouncedHard, row.BouncedDate = "1", c.updated.UTC().Format(time.DateOnly)
+	}
+	return row
 }
 
 func (f *field) row() object {
@@ -152,11 +192,23 @@ func (f *field) row() object {
 	}
 }
 
-func (v *fieldValue) row() object {
-	return object{
-		"id": text(v.id), "contact": text(v.contact), "field": text(v.field), "value": v.value, "owner": text(v.contact),
-		"cdate": stamp(v.created), "udate": stamp(v.updated), "created_by": nil, "updated_by": nil, "links": object{},
-	}
+// valueRow is a value as the API shows it.
+type valueRow struct {
+	ID        string   `json:"id"`
+	Contact   string   `json:"contact"`
+	Field     string   `json:"field"`
+	Value     string   `json:"value"`
+	Owner     string   `json:"owner"`
+	Created   string   `json:"cdate"`
+	Updated   string   `json:"udate"`
+	CreatedBy *string  `json:"created_by"`
+	UpdatedBy *string  `json:"updated_by"`
+	Links     struct{} `json:"links"`
+}
+
+func (v *fieldValue) row() valueRow {
+	contact := text(v.contact)
+	return valueRow{ID: text(v.id), Contact: contact, Field: text(v.field), Value: v.value, Owner: contact, Created: stamp(v.created), Updated: stamp(v.updated)}
 }
 
 func (t *tag) row() object {
@@ -179,3 +231,5 @@ func (m *membership) row() object {
 		"created_timestamp": stamp(m.created), "links": object{},
 	}
 }
+
+func lower(text string) string { return strings.ToLower(text) }

@@ -1,6 +1,7 @@
 package activecampaign
 
 import (
+	"maps"
 	"net/http"
 	"net/mail"
 	"slices"
@@ -38,21 +39,25 @@ func (in *contactInput) check(c *call, emailNeeded bool) *refusal {
 	} else {
 		*in.Contact.Email = strings.TrimSpace(*in.Contact.Email)
 		addr, err := mail.ParseAddress(*in.Contact.Email)
-		if err != nil || addr.Address != *in.Contact.Email || c.f.rejected(*in.Contact.Email) {
+		if err != nil || addr.Address != *in.Contact.Email || c.a.refused(*in.Contact.Email) {
 			return invalid("Contact Email Address is not valid.", "", "field_invalid", "email")
 		}
 	}
-	for _, v := range in.Contact.FieldValues {
+	for i, v := range in.Contact.FieldValues {
 		if c.a.fieldByID(int(v.Field)) == nil {
 			// Not documented for contact writes; taken from other relations.
 			return invalid("The related field does not exist.", "", "related_missing", "field")
+		}
+		if len(v.Value) > c.s.opts.ValueCharsMax {
+			return invalid("The value is too long.", "Field "+text(int(v.Field))+" takes at most "+text(c.s.opts.ValueCharsMax)+" characters.",
+				"field_invalid", "fieldValues/"+text(i)+"/value")
 		}
 	}
 	return nil
 }
 
 // apply writes what is named and leaves the rest.
-func (in *contactInput) apply(c *call, to *contact) []object {
+func (in *contactInput) apply(c *call, to *contact) []valueRow {
 	if in.Contact.FirstName != nil {
 		to.first = *in.Contact.FirstName
 	}
@@ -62,19 +67,20 @@ func (in *contactInput) apply(c *call, to *contact) []object {
 	if in.Contact.Phone != nil {
 		to.phone = string(*in.Contact.Phone)
 	}
+	var wrote []wroteValue
 	for _, v := range in.Contact.FieldValues {
 		c.a.setValue(to, int(v.Field), string(v.Value), c.now)
+		wrote = append(wrote, wroteValue{int(v.Field), string(v.Value)})
 	}
-	c.a.remember(to, c.now)
+	c.a.remember(to, c.now, wrote)
 	return c.a.valueRows(to)
 }
 
-func (a *account) valueRows(c *contact) []object {
-	rows := make([]object, 0, len(c.values))
-	for _, f := range a.fields {
-		if v := c.values[f.id]; v != nil {
-			rows = append(rows, v.row())
-		}
+// valueRows are the contact's values in the order of their fields.
+func (a *account) valueRows(c *contact) []valueRow {
+	rows := make([]valueRow, 0, len(c.values))
+	for _, id := range slices.Sorted(maps.Keys(c.values)) {
+		rows = append(rows, c.values[id].row())
 	}
 	return rows
 }
@@ -85,15 +91,19 @@ func (s *Server) noteContact(now time.Time) {
 	}
 }
 
-func written(c *contact, rows []object) object {
-	row := c.row()
-	ids := make([]any, len(rows))
+// writtenContact is what a write of a contact answers.
+type writtenContact struct {
+	FieldValues []valueRow `json:"fieldValues"`
+	Contact     contactRow `json:"contact"`
+}
+
+func written(c *contact, rows []valueRow) writtenContact {
+	row, empty := c.row(), c.email == ""
+	row.FieldValues, row.EmailEmpty = make([]string, len(rows)), &empty
 	for i, r := range rows {
-		ids[i] = r["id"]
+		row.FieldValues[i] = r.ID
 	}
-	row["fieldValues"] = ids
-	row["email_empty"] = c.email == ""
-	return object{"fieldValues": rows, "contact": row}
+	return writtenContact{rows, row}
 }
 
 // syncContact is the upsert by address.
@@ -103,7 +113,7 @@ func syncContact(c *call) (int, any, *refusal) {
 		return 0, nil, no
 	}
 	code := c.s.opts.SyncUpdateStatus
-	to := c.a.byEmail[strings.ToLower(*in.Contact.Email)]
+	to := c.a.byEmail[lower(*in.Contact.Email)]
 	if to == nil {
 		code = http.StatusCreated
 		to = c.a.addContact(*in.Contact.Email, c.now)
@@ -174,33 +184,36 @@ func getContact(c *call) (int, any, *refusal) {
 		}
 	}
 	return http.StatusOK, object{
-		"contact": to.row(), "fieldValues": c.a.valueRows(to), "contactLists": lists, "contactAutomations": c.a.enrolments(to),
+		"contact": to.row(), "fieldValues": c.a.valueRows(to), "contactLists": lists, "contactAutomations": enrolments(to),
 		"deals": []object{}, "geoAddresses": []object{}, "geoIps": []object{},
 	}, nil
 }
 
 func listContacts(c *call) (int, any, *refusal) {
 	var rows []*contact
-	for _, to := range c.a.sortedContacts() {
+	candidates := []*contact{}
+	if email := c.q.Get("email"); email == "" {
+		candidates = c.a.sortedContacts()
+	} else if to := c.a.byEmail[lower(email)]; to != nil {
+		candidates = append(candidates, to)
+	}
+	for _, to := range candidates {
 		if c.matches(to) {
 			rows = append(rows, to)
 		}
 	}
 	c.order(rows)
-	var out []object
+	var out []contactRow
 	for _, to := range paged(rows, c.q) {
 		out = append(out, to.row())
 	}
 	return http.StatusOK, collection("contacts", out, len(rows), object{"scoreValues": []object{}}), nil
 }
 
-// matches applies the filters of GET /contacts; the address is compared whole.
+// matches applies the filters of GET /contacts but the address, which is compared whole, before.
 func (c *call) matches(to *contact) bool {
 	has := func(text, part string) bool { return strings.Contains(strings.ToLower(text), strings.ToLower(part)) }
 	q := c.q
-	if v := q.Get("email"); v != "" && !strings.EqualFold(v, to.email) {
-		return false
-	}
 	if v := q.Get("email_like"); v != "" && !has(to.email, v) {
 		return false
 	}
@@ -251,5 +264,8 @@ func (c *call) order(rows []*contact) {
 }
 
 func me(c *call) (int, any, *refusal) {
-	return http.StatusOK, object{"user": object{"id": "1", "username": "admin", "email": "admin@" + c.s.opts.Account + ".example"}}, nil
+	return http.StatusOK, object{"user": object{
+		"id": "1", "username": "admin", "firstName": "Account", "lastName": "Owner", "email": "admin@" + c.s.opts.Account + ".example",
+		"phone": "", "signature": nil, "links": object{},
+	}}, nil
 }

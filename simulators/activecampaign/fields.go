@@ -2,6 +2,7 @@ package activecampaign
 
 import (
 	"net/http"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -92,6 +93,22 @@ func perstagOf(title string) string {
 	}, title)
 }
 
+// deleteField takes the field and its values away.
+func deleteField(c *call) (int, any, *refusal) {
+	f := c.a.fieldByID(c.id("id"))
+	if f == nil {
+		return 0, nil, noResult(http.StatusNotFound, "Field", c.path("id"))
+	}
+	c.a.fields = slices.DeleteFunc(c.a.fields, func(other *field) bool { return other == f })
+	for _, to := range c.a.contacts {
+		if v := to.values[f.id]; v != nil {
+			delete(to.values, f.id)
+			delete(c.a.values, v.id)
+		}
+	}
+	return http.StatusOK, object{}, nil
+}
+
 func createFieldOptions(c *call) (int, any, *refusal) {
 	var in struct {
 		FieldOptions []struct {
@@ -141,8 +158,8 @@ func setFieldValue(c *call) (int, any, *refusal) {
 		return 0, nil, invalid("The related field does not exist.", "", "related_missing", "field")
 	}
 	v := c.a.setValue(to, int(in.FieldValue.Field), string(*in.FieldValue.Value), c.now)
-	c.a.remember(to, c.now)
-	return http.StatusOK, object{"contacts": []object{to.row()}, "fieldValue": v.row()}, nil
+	c.a.remember(to, c.now, []wroteValue{{v.field, v.value}})
+	return http.StatusOK, object{"contacts": []contactRow{to.row()}, "fieldValue": v.row()}, nil
 }
 
 func updateFieldValue(c *call) (int, any, *refusal) {
@@ -173,7 +190,7 @@ func listFieldValues(c *call) (int, any, *refusal) {
 		rows = append(rows, v)
 	}
 	sort.Slice(rows, func(i, j int) bool { return rows[i].id < rows[j].id })
-	var out []object
+	var out []valueRow
 	for _, v := range paged(rows, c.q) {
 		out = append(out, v.row())
 	}

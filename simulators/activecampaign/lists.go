@@ -2,7 +2,9 @@ package activecampaign
 
 import (
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 )
 
 // Statuses of a contact on a list.
@@ -103,16 +105,22 @@ func setMembership(c *call) (int, any, *refusal) {
 	if l == nil {
 		return 0, nil, invalid("The related list does not exist.", "", "related_missing", "list")
 	}
-	m := to.lists[l.id]
+	m := c.a.member(to, l.id, int(in.ContactList.Status), in.ContactList.SourceID == 4, c.now)
+	return http.StatusOK, object{"contacts": []contactRow{to.row()}, "contactList": m.row()}, nil
+}
+
+// member sets what the contact is to the list; who left it is brought back only on purpose.
+func (a *account) member(to *contact, listID, status int, back bool, now time.Time) *membership {
+	m := to.lists[listID]
 	if m == nil {
-		m = &membership{id: c.a.next("contactList"), contact: to.id, list: l.id, created: c.now}
-		to.lists[l.id] = m
+		m = &membership{id: a.next("contactList"), contact: to.id, list: listID, created: now}
+		to.lists[listID] = m
 	}
 	left := m.status == statusUnsubscribed || m.status == statusBounced
-	if !left || in.ContactList.Status != statusActive || in.ContactList.SourceID == 4 {
-		m.status = int(in.ContactList.Status)
+	if !left || status != statusActive || back {
+		m.status = status
 	}
-	return http.StatusOK, object{"contacts": []object{to.row()}, "contactList": m.row()}, nil
+	return m
 }
 
 func contactLists(c *call) (int, any, *refusal) {
@@ -132,14 +140,8 @@ func contactLists(c *call) (int, any, *refusal) {
 func listAutomations(c *call) (int, any, *refusal) {
 	var rows []object
 	for _, a := range c.a.automations {
-		entered := 0
-		for _, e := range c.a.enrolled {
-			if e.automation == a.id {
-				entered++
-			}
-		}
 		rows = append(rows, object{
-			"id": text(a.id), "name": a.name, "status": a.status, "entered": text(entered), "exited": "0", "hidden": "0", "userid": "1",
+			"id": text(a.id), "name": a.name, "status": a.status, "entered": text(a.entered), "exited": "0", "hidden": "0", "userid": "1",
 		})
 	}
 	return http.StatusOK, collection("automations", paged(rows, c.q), len(rows), nil), nil
@@ -165,30 +167,25 @@ func enrol(c *call) (int, any, *refusal) {
 	}
 	for _, a := range c.a.automations {
 		if a.id == int(in.ContactAutomation.Automation) && a.status == "1" {
-			e := enrolment{c.a.next("contactAutomation"), to.id, a.id, c.now}
-			c.a.enrolled = append(c.a.enrolled, e)
-			if a.message != "" {
-				c.a.messages = append(c.a.messages, Message{to.email, a.name, a.message, c.a.fieldsOf(to), c.now})
-			}
-			return http.StatusCreated, object{"contacts": []object{to.row()}, "contactAutomation": e.row()}, nil
+			e := c.a.start(to, a, "api", c.now)
+			return http.StatusCreated, object{"contacts": []contactRow{to.row()}, "contactAutomation": e.row()}, nil
 		}
 	}
 	return 0, nil, &refusal{http.StatusForbidden, object{"message": "Could not create SubscriberSeries"}}
 }
 
-func (e enrolment) row() object {
+func (e *enrolment) row() object {
 	return object{
 		"id": text(e.id), "contact": text(e.contact), "automation": text(e.automation), "seriesid": text(e.automation),
-		"status": "1", "adddate": stamp(e.at), "remdate": nil, "links": object{},
+		"startid": "0", "status": "1", "batchid": nil, "adddate": stamp(e.at), "remdate": nil, "timespan": nil, "lastblock": "0",
+		"lastdate": stamp(e.at), "completedElements": "0", "totalElements": "1", "completed": 0, "completeValue": 0, "links": object{},
 	}
 }
 
-func (a *account) enrolments(to *contact) []object {
-	rows := []object{}
-	for _, e := range a.enrolled {
-		if e.contact == to.id {
-			rows = append(rows, e.row())
-		}
+func enrolments(to *contact) []object {
+	rows := make([]object, 0, len(to.starts))
+	for _, e := range to.starts {
+		rows = append(rows, e.row())
 	}
 	return rows
 }
@@ -198,17 +195,30 @@ func contactAutomations(c *call) (int, any, *refusal) {
 	if no != nil {
 		return 0, nil, no
 	}
-	rows := c.a.enrolments(to)
+	rows := enrolments(to)
 	return http.StatusOK, collection("contactAutomations", paged(rows, c.q), len(rows), nil), nil
 }
 
 // endEnrolment answers 403 for one that does not exist.
 func endEnrolment(c *call) (int, any, *refusal) {
-	for i, e := range c.a.enrolled {
-		if e.id == c.id("id") {
-			c.a.enrolled = append(c.a.enrolled[:i], c.a.enrolled[i+1:]...)
-			return http.StatusOK, object{}, nil
+	e := c.a.enrolled[c.id("id")]
+	if e == nil {
+		return 0, nil, noResult(http.StatusForbidden, "SubscriberSeries", c.path("id"))
+	}
+	delete(c.a.enrolled, e.id)
+	if to := c.a.contacts[e.contact]; to != nil {
+		to.starts = slices.DeleteFunc(to.starts, func(other *enrolment) bool { return other == e })
+	}
+	return http.StatusOK, object{}, nil
+}
+
+// listMessages are what automations send; each has a message of its own.
+func listMessages(c *call) (int, any, *refusal) {
+	var rows []object
+	for _, a := range c.a.automations {
+		if a.message != "" {
+			rows = append(rows, object{"id": text(a.id), "name": a.name, "subject": a.message, "userid": "1", "links": object{}})
 		}
 	}
-	return 0, nil, noResult(http.StatusForbidden, "SubscriberSeries", c.path("id"))
+	return http.StatusOK, collection("messages", paged(rows, c.q), len(rows), nil), nil
 }

@@ -5,7 +5,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -16,7 +18,6 @@ type call struct {
 	body []byte
 	q    url.Values
 	r    *http.Request
-	f    Faults
 	s    *Server
 }
 
@@ -88,8 +89,14 @@ func (s *Server) routes() {
 		"GET /api/3/ecomOrders":                          listOrders,
 		"POST /api/3/ecom/graphql":                       shopMutation,
 		"GET /api/3/users/me":                            me,
+		"DELETE /api/3/fields/{id}":                      deleteField,
+		"DELETE /api/3/tags/{id}":                        deleteTag,
+		"POST /api/3/import/bulk_import":                 queueImport,
+		"GET /api/3/import/bulk_import":                  outstanding,
+		"GET /api/3/import/info":                         importInfo,
+		"GET /api/3/messages":                            listMessages,
 	} {
-		api.Handle(pattern, s.serve(r))
+		api.Handle(pattern, s.permitted(pattern, s.serve(pattern, r)))
 	}
 	api.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusNotFound, object{}) })
 	s.mux.Handle("/api/3/", s.limited(s.authorised(s.faulty(false, api))))
@@ -98,7 +105,8 @@ func (s *Server) routes() {
 }
 
 // serve runs a route under the lock, so that an answer shows one state.
-func (s *Server) serve(rt route) http.Handler {
+func (s *Server) serve(pattern string, rt route) http.Handler {
+	writes := !strings.HasPrefix(pattern, http.MethodGet)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(io.LimitReader(r.Body, bodyBytesMax+1))
 		if err != nil || len(body) > bodyBytesMax {
@@ -106,10 +114,16 @@ func (s *Server) serve(rt route) http.Handler {
 			return
 		}
 		s.mu.Lock()
-		c := &call{a: &s.account, now: s.opts.Now(), body: body, q: r.URL.Query(), r: r, f: s.faults, s: s}
+		c := &call{a: &s.account, now: s.opts.Now(), body: body, r: r, s: s}
+		if r.URL.RawQuery != "" {
+			c.q = r.URL.Query()
+		}
+		s.account.settle(c.now)
 		code, out, no := rt(c)
 		if no != nil {
 			code, out = no.code, no.body
+		} else if writes {
+			s.stats.Writes[pattern]++
 		}
 		// Encoded under the lock too: a body may refer to state.
 		b, err := json.Marshal(out)
@@ -129,6 +143,44 @@ func (s *Server) authorised(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Api-Token") != s.opts.Key {
 			answer(w, http.StatusForbidden, forbidden().body)
+			return
+		}
+		s.mu.Lock()
+		state, now := s.state, s.opts.Now()
+		s.mu.Unlock()
+		if state.Suspended {
+			// How a suspended account answers is not documented.
+			answer(w, http.StatusForbidden, object{"message": "This account is suspended."})
+			return
+		}
+		if now.Before(state.MaintenanceUntil) {
+			w.Header().Set("Retry-After", text(int((state.MaintenanceUntil.Sub(now)+time.Second-1)/time.Second)))
+			answer(w, http.StatusServiceUnavailable, object{"message": "Service Unavailable"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// areas are what a user's group can be kept from, by the first part of a path.
+var areas = map[string]string{
+	"contact": "contacts", "contacts": "contacts", "fieldValues": "contacts", "tags": "tags", "contactTags": "tags", "fields": "fields",
+	"fieldOption": "fields", "lists": "lists", "contactLists": "lists", "automations": "automations", "contactAutomations": "automations",
+	"connections": "deep_data", "ecomOrders": "deep_data", "ecom": "deep_data", "import": "imports", "eventTracking": "tracking",
+	"eventTrackingEvents": "tracking",
+}
+
+// permitted answers 403 for areas that the key's user may not use.
+func (s *Server) permitted(pattern string, next http.Handler) http.Handler {
+	_, path, _ := strings.Cut(pattern, "/api/3/")
+	first, _, _ := strings.Cut(path, "/")
+	area := areas[first]
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		no := slices.Contains(s.state.Denied, area)
+		s.mu.Unlock()
+		if no {
+			answer(w, http.StatusForbidden, denied(strings.ReplaceAll(area, "_", " ")).body)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -158,27 +210,5 @@ func (s *Server) limited(next http.Handler) http.Handler {
 			return
 		}
 		next.ServeHTTP(w, r)
-	})
-}
-
-// control serves what the provider does not have: a look inside, and faults.
-func (s *Server) control() {
-	s.mux.HandleFunc("GET /_simulator/contacts", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Contacts()) })
-	s.mux.HandleFunc("GET /_simulator/tracked", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Tracked()) })
-	s.mux.HandleFunc("GET /_simulator/enrolments", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Enrolments()) })
-	s.mux.HandleFunc("GET /_simulator/messages", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Messages()) })
-	s.mux.HandleFunc("GET /_simulator/orders", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Orders()) })
-	s.mux.HandleFunc("GET /_simulator/recurring", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.RecurringPayments()) })
-	s.mux.HandleFunc("GET /_simulator/stats", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, s.Stats()) })
-	s.mux.HandleFunc("POST /_simulator/faults", func(w http.ResponseWriter, r *http.Request) {
-		d := json.NewDecoder(io.LimitReader(r.Body, bodyBytesMax))
-		d.DisallowUnknownFields()
-		var f Faults
-		if err := d.Decode(&f); err != nil {
-			answer(w, http.StatusBadRequest, object{"message": "faults: " + err.Error()})
-			return
-		}
-		s.SetFaults(f)
-		answer(w, http.StatusOK, f)
 	})
 }

@@ -215,7 +215,7 @@ func (r record) common(c *call, id, amount string, statuses []string) (*connecti
 	}
 	email := r.text("email")
 	if c.a.byEmail[strings.ToLower(email)] == nil {
-		c.a.remember(c.a.addContact(email, c.now), c.now)
+		c.a.remember(c.a.addContact(email, c.now), c.now, nil)
 		c.s.noteContact(c.now)
 	}
 	return c.a.connections[i], ""
@@ -248,6 +248,9 @@ func (c *call) writeOrder(r record) (id, wrong string) {
 		Currency: r.text("currency"), Created: created.UTC(), Historical: r.text("creationSource") == "HISTORICAL", Writes: o.Writes + 1,
 	}
 	o.updated = c.now
+	if !o.Historical {
+		c.a.fire(c.a.byEmail[lower(o.Email)], "order:"+o.Status, c.now)
+	}
 	return id, ""
 }
 
@@ -263,6 +266,9 @@ func (c *call) writeRecurring(r record) (id, wrong string) {
 	c.a.recurring[key] = RecurringPayment{
 		Shop: n.externalid, ID: id, Email: r.text("email"), Status: r.text("normalizedStatus"), Amount: amount, Currency: r.text("currency"),
 		Silent: silent, Writes: c.a.recurring[key].Writes + 1,
+	}
+	if !silent {
+		c.a.fire(c.a.byEmail[lower(r.text("email"))], "recurring:"+r.text("normalizedStatus"), c.now)
 	}
 	return id, ""
 }
@@ -298,8 +304,8 @@ func entryCounts(c *call) (int, any, *refusal) {
 	rows := []object{}
 	for _, a := range c.a.automations {
 		n := 0
-		for _, e := range c.a.enrolled {
-			if e.contact == to.id && e.automation == a.id {
+		for _, e := range to.starts {
+			if e.automation == a.id {
 				n++
 			}
 		}

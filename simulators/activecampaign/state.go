@@ -2,6 +2,7 @@ package activecampaign
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ type Enrolment struct {
 	Email      string    `json:"email"`
 	Automation string    `json:"automation"`
 	At         time.Time `json:"at"`
+	By         string    `json:"by"` // "api", or what fired it: "tag:vip"
 }
 
 // Message is one that an automation sent.
@@ -29,11 +31,9 @@ func (s *Server) Enrolments() []Enrolment {
 	defer s.mu.Unlock()
 	a := &s.account
 	out := make([]Enrolment, 0, len(a.enrolled))
-	for _, e := range a.enrolled {
-		row := Enrolment{At: e.at}
-		if to := a.contacts[e.contact]; to != nil {
-			row.Email = to.email
-		}
+	for _, id := range slices.Sorted(maps.Keys(a.enrolled)) {
+		e := a.enrolled[id]
+		row := Enrolment{At: e.at, Email: e.email, By: e.by}
 		for _, x := range a.automations {
 			if x.id == e.automation {
 				row.Automation = x.name
@@ -63,7 +63,7 @@ func (s *Server) Subscribe(email, listName string, status int) {
 	to := a.byEmail[strings.ToLower(email)]
 	if to == nil {
 		to = a.addContact(email, now)
-		a.remember(to, now)
+		a.remember(to, now, nil)
 		s.noteContact(now)
 	}
 	i := slices.IndexFunc(a.lists, func(l *list) bool { return strings.EqualFold(l.name, listName) })

@@ -2,8 +2,10 @@ package activecampaign
 
 import (
 	"net/http"
+	"slices"
 	"sort"
 	"strings"
+	"time"
 )
 
 func listTags(c *call) (int, any, *refusal) {
@@ -38,12 +40,49 @@ func createTag(c *call) (int, any, *refusal) {
 	if c.a.tagByName(in.Tag.Tag) != nil {
 		return 0, nil, invalid("There is already a tag with this name", "", "duplicate", "tag")
 	}
-	t := &tag{id: c.a.next("tag"), name: in.Tag.Tag, kind: in.Tag.TagType, description: in.Tag.Description, created: c.now}
-	if t.kind == "" {
-		t.kind = "contact"
+	if len([]rune(in.Tag.Tag)) > c.s.opts.TagCharsMax {
+		// Neither the bound nor the answer is documented.
+		return 0, nil, invalid("The tag name is too long.", "", "field_invalid", "tag")
 	}
-	c.a.tags = append(c.a.tags, t)
+	t := c.a.addTag(in.Tag.Tag, in.Tag.TagType, in.Tag.Description, c.now)
 	return http.StatusCreated, object{"tag": t.row()}, nil
+}
+
+func (a *account) addTag(name, kind, description string, now time.Time) *tag {
+	t := &tag{id: a.next("tag"), name: name, kind: firstOf(kind, "contact"), description: description, created: now}
+	a.tags = append(a.tags, t)
+	a.tagNames[lower(name)] = t
+	return t
+}
+
+// deleteTag takes the tag from the account and from its contacts.
+func deleteTag(c *call) (int, any, *refusal) {
+	t := c.a.tagByID(c.id("id"))
+	if t == nil {
+		return 0, nil, noResult(http.StatusNotFound, "Tag", c.path("id"))
+	}
+	c.a.tags = slices.DeleteFunc(c.a.tags, func(other *tag) bool { return other == t })
+	delete(c.a.tagNames, lower(t.name))
+	for id, l := range c.a.links {
+		if l.tag == t.id {
+			delete(c.a.links, id)
+			delete(c.a.contacts[l.contact].tags, t.id)
+		}
+	}
+	return http.StatusOK, object{}, nil
+}
+
+// link puts the tag on the contact, which starts what waits for it where it was not there.
+func (a *account) link(to *contact, t *tag, now time.Time) (l *contactTag, fresh bool) {
+	if l := to.tags[t.id]; l != nil {
+		return l, false
+	}
+	l = &contactTag{id: a.next("contactTag"), contact: to.id, tag: t.id, created: now}
+	to.tags[t.id] = l
+	a.links[l.id] = l
+	to.updated = now
+	a.fire(to, "tag:"+t.name, now)
+	return l, true
 }
 
 // addContactTag answers 201 for a new link and 200 where the contact has the tag.
@@ -67,16 +106,14 @@ func addContactTag(c *call) (int, any, *refusal) {
 	if to == nil {
 		return 0, nil, notFound("Contact not found")
 	}
-	if c.a.tagByID(int(in.ContactTag.Tag)) == nil {
+	t := c.a.tagByID(int(in.ContactTag.Tag))
+	if t == nil {
 		return 0, nil, notFound("Tag not found")
 	}
-	if l := to.tags[int(in.ContactTag.Tag)]; l != nil {
+	l, fresh := c.a.link(to, t, c.now)
+	if !fresh {
 		return http.StatusOK, object{"contactTag": l.row()}, nil
 	}
-	l := &contactTag{id: c.a.next("contactTag"), contact: to.id, tag: int(in.ContactTag.Tag), created: c.now}
-	to.tags[l.tag] = l
-	c.a.links[l.id] = l
-	to.updated = c.now
 	return http.StatusCreated, object{"contactTag": l.row()}, nil
 }
 

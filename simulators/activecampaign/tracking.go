@@ -50,7 +50,7 @@ func (a *account) record(email, name, data string, at time.Time) {
 		a.events = append(a.events, name)
 	}
 	to := a.byEmail[strings.ToLower(email)]
-	a.tracked = append(a.tracked, Tracked{Email: email, Event: name, Data: data, At: at, Known: to != nil})
+	a.tracked = newest(append(a.tracked, Tracked{Email: email, Event: name, Data: data, At: at, Known: to != nil}))
 	if to == nil {
 		return
 	}
@@ -58,6 +58,7 @@ func (a *account) record(email, name, data string, at time.Time) {
 		data = string(r[:eventDataCharsMax])
 	}
 	a.logs[to.id] = append(a.logs[to.id], trackingLog{a.next("trackingLog"), name, data, at})
+	a.fire(to, "event:"+name, at)
 }
 
 func trackingLogs(c *call) (int, any, *refusal) {
