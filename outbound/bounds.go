@@ -130,43 +130,6 @@ func (e *sendError) Error() string {
 // Unwrap implements errors.Unwrap.
 func (e *sendError) Unwrap() error { return e.err }
 
-// limitingTransport waits for the account's turn, and tells the limiter when the provider asks for silence.
-type limitingTransport struct {
-	limiter Limiter
-	now     func() time.Time
-	next    http.RoundTripper
-}
-
-// silenceWithoutHeader is kept after a 429 that names no time: limits are counted per second at the shortest.
-const silenceWithoutHeader = time.Second
-
-// RoundTrip implements http.RoundTripper.
-func (t *limitingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if t.limiter == nil {
-		return t.next.RoundTrip(req)
-	}
-	if err := t.limiter.Wait(req.Context()); err != nil {
-		if req.Body != nil {
-			req.Body.Close()
-		}
-		return nil, &sendError{method: req.Method, err: fmt.Errorf("waiting for the rate limit: %w", err)}
-	}
-	resp, err := t.next.RoundTrip(req)
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable {
-		d, ok := RetryAfter(resp.Header, t.now())
-		if !ok && resp.StatusCode == http.StatusTooManyRequests {
-			d = silenceWithoutHeader
-		}
-		if d > 0 {
-			t.limiter.Hold(req.Context(), d)
-		}
-	}
-	return resp, nil
-}
-
 // capture keeps the first bytes of a body as it is read, for the recorder.
 type capture struct {
 	mu        sync.Mutex

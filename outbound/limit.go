@@ -5,87 +5,116 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
 // HoldMax bounds the silence that a provider can ask for: a broken clock over there must not stop us for years.
 const HoldMax = 24 * time.Hour
 
-// slack is added to the spacing of requests, because the provider counts arrivals and the way there is uneven.
-const slack = 1.04
-
-// windowLimiter spaces requests evenly. It hands out turns in the order of asking.
-type windowLimiter struct {
-	spacing time.Duration
-	now     func() time.Time
-	turn    chan struct{} // held by the one that waits for the clock
-
-	mu    sync.Mutex
-	next  time.Time
-	quiet time.Time // no request before this
+// A Limiter holds one account to its limits over all processes.
+type Limiter interface {
+	// Acquire returns when the next request may leave, or with ctx's error. What InBucket says of ctx counts as well.
+	Acquire(ctx context.Context) (Turn, error)
 }
 
-// NewWindowLimiter returns a limiter of one process: no window of one second holds more than rate requests (for a rate
-// that is no whole number above 1, in the mean). A rate of zero or less sets no spacing; Hold is obeyed all the same.
-// now has to be the clock that timers run by.
-func NewWindowLimiter(rate float64, now func() time.Time) Limiter {
-	l := &windowLimiter{now: now, turn: make(chan struct{}, 1)}
-	if rate > 0 {
-		l.spacing = time.Duration(slack / rate * float64(time.Second))
-	}
-	return l
+// A Turn is the leave to send one request.
+type Turn interface {
+	// Renew is called right before the request is written, each time that it is: repeated says that it was written before,
+	// on a connection that broke. A turn that became too old in between, or was used, is exchanged for another, which may
+	// take as long as Acquire did.
+	Renew(ctx context.Context, repeated bool) error
+	// Done ends the turn: the request was answered, or is given up. Calls after the first do nothing.
+	Done(Feedback)
 }
 
-// Wait implements Limiter.
-func (l *windowLimiter) Wait(ctx context.Context) error {
-	select {
-	case l.turn <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { <-l.turn }()
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
+// Feedback is what a limiter learns of a request.
+type Feedback struct {
+	Status  int           // of the answer; 0: none came
+	Latency time.Duration // until the answer began
+	Hold    time.Duration // the silence that the answer asks for; 0: none
+	Told    Told
+}
+
+// Told is a provider's own count on an answer. The zero value: it tells none.
+type Told struct {
+	Limit, Left int64
+	Reset       time.Duration // until the window begins anew; 0: it does not say
+}
+
+// A Window is a number of requests in any span of a length.
+type Window struct {
+	Requests int
+	Per      time.Duration
+}
+
+// Spaced reports whether the window's requests are sent evenly. Those of a longer window may come in a bunch.
+func (w Window) Spaced() bool { return w.Per <= time.Second || w.Requests == 1 }
+
+// Limits are what a provider allows one account. The zero value is no limit.
+type Limits struct {
+	Windows  []Window
+	Parallel int // requests at a time; 0: any number
+	// Buckets are further limits, of certain requests only. These count in the account's windows, too.
+	Buckets []Bucket
+}
+
+// A Bucket is a limit of certain requests: those of a context that InBucket named it in.
+type Bucket struct {
+	Name    string
+	Windows []Window
+}
+
+// None reports whether nothing is limited.
+func (l Limits) None() bool { return len(l.Windows) == 0 && l.Parallel == 0 && len(l.Buckets) == 0 }
+
+// Bucket returns the windows of that bucket; none where there is no such bucket.
+func (l Limits) Bucket(name string) []Window {
+	for _, b := range l.Buckets {
+		if b.Name == name {
+			return b.Windows
 		}
-		d := l.take()
-		if d <= 0 {
-			return nil
-		}
-		timer := time.NewTimer(d)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return ctx.Err()
-		}
 	}
+	return nil
 }
 
-// take uses the next slot if it has come; otherwise it says how long to wait. A Hold in the meantime is seen then.
-func (l *windowLimiter) take() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := l.now()
-	at := l.next
-	if l.quiet.After(at) {
-		at = l.quiet
+// WithRate returns l with another number of requests a second in place of its window of one second: what an operator
+// chose. Negative: no limits at all. Zero: l.
+func (l Limits) WithRate(perSecond float64) Limits {
+	switch {
+	case perSecond < 0:
+		return Limits{}
+	case perSecond == 0:
+		return l
 	}
-	if d := at.Sub(now); d > 0 {
-		return d
+	rate := Window{Requests: int(perSecond), Per: time.Second}
+	if perSecond != float64(rate.Requests) {
+		rate = Window{Requests: 1, Per: time.Duration(float64(time.Second) / perSecond)}
 	}
-	l.next = now.Add(l.spacing)
-	return 0
+	out := Limits{Windows: []Window{rate}, Parallel: l.Parallel, Buckets: l.Buckets}
+	for _, w := range l.Windows {
+		if !w.Spaced() {
+			out.Windows = append(out.Windows, w)
+		}
+	}
+	return out
 }
 
-// Hold implements Limiter.
-func (l *windowLimiter) Hold(_ context.Context, d time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if until := l.now().Add(min(d, HoldMax)); until.After(l.quiet) {
-		l.quiet = until
-	}
+type bucketKey struct{}
+
+const uncounted = "\x00"
+
+// InBucket returns a context whose requests count in that bucket of the account's limits, too.
+func InBucket(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, bucketKey{}, name)
+}
+
+// Uncounted returns a context whose requests the account's limits do not concern: they go to another service.
+func Uncounted(ctx context.Context) context.Context { return InBucket(ctx, uncounted) }
+
+// BucketOf returns the bucket that ctx names; empty: none.
+func BucketOf(ctx context.Context) string {
+	name, _ := ctx.Value(bucketKey{}).(string)
+	return name
 }
 
 // RetryAfter reads the header of that name: seconds or an HTTP date (RFC 9110, 10.2.3), capped at HoldMax. ok is false

@@ -3,7 +3,6 @@
 package outbound
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -39,14 +38,6 @@ type Options struct {
 	Limiter Limiter
 	// Now is the clock of the exchanges and of Retry-After dates; nil: time.Now.
 	Now func() time.Time
-}
-
-// A Limiter holds one account to its rate over all processes.
-type Limiter interface {
-	// Wait returns when the next request may leave, or with ctx's error.
-	Wait(ctx context.Context) error
-	// Hold says that the provider wants silence for d (Retry-After).
-	Hold(ctx context.Context, d time.Duration)
 }
 
 // NewClient returns a client that follows no redirect and obeys o. It fails where RootCAs cannot be read.

@@ -236,7 +236,7 @@ func TestClassifySlowAndCancelled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := newTestClient(t, Options{Limiter: NewWindowLimiter(5, time.Now)}).Do(req)
+		resp, err := newTestClient(t, Options{Limiter: &teller{}}).Do(req)
 		if got := Classify(resp, err); got != Retryable {
 			t.Errorf("got %v (%v), want retryable", got, err)
 		}

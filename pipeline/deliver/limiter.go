@@ -58,7 +58,7 @@ type redisLimiter struct {
 // spaced evenly with a small margin, so that no window of one second holds more than rate of them. While Redis does not
 // answer, Wait waits; it never lets a request through unlimited. A rate of zero or less sets no spacing, but holds are
 // shared all the same.
-func NewRedisLimiter(client redis.UniversalClient, account string, rate float64) outbound.Limiter {
+func NewRedisLimiter(client redis.UniversalClient, account string, rate float64) *redisLimiter {
 	// One hash tag: a cluster must keep both keys on one node.
 	prefix := "tillstream:limit:{" + account + "}:"
 	l := &redisLimiter{client: client, account: account, keys: []string{prefix + "next", prefix + "hold"}}
@@ -137,3 +137,16 @@ func (l *redisLimiter) Hold(ctx context.Context, d time.Duration) {
 	// Where Redis does not answer nobody gets a turn anyway, and this process remembers for itself.
 	_ = setHold.Run(ctx, l.client, l.keys[1:], d.Microseconds()).Err()
 }
+
+// Acquire implements outbound.Limiter.
+func (l *redisLimiter) Acquire(ctx context.Context) (outbound.Turn, error) {
+	return spacedTurn{l}, l.Wait(ctx)
+}
+
+type spacedTurn struct{ l *redisLimiter }
+
+// Renew implements outbound.Turn.
+func (t spacedTurn) Renew(context.Context, bool) error { return nil }
+
+// Done implements outbound.Turn.
+func (t spacedTurn) Done(f outbound.Feedback) { t.l.Hold(context.Background(), f.Hold) }

@@ -152,7 +152,19 @@ func TestSoakWithTheSimulatedAccount(t *testing.T) {
 // hastyLimiter does the same for the silence of the whole account.
 type hastyLimiter struct{ outbound.Limiter }
 
-func (h hastyLimiter) Hold(ctx context.Context, d time.Duration) { h.Limiter.Hold(ctx, d/50) }
+// Acquire implements outbound.Limiter.
+func (h hastyLimiter) Acquire(ctx context.Context) (outbound.Turn, error) {
+	turn, err := h.Limiter.Acquire(ctx)
+	return hastyTurn{turn}, err
+}
+
+type hastyTurn struct{ outbound.Turn }
+
+// Done implements outbound.Turn.
+func (h hastyTurn) Done(f outbound.Feedback) {
+	f.Hold /= 50
+	h.Turn.Done(f)
+}
 
 // hasty shortens the pauses that the account asks for, which come in whole seconds.
 type hasty struct{ sinks.Writer }

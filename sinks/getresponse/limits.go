@@ -6,10 +6,32 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/tillstream/tillstream/outbound"
 )
 
-// limits holds one account to what GetResponse documents: at most ParallelMax requests at a time, and none while the
-// window is used up. The rate of a second is kept by the HTTP client, over all processes.
+// BucketBatch is the bucket of POST /contacts/batch, which has limits of its own.
+const BucketBatch = "contacts batch"
+
+// The documented limits of POST /contacts/batch.
+const (
+	batchesPerSecond = 1
+	batchesPerWindow = 80
+)
+
+// Limits is what GetResponse allows one account.
+func (c *Config) Limits() outbound.Limits {
+	return outbound.Limits{
+		Windows:  []outbound.Window{{Requests: RatePerSecond, Per: time.Second}, {Requests: WindowMax, Per: Window}},
+		Parallel: ParallelMax,
+		Buckets: []outbound.Bucket{{Name: BucketBatch, Windows: []outbound.Window{
+			{Requests: batchesPerSecond, Per: time.Second}, {Requests: batchesPerWindow, Per: Window},
+		}}},
+	}
+}
+
+// limits is the process's own guard, for a client without a limiter (a check, a single command): at most ParallelMax
+// requests at a time, and none while the window is used up. Over all processes the HTTP client's limiter keeps Limits.
 type limits struct {
 	turns chan struct{}
 	users int // writers that share it; book.mu guards it
