@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/tillstream/tillstream/pipeline/connections"
 	"github.com/tillstream/tillstream/schemas"
 )
 
@@ -183,45 +181,13 @@ func (q *query) flag(key string) bool {
 
 // automated answers with what f says.
 func (b *Board) automated(admit func(*http.Request) error, code int, keys []string, f func(Automation, *http.Request, *query) (any, error)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if err := admit(r); err != nil {
-			answer(w, http.StatusForbidden, RefusedRequest{Outcome: "refused", Detail: err.Error()})
-			return
-		}
-		b.mu.Lock()
-		a := b.automation
-		b.mu.Unlock()
-		if a == nil {
-			answer(w, http.StatusNotFound, RefusedRequest{Outcome: string(connections.NotFound), Detail: "this process knows no ClickHouse, where runs and waits are looked up, or has not begun to: set clickhouse.address"})
-			return
-		}
-		values, err := url.ParseQuery(r.URL.RawQuery)
-		q := &query{values: values}
-		if err != nil {
-			q.fail("the parameters of the address cannot be read")
-		}
-		for key, list := range values {
-			if !slices.Contains(keys, key) {
-				q.fail("there is no parameter %.40q here", key)
-			}
-			if len(list) > 1 {
-				q.fail("%s is there twice", key)
-			}
-		}
-		if q.err != nil {
-			status, said := refusal(q.err)
-			answer(w, status, said)
-			return
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), deskTimeout)
-		defer cancel()
-		r.Body = http.MaxBytesReader(w, r.Body, draftBytesMax)
-		got, err := f(a, r.WithContext(ctx), q)
-		if err != nil {
-			status, said := refusal(err)
-			answer(w, status, said)
-			return
-		}
-		answer(w, code, got)
-	}
+	return served[Automation]{
+		of: func() (Automation, bool) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.automation, b.automation != nil
+		},
+		missing: "this process knows no ClickHouse, where runs and waits are looked up, or has not begun to: set clickhouse.address",
+		admit:   admit, code: code, keys: keys, f: f,
+	}.ServeHTTP
 }

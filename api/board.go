@@ -81,6 +81,10 @@ type Board struct {
 	info       map[string]string
 	desk       *connections.Desk // nil: this process has none
 	automation Automation
+	pauses     Pauses
+
+	destinations    Destinations
+	destinationsDir string
 
 	now       func() time.Time
 	answerMax time.Duration

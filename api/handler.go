@@ -24,7 +24,7 @@ const ActionHeader = "X-Tillstream-Action"
 //	GET  /status   all parts in full
 //	POST /stages/{stage}/partitions/{partition}/resume   lets a stalled partition try again; needs ActionHeader
 //
-// and what connections.go and automation.go list.
+// and what connections.go, automation.go, pauses.go and destinations.go list.
 func (b *Board) Handler(g prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{}))
@@ -37,6 +37,8 @@ func (b *Board) Handler(g prometheus.Gatherer) http.Handler {
 	mux.HandleFunc("POST /stages/{stage}/partitions/{partition}/resume", b.resume)
 	b.connectionRoutes(mux)
 	b.automationRoutes(mux)
+	b.pauseRoutes(mux)
+	b.destinationRoutes(mux)
 	return harden(mux)
 }
 

@@ -1,0 +1,155 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/tillstream/tillstream/pipeline/destinations"
+	"github.com/tillstream/tillstream/sinks"
+)
+
+// Destinations answers about the accounts that contacts are written to, and changes them. An error that is a
+// *connections.Refusal is the asker's; every other is ours.
+type Destinations interface {
+	Sinks() []destinations.SinkView
+	List() ([]destinations.View, error)
+	Show(name string) (destinations.View, error)
+	Check(ctx context.Context, name string) (destinations.Trial, error)
+	Connect(ctx context.Context, d destinations.Draft) (*destinations.Result, error)
+	Reconnect(ctx context.Context, name string, c destinations.Change) (*destinations.Result, error)
+	Disconnect(ctx context.Context, name string, forget bool) (*destinations.Result, error)
+	// Catalogue tells what the account has, as it was kept; refresh: as it is now. kind "": of all kinds.
+	Catalogue(ctx context.Context, name string, kind sinks.EntryKind, refresh bool) (CatalogueList, error)
+	// Verify asks for a job that compares contacts with what they are meant to be.
+	Verify(ctx context.Context, name string, v VerifyRequest) (JobAsked, error)
+}
+
+// DestinationList is the answer of GET /api/v1/destinations.
+type DestinationList struct {
+	Folder       string              `json:"folder"` // of the configuration, as this process sees it
+	Destinations []destinations.View `json:"destinations"`
+}
+
+// SinkList is the answer of GET /api/v1/sinks.
+type SinkList struct {
+	Sinks []destinations.SinkView `json:"sinks"`
+}
+
+// CatalogueList is the answer of GET /api/v1/destinations/{name}/catalogue.
+type CatalogueList struct {
+	Destination string                  `json:"destination"`
+	Catalogue   []destinations.Snapshot `json:"catalogue"` // a kind that the account has not is left out
+	// Problem is why it is not as new as was asked for.
+	Problem string `json:"problem,omitempty"`
+}
+
+// VerifyRequest is the body of POST /api/v1/destinations/{name}/verify.
+type VerifyRequest struct {
+	JobID     string    `json:"job_id"`            // drawn by who asks: the same one twice is one job
+	Contact   string    `json:"contact,omitempty"` // an e-mail address, or a contact key
+	Since     time.Time `json:"since,omitzero"`    // whose newest state was made since then
+	Repair    bool      `json:"repair,omitempty"`
+	PerMinute int64     `json:"per_minute,omitempty"`
+	Why       string    `json:"why,omitempty"`
+	By        string    `json:"by"` // must be said
+}
+
+// JobAsked is the answer to a request for a job.
+type JobAsked struct {
+	JobID string `json:"job_id"`
+}
+
+// SetDestinations has the handler answer about destinations through d; dir is the folder of the configuration.
+func (b *Board) SetDestinations(d Destinations, dir string) {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.destinations, b.destinationsDir = d, dir
+}
+
+// destinationRoutes serves
+//
+//	GET    /api/v1/sinks                             what can be connected, with settings and effects
+//	GET    /api/v1/destinations                      every destination, with its account and its alarms
+//	GET    /api/v1/destinations/{name}               one of them
+//	POST   /api/v1/destinations                      connects an account: a destinations.Draft
+//	POST   /api/v1/destinations/{name}/check         tries its key and permissions
+//	POST   /api/v1/destinations/{name}/reconnect     gives it a new key, or connects it again: a destinations.Change
+//	DELETE /api/v1/destinations/{name}               disconnects it; ?forget=true deletes its file and secrets, too
+//	GET    /api/v1/destinations/{name}/catalogue     what the account has: kind, search
+//	POST   /api/v1/destinations/{name}/catalogue     the same, read anew: kind, search
+//	POST   /api/v1/destinations/{name}/verify        compares contacts with what is meant, as a job: a VerifyRequest
+//
+// All but GET need ActionHeader, and a body of application/json where they take one. A secret is taken and never told.
+// Each answer of an error is a RefusedRequest.
+func (b *Board) destinationRoutes(mux *http.ServeMux) {
+	type answerer = func(Destinations, *http.Request, *query) (any, error)
+	route := func(pattern string, admit func(*http.Request) error, code int, keys []string, f answerer) {
+		mux.Handle(pattern, served[Destinations]{of: b.destinationsOf, missing: "this process does not follow a folder of destinations, or has not begun to", admit: admit, code: code, keys: keys, f: f})
+	}
+	route("GET /api/v1/sinks", ownHost, http.StatusOK, nil, func(d Destinations, _ *http.Request, _ *query) (any, error) { return SinkList{d.Sinks()}, nil })
+	route("GET /api/v1/destinations", ownHost, http.StatusOK, nil, func(d Destinations, _ *http.Request, _ *query) (any, error) {
+		list, err := d.List()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return DestinationList{b.destinationsDir, list}, err
+	})
+	route("GET /api/v1/destinations/{name}", ownHost, http.StatusOK, nil, func(d Destinations, r *http.Request, _ *query) (any, error) { return d.Show(r.PathValue("name")) })
+	route("POST /api/v1/destinations", asked, http.StatusCreated, nil, func(d Destinations, r *http.Request, _ *query) (any, error) {
+		var draft destinations.Draft
+		if err := decodeBody(r, &draft); err != nil {
+			return nil, err
+		}
+		return d.Connect(r.Context(), draft)
+	})
+	route("POST /api/v1/destinations/{name}/check", asked, http.StatusOK, nil, func(d Destinations, r *http.Request, _ *query) (any, error) {
+		return d.Check(r.Context(), r.PathValue("name"))
+	})
+	route("POST /api/v1/destinations/{name}/reconnect", asked, http.StatusOK, nil, func(d Destinations, r *http.Request, _ *query) (any, error) {
+		var change destinations.Change
+		if r.ContentLength != 0 {
+			if err := decodeBody(r, &change); err != nil {
+				return nil, err
+			}
+		}
+		return d.Reconnect(r.Context(), r.PathValue("name"), change)
+	})
+	route("DELETE /api/v1/destinations/{name}", asked, http.StatusOK, []string{"forget"}, func(d Destinations, r *http.Request, q *query) (any, error) {
+		forget := q.flag("forget")
+		if q.err != nil {
+			return nil, q.err
+		}
+		return d.Disconnect(r.Context(), r.PathValue("name"), forget)
+	})
+	catalogue := func(refresh bool) answerer {
+		return func(d Destinations, r *http.Request, q *query) (any, error) {
+			got, err := d.Catalogue(r.Context(), r.PathValue("name"), sinks.EntryKind(q.text("kind")), refresh)
+			for i, s := range got.Catalogue {
+				got.Catalogue[i].Entries = destinations.Search(s.Entries, q.text("search"))
+			}
+			return got, err
+		}
+	}
+	route("GET /api/v1/destinations/{name}/catalogue", ownHost, http.StatusOK, []string{"kind", "search"}, catalogue(false))
+	route("POST /api/v1/destinations/{name}/catalogue", asked, http.StatusOK, []string{"kind", "search"}, catalogue(true))
+	route("POST /api/v1/destinations/{name}/verify", asked, http.StatusAccepted, nil, func(d Destinations, r *http.Request, _ *query) (any, error) {
+		var body VerifyRequest
+		if err := decodeBody(r, &body); err != nil {
+			return nil, err
+		}
+		if body.JobID == "" || body.By == "" || body.PerMinute < 0 {
+			return nil, badBody("say job_id (drawn by you) and by (who asks); per_minute is a number from 0")
+		}
+		return d.Verify(r.Context(), r.PathValue("name"), body)
+	})
+}
+
+func (b *Board) destinationsOf() (Destinations, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.destinations, b.destinations != nil
+}
