@@ -32,6 +32,8 @@ type catalogue struct {
 	lists    roster
 	shops    roster
 	variants map[string]variant // what orders are of, by id of the store
+	from     sender             // the account's default one
+	fromAt   time.Time
 }
 
 func newCatalogue(api *client, now func() time.Time) *catalogue {
@@ -238,16 +240,6 @@ func (c *catalogue) readEvent(ctx context.Context, name string) (found event, ok
 	}
 	c.events[name] = found
 	return found, true, nil
-}
-
-// mayReadEvents tells why custom events cannot be looked up; nil: they can.
-func (c *catalogue) mayReadEvents(ctx context.Context) *failure {
-	r := c.api.call(ctx, http.MethodGet, "/custom-events", url.Values{"perPage": {"1"}}, nil)
-	var rows []json.RawMessage
-	if r.ok(&rows) {
-		return nil
-	}
-	return classify(r)
 }
 
 // forgetEvent drops an event that the account no longer has.

@@ -20,59 +20,89 @@ const listsNamedMax = 20
 // Check implements sinks.Writer: key and account, the list, custom fields and tags, and the permissions that writing
 // needs. It writes nothing, so that a key that may read but not write shows up with the first command.
 func (w *writer) Check(ctx context.Context) []sinks.Finding {
-	bad := func(field string, f *failure) sinks.Finding {
-		return sinks.Finding{Bad: true, Field: field, Message: f.cause, Hint: f.remedy}
-	}
 	var out []sinks.Finding
-	account, fail := w.account(ctx)
+	account, fail := w.owner(ctx)
 	switch {
 	case fail == nil:
-		out = append(out, sinks.Finding{Field: "key", Message: "the API key is accepted" + account})
+		out = append(out, sinks.Finding{Field: "key", Message: "the API key is accepted: " + account.named()})
 	case fail.code == codePermission:
 		out = append(out, sinks.Finding{Field: "key", Message: "the API key is accepted, and may not read the account's name"})
-	case fail.code == codeHeaders || fail.code == codeDomain:
-		return []sinks.Finding{bad("domain", fail)}
-	case fail.remedy == remedyAddressOfAPI:
-		return []sinks.Finding{bad("url", fail)}
 	default:
-		return []sinks.Finding{bad("key", fail)}
+		return []sinks.Finding{badFinding(fieldOf(fail), fail)}
 	}
 	list, good := w.checkList(ctx)
 	out = append(out, list...)
 	fields, tags, fail := w.catalogue.counts(ctx)
 	if fail != nil {
-		return append(out, bad("key", fail))
+		return append(out, badFinding("key", fail))
 	}
 	out = append(out, sinks.Finding{Field: "key", Message: fmt.Sprintf("%d custom fields and %d tags can be used", fields, tags)})
 	out = append(out, w.checkPhone(ctx)...)
 	if _, fail := w.search(ctx, noAddress); fail != nil {
-		out = append(out, bad("key", fail))
+		out = append(out, badFinding("key", fail))
 	}
 	if _, fail := w.standing(ctx, noAddress, w.list); good && fail != nil {
 		fail.cause += " (without this search, people who left the list cannot be told from new ones)"
-		out = append(out, bad("key", fail))
+		out = append(out, badFinding("key", fail))
 	}
-	if fail := w.catalogue.mayReadEvents(ctx); fail != nil {
-		fail.cause += " (custom events cannot be triggered)"
-		out = append(out, bad("key", fail))
-	}
-	return out
+	return append(out, w.checkParts(ctx)...)
 }
 
-// account names the account for people.
-func (w *writer) account(ctx context.Context) (string, *failure) {
-	r := w.api.call(ctx, http.MethodGet, "/accounts", nil, nil)
-	var a struct {
-		ID      string `json:"accountId"`
-		Company string `json:"companyName"`
-	}
+func badFinding(field string, f *failure) sinks.Finding {
+	return sinks.Finding{Bad: true, Field: field, Message: f.cause, Hint: f.remedy}
+}
+
+// fieldOf is the setting that a failure of the first request concerns.
+func fieldOf(f *failure) string {
 	switch {
-	case !r.ok(&a):
-		return "", classify(r)
-	case a.Company != "":
-		return fmt.Sprintf(": account %s (%s)", a.ID, shorten(a.Company)), nil
+	case f.code == codeHeaders || f.code == codeDomain:
+		return "domain"
+	case f.code != 0:
+		return "key" // GetResponse itself has answered
+	case f.status == 0, f.status < http.StatusBadRequest, f.remedy == remedyAddressOfAPI:
+		// No connection, a redirect, or an answer that is not the API's.
+		return "url"
 	}
-	return ": account " + a.ID, nil
+	return "key"
+}
+
+// named names the account for people.
+func (a owner) named() string {
+	if a.Company == "" {
+		return "account " + a.ID
+	}
+	return fmt.Sprintf("account %s (%s)", a.ID, shorten(a.Company))
+}
+
+// checkParts looks whether the key may use what only some actions need. Custom events and the transactional e-mail that
+// the settings ask for have to be there; orders and newsletters need not.
+func (w *writer) checkParts(ctx context.Context) []sinks.Finding {
+	var out []sinks.Finding
+	for _, part := range []struct {
+		field, path, without string
+		needed               bool
+	}{
+		{"key", "/custom-events", "custom events cannot be triggered", true},
+		{"messages", mailsPath + "/templates", "transactional e-mail cannot be sent", w.transactional},
+		{"key", "/newsletters", "messages cannot be sent", !w.transactional},
+		{"key", "/shops", "orders cannot be written", false},
+	} {
+		if part.field == "messages" && !part.needed {
+			continue
+		}
+		r := w.api.call(ctx, http.MethodGet, part.path, url.Values{"perPage": {"1"}}, nil)
+		var rows []json.RawMessage
+		if r.ok(&rows) {
+			continue
+		}
+		fail := classify(r)
+		fail.cause += " (" + part.without + ")"
+		f := badFinding(part.field, fail)
+		// A part that the plan does not have is no mistake; trouble with it is.
+		f.Bad = part.needed && part.path != "/newsletters" || fail.code != codePermission
+		out = append(out, f)
+	}
+	return out
 }
 
 // checkList looks at the list that new contacts are created on. good: it is there.

@@ -126,9 +126,9 @@ func classify(r reply) *failure {
 		f.kind, f.retryAfter, f.remedy = failAccount, max(wait, tooManyPause), accountRemedies[codeThrottled]
 	case f.code == codeMaintenance || f.status == http.StatusServiceUnavailable && named && wait > 0:
 		f.kind, f.retryAfter, f.remedy = failAccount, max(wait, tooManyPause), accountRemedies[codeMaintenance]
-	case f.code == codePermission && (strings.HasPrefix(r.path, "/shops") || strings.HasPrefix(r.path, "/newsletters")):
+	case f.code == codePermission && paidPart(r.path):
 		// A part that the plan, or the key's user, may not have: contacts go on without it.
-		f.kind, f.remedy = failReject, "use the API key of a user, and a plan, with e-commerce for orders and with newsletters for messages, and replay"
+		f.kind, f.remedy = failReject, "use the API key of a user, and a plan, with e-commerce for orders, newsletters for messages and the add-on for transactional e-mail, and replay"
 	case account:
 		f.kind, f.remedy = failAccount, remedy
 	case f.status == http.StatusUnauthorized, f.status == http.StatusForbidden, f.status == http.StatusPaymentRequired:
@@ -149,6 +149,16 @@ func classify(r reply) *failure {
 	return f
 }
 
+// paidPart reports whether a plan, or a key's user, may lack what the path belongs to.
+func paidPart(path string) bool {
+	for _, part := range []string{"/shops", "/newsletters", mailsPath, "/from-fields"} {
+		if strings.HasPrefix(path, part) {
+			return true
+		}
+	}
+	return false
+}
+
 // withoutAnswer judges what came back without a usable answer: no connection, a cut, a page for people, too much.
 func withoutAnswer(f *failure, r reply, what string) *failure {
 	var unsent notSent
@@ -167,6 +177,11 @@ func withoutAnswer(f *failure, r reply, what string) *failure {
 	default:
 		f.cause = fmt.Sprintf("%s answered %d with something other than the documented JSON (%d bytes of %s)", what, f.status,
 			len(r.body), shorten(r.resp.Header.Get("Content-Type")))
+	}
+	if r.err == nil && r.method == http.MethodGet {
+		// A whole answer that is not the API's: a page of something in between, or another address than the API's.
+		f.kind, f.remedy = failRetry, remedyAgain+"; if it goes on, "+remedyAddressOfAPI
+		return f
 	}
 	switch outbound.Classify(r.resp, r.err) {
 	case outbound.Retryable:

@@ -21,7 +21,7 @@ func (w *writer) contact(ctx context.Context, c *schemas.Contact) *failure {
 	if fail != nil {
 		return fail
 	}
-	d, fail := w.desire(ctx, c)
+	d, fail := w.desire(ctx, c, true)
 	if fail != nil {
 		return fail
 	}
@@ -54,12 +54,13 @@ func address(c *schemas.Contact) (string, *failure) {
 
 // details are what the API shows of one contact.
 type details struct {
-	ID       string   `json:"contactId"`
-	Email    string   `json:"email"`
-	Name     string   `json:"name"`
-	Campaign campaign `json:"campaign"`
-	Tags     []tagRef `json:"tags"`
-	Values   []held   `json:"customFieldValues"`
+	ID       string          `json:"contactId"`
+	Email    string          `json:"email"`
+	Name     string          `json:"name"`
+	Campaign campaign        `json:"campaign"`
+	Tags     []tagRef        `json:"tags"`
+	Values   []held          `json:"customFieldValues"`
+	Scoring  json.RawMessage `json:"scoring"` // null: none
 }
 
 // held is a value that a contact has; both forms are documented.
@@ -208,10 +209,10 @@ const (
 )
 
 // standing tells why an address is not shown on a list: unconfirmed, or that it left (removed, with the reason); "": it
-// never was there, or is in the queue.
-func (w *writer) standing(ctx context.Context, email, list string) (string, *failure) {
+// never was there, or is in the queue. Of several lists, one where the person has to confirm counts first, then the last.
+func (w *writer) standing(ctx context.Context, email string, lists ...string) (string, *failure) {
 	section := map[string]any{
-		"campaignIdsList": []string{list}, "logicOperator": "and", "subscriptionDate": "all_time",
+		"campaignIdsList": lists, "logicOperator": "and", "subscriptionDate": "all_time",
 		"subscriberCycle": []string{"receiving_autoresponder", "not_receiving_autoresponder"},
 		"conditions": []map[string]string{
 			{"conditionType": "email", "operatorType": "string_operator", "operator": "is", "value": email},
@@ -247,6 +248,7 @@ type newContact struct {
 	Email    string       `json:"email"`
 	Name     string       `json:"name,omitempty"`
 	Campaign campaign     `json:"campaign"`
+	Score    json.Number  `json:"scoring,omitempty"`
 	Tags     []tagRef     `json:"tags,omitempty"`
 	Values   []fieldValue `json:"customFieldValues,omitempty"`
 }
@@ -254,7 +256,7 @@ type newContact struct {
 // create asks for a contact with all that is desired. It is in a queue then, and has no id yet.
 func (w *writer) create(ctx context.Context, d *desired) *failure {
 	r := w.api.call(ctx, http.MethodPost, "/contacts", nil, newContact{
-		Email: d.email, Name: d.name, Campaign: campaign{w.list}, Tags: refs(d.add), Values: d.values,
+		Email: d.email, Name: d.name, Campaign: campaign{w.list}, Score: d.score, Tags: refs(d.add), Values: d.values,
 	})
 	if r.ok(nil) {
 		w.people.queued(d.email)
@@ -327,6 +329,12 @@ func replacement(d *desired, have *details) (map[string]any, *failure) {
 	body := map[string]any{}
 	if d.name != "" && d.name != have.Name {
 		body["name"] = d.name
+	}
+	if d.scored && !d.sameScore(have) {
+		body["scoring"] = nil
+		if d.score != "" {
+			body["scoring"] = d.score
+		}
 	}
 	var rest []string
 	removes := false

@@ -26,6 +26,9 @@ func (w *writer) effect(ctx context.Context, cmd *schemas.Command) sinks.Outcome
 	case schemas.EffectMoveToList:
 		return w.moveToList(ctx, cmd).outcome(false)
 	case schemas.EffectSendMessage:
+		if w.transactional {
+			return w.mail(ctx, cmd)
+		}
 		return w.send(ctx, cmd)
 	case schemas.EffectWriteOrder:
 		return w.writeOrder(ctx, cmd)
@@ -51,6 +54,11 @@ func (w *writer) Reconcile(ctx context.Context, cmd schemas.Command) sinks.Outco
 	case schemas.EffectAddToList, schemas.EffectMoveToList:
 		happened, fail = w.joined(ctx, &cmd)
 	case schemas.EffectSendMessage:
+		if w.transactional {
+			o := w.mailed(ctx, &cmd)
+			o.Exchanges = w.scrub(rec.Exchanges())
+			return o
+		}
 		happened, fail = w.sent(ctx, &cmd)
 	case schemas.EffectWriteOrder:
 		happened, fail = w.orderWritten(ctx, &cmd)
@@ -74,7 +82,7 @@ func (w *writer) known(ctx context.Context, cmd *schemas.Command, email string) 
 	id, fail := w.find(ctx, email, nil)
 	if fail == nil && id == "" {
 		var d *desired
-		if d, fail = w.desire(ctx, &cmd.Contact); fail == nil {
+		if d, fail = w.desire(ctx, &cmd.Contact, true); fail == nil {
 			id, fail = w.find(ctx, email, d)
 		}
 	}

@@ -152,7 +152,7 @@ func TestContactOfTheDocumentation(t *testing.T) {
 	sample(t, "contact-get.json", &samples)
 	want := details{
 		ID: "pV3r", Email: "john.doe@example.com", Name: "John Doe", Campaign: campaign{"C"}, Tags: []tagRef{{"hR"}},
-		Values: []held{{"4klkN", []string{"18-35"}, []string{"18-35"}}},
+		Values: []held{{"4klkN", []string{"18-35"}, []string{"18-35"}}}, Scoring: []byte("8"),
 	}
 	if d := cmp.Diff(samples.Details.Body, want); d != "" {
 		t.Errorf("got - want:\n%s", d)

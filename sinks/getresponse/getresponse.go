@@ -73,6 +73,11 @@ type Config struct {
 	URL string `yaml:"url"`
 	// Domain is that of a GetResponse MAX account, "example.com".
 	Domain string `yaml:"domain"`
+	// Messages is how SEND_MESSAGE sends: MessagesNewsletter, the default, or MessagesTransactional.
+	Messages string `yaml:"messages"`
+	// Sender is the id of the from-field that transactional e-mails come from; empty: the message's own, or else the
+	// account's default.
+	Sender string `yaml:"sender"`
 	// Timeout bounds one request, for the maker of Env.HTTP.
 	Timeout time.Duration `yaml:"timeout"`
 }
@@ -131,6 +136,12 @@ func (c *Config) Validate() []sinks.Finding {
 	if c.Domain != "" && (len(c.Domain) > domainCharsMax || !domainForm.MatchString(c.Domain) || strings.HasPrefix(c.Domain, "www.")) {
 		bad("domain", "is none", "write it as example.com: lower case, without https:// and www.")
 	}
+	if c.Messages != "" && c.Messages != MessagesNewsletter && c.Messages != MessagesTransactional {
+		bad("messages", "is neither "+MessagesNewsletter+" nor "+MessagesTransactional, "leave it out for newsletters to one contact; transactional e-mail is a paid part of GetResponse")
+	}
+	if c.Sender != "" && !idForm.MatchString(c.Sender) {
+		bad("sender", "is no id", "give the id of one of the account's from-fields, or leave it out for the default one")
+	}
 	return append(found, c.checkURL()...)
 }
 
@@ -176,7 +187,8 @@ func open(_ context.Context, cfg any, env sinks.Env) (sinks.Writer, error) {
 	return &writer{
 		leave: leave, joins: newPeople(contactsKnownMax, env.Now),
 		api: api, list: c.List, phoneField: c.PhoneField, now: env.Now,
-		catalogue: newCatalogue(api, env.Now),
-		people:    newPeople(contactsKnownMax, env.Now),
+		catalogue:     newCatalogue(api, env.Now),
+		people:        newPeople(contactsKnownMax, env.Now),
+		transactional: c.Messages == MessagesTransactional, sender: c.Sender, mails: newIDSet(mailsKnown),
 	}, nil
 }

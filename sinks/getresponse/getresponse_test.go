@@ -66,14 +66,59 @@ func TestConformance(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			sinkstest.Run(t, sinkstest.Options{
 				Sink: getresponse.Sink, Config: config, Contact: ada(), Effect: effectOf(lists), Effects: effects(), Question: &question, Secrets: []string{apiKey},
-				Backend: func() http.Handler { return backend(t, lists) },
+				Twin: func() (http.Handler, *sinkstest.Panel) { return backend(t, lists) },
 				Writes: func(r *http.Request) bool {
 					known := len(lists) > 0 && (strings.HasPrefix(r.URL.Path, "/v3/contacts/") || r.URL.Path == "/v3/custom-events/trigger")
 					return r.Method == http.MethodPost && (known || r.URL.Path == "/v3/contacts")
 				},
+				Account: &sinkstest.AccountCase{ID: "acc1", Name: "Example", Asks: gets("/v3/accounts")}, Catalogue: catalogue(),
+				Verify: &sinkstest.VerifyCase{
+					Field: "order_id", Value: "from the panel", Tag: "paid",
+					Reads: func(r *http.Request) bool {
+						return r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/v3/contacts")
+					},
+				},
+				Invalid: invalid(), TooMany: tooMany,
 			})
 		})
 	}
+}
+
+func gets(path string) func(*http.Request) bool {
+	return func(r *http.Request) bool { return r.Method == http.MethodGet && r.URL.Path == path }
+}
+
+func catalogue() map[sinks.EntryKind]sinkstest.CatalogueCase {
+	return map[sinks.EntryKind]sinkstest.CatalogueCase{
+		sinks.EntryField: {Least: 137, Asks: gets("/v3/custom-fields")}, sinks.EntryTag: {Least: manyTags, Asks: gets("/v3/tags")},
+		sinks.EntryList: {Least: manyLists, Asks: gets("/v3/campaigns")}, sinks.EntryShop: {Least: 1, Asks: gets("/v3/shops")},
+		sinks.EntryAutomation: {Least: 1, Asks: gets("/v3/workflow")}, sinks.EntryMessage: {Least: 1, Asks: gets("/v3/newsletters")},
+	}
+}
+
+// More than one page of what can be many.
+const (
+	manyTags  = 1100
+	manyLists = 230
+)
+
+func invalid() []sinkstest.InvalidCase {
+	return []sinkstest.InvalidCase{
+		{Name: "a value too long", Change: func(c *schemas.Command) { c.Contact.Fields = map[string]string{"order_id": strings.Repeat("x", 300)} }, Says: "order_id"},
+		{Name: "an address that is none", Change: func(c *schemas.Command) { c.Contact.Email = "ada@shop" }, Says: "email"},
+		{Name: "an option that there is not", Change: func(c *schemas.Command) { c.Contact.Fields = map[string]string{"interests": "Cars"} }, Says: "interests"},
+		{Name: "a tag that is too long", Change: func(c *schemas.Command) { c.Contact.Tags = []string{strings.Repeat("t", 65)} }, Says: "too long"},
+		{Name: "a tag of no letters", Change: func(c *schemas.Command) { c.Contact.Tags = []string{"оплачено"} }, Says: "no letter"},
+	}
+}
+
+// tooMany are the forms of 429 that are documented or were seen.
+var tooMany = []sinkstest.TooManyForm{
+	{Name: "of the second", Header: []string{"X-RateLimit-Limit", "80", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "1 seconds", "Retry-After", "1"}, Body: `{"code":1015}`, Least: time.Second},
+	{Name: "a reset with its unit", Header: []string{"X-RateLimit-Reset", "26 seconds"}, Body: `{"httpStatus":429,"code":1015,"context":{}}`, Least: 26 * time.Second},
+	{Name: "timeToReset in the body", Body: `{"httpStatus":429,"code":1015,"context":{"currentLimit":30000,"timeToReset":"40 seconds"}}`, Least: 40 * time.Second},
+	{Name: "a list as context", Body: `{"httpStatus":429,"code":1015,"context":[{"timeToReset":"9 seconds"}]}`, Least: 9 * time.Second},
+	{Name: "no word about it", Body: ``, Least: time.Second},
 }
 
 // effectOf is the effect that the suite lets trouble happen to beside the contact's: who is not there yet gets it with
@@ -86,9 +131,10 @@ func effectOf(lists []string) *schemas.Command {
 }
 
 // backend is a twin in which ada is on the lists, and others are what the question asks for.
-func backend(t *testing.T, lists []string) http.Handler {
-	s := newTwin(t, twin.Options{SecondMax: 1_000_000})
+func backend(t *testing.T, lists []string) (http.Handler, *sinkstest.Panel) {
+	s := newTwin(t, twin.Options{SecondMax: 1_000_000, Tags: manyTags, Lists: manyLists})
 	s.AddDraft(twin.Draft{Name: "Hello", Subject: "Hi", Plain: "x"})
+	s.AddWorkflow(twin.Workflow{Name: "Thanks"})
 	for _, l := range lists {
 		if err := s.Subscribe("ada@shop.example", "A", l); err != nil {
 			t.Error(err)
@@ -101,7 +147,18 @@ func backend(t *testing.T, lists []string) http.Handler {
 	}
 	s.TakeOff("left@shop.example", "unsubscribe")
 	s.TakeOff("bounced@shop.example", "bounce")
-	return s.Handler()
+	do := func(a twin.Action) {
+		if err := s.Panel(a); err != nil {
+			t.Error(err)
+		}
+	}
+	return watched(t, s.Handler(), nil), &sinkstest.Panel{
+		SetField:    func(email, name, value string) { do(twin.Action{Do: "set_field", Email: email, Name: name, To: value}) },
+		Untag:       func(email, name string) { do(twin.Action{Do: "untag", Email: email, Name: name}) },
+		Unsubscribe: func(email string) { do(twin.Action{Do: "unsubscribe", Email: email}) },
+		Bounce:      func(email string) { do(twin.Action{Do: "bounce", Email: email}) },
+		Delete:      func(email string) { do(twin.Action{Do: "delete", Email: email}) },
+	}
 }
 
 var question = sinkstest.QuestionCase{
@@ -181,7 +238,7 @@ func open(t *testing.T, o twin.Options, change ...func(*getresponse.Config)) *be
 	b := &bench{now: time.Date(2026, 11, 2, 10, 0, 0, 0, time.UTC)}
 	o.Now = b.clock
 	b.Server = newTwin(t, o)
-	handler := b.Handler()
+	handler := watched(t, b.Handler(), nil)
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.mu.Lock()
 		change := b.change

@@ -84,7 +84,7 @@ func (w *writer) join(ctx context.Context, cmd *schemas.Command, email string, t
 // copyTo creates the contact on the list: with the name and the fields of the one on another list, if there is one, and
 // with what the command names. GetResponse has no call that copies.
 func (w *writer) copyTo(ctx context.Context, cmd *schemas.Command, email string, to named) *failure {
-	d, fail := w.desire(ctx, &cmd.Contact)
+	d, fail := w.desire(ctx, &cmd.Contact, true)
 	if fail != nil {
 		return fail
 	}
@@ -92,7 +92,7 @@ func (w *writer) copyTo(ctx context.Context, cmd *schemas.Command, email string,
 	if fail != nil {
 		return fail
 	}
-	body := newContact{Email: d.email, Name: d.name, Campaign: campaign{to.id}, Tags: refs(d.add), Values: d.values}
+	body := newContact{Email: d.email, Name: d.name, Campaign: campaign{to.id}, Score: d.score, Tags: refs(d.add), Values: d.values}
 	if from != nil {
 		if body.Name == "" {
 			body.Name = from.Name
@@ -266,7 +266,7 @@ func (w *writer) asked(ctx context.Context, email, list string) (schemas.Standin
 		return schemas.StandingAbsent, nil
 	case state == unconfirmed:
 		return schemas.StandingUnconfirmed, nil
-	case strings.HasSuffix(state, " bounce"):
+	case bounced(state):
 		return schemas.StandingBounced, nil
 	}
 	return schemas.StandingUnsubscribed, nil

@@ -19,6 +19,7 @@ const (
 	messageNameMax = 128
 	subjectMax     = 128
 	markerMax      = 80
+	markerPrefix   = "tillstream-"
 	draftType      = "draft"
 	remedyMessage  = "correct the message in GetResponse, or name another one in the action, and replay"
 )
@@ -110,11 +111,7 @@ func (w *writer) message(ctx context.Context, word string) (*message, *failure) 
 	if r.ok(&m) && m.ID == id {
 		return &m, nil
 	}
-	fail = classify(r)
-	if fail.code == codeNotFound {
-		fail = reject("name one of the account's messages in the action, and replay", "there is no message %s in getresponse", quoted(word))
-	}
-	return nil, fail
+	return nil, notThere(classify(r), word)
 }
 
 // messageID finds a message by its name; a draft goes before those that were sent. What has no such name is taken for an
@@ -152,7 +149,7 @@ func (w *writer) messageID(ctx context.Context, word string) (string, *failure) 
 }
 
 // marker is what the name of a command's newsletter ends with.
-func marker(cmd *schemas.Command) string { return "tillstream-" + cut(cmd.CommandID, markerMax) }
+func marker(cmd *schemas.Command) string { return markerPrefix + cut(cmd.CommandID, markerMax) }
 
 // newsletter is the body that sends one.
 type newsletter struct {
@@ -169,34 +166,52 @@ type newsletter struct {
 	} `json:"sendSettings"`
 }
 
-// forOne is the newsletter for one contact, with the command's values in it.
-func (m *message) forOne(cmd *schemas.Command, to *details) (*newsletter, *failure) {
+// letterText is what a person reads of a message.
+type letterText struct {
+	subject string
+	content map[string]string
+}
+
+// filled is the message with the command's values in it.
+func (m *message) filled(cmd *schemas.Command) (letterText, *failure) {
 	switch {
-	case m.From.ID == "":
-		return nil, reject(remedyMessage, "the message %s has no sender", quoted(m.Name))
 	case m.Content.HTML == "" && m.Content.Plain == "":
-		return nil, reject(remedyMessage, "the message %s is empty", quoted(m.Name))
+		return letterText{}, reject(remedyMessage, "the message %s is empty", quoted(m.Name))
 	case len(m.Attachments) > 0:
-		return nil, reject(remedyMessage, "the message %s has attachments, which cannot be repeated", quoted(m.Name))
+		return letterText{}, reject(remedyMessage, "the message %s has attachments, which cannot be repeated", quoted(m.Name))
 	}
 	values := cmd.Effect.Arguments
+	var missing string
+	out := letterText{content: map[string]string{}}
+	out.subject = cut(strings.Join(strings.Fields(fill(m.Subject, values, inText, &missing)), " "), subjectMax)
+	if m.Content.HTML != "" {
+		out.content["html"] = fill(m.Content.HTML, values, inHTML, &missing)
+	}
+	if m.Content.Plain != "" {
+		out.content["plain"] = fill(m.Content.Plain, values, inText, &missing)
+	}
+	if missing != "" {
+		return letterText{}, reject("give the value in the action, or take it out of the message, and replay", "the message %s has a place for %s, and the action has no such value", quoted(m.Name), quoted(missing))
+	}
+	return out, nil
+}
+
+// forOne is the newsletter for one contact, with the command's values in it.
+func (m *message) forOne(cmd *schemas.Command, to *details) (*newsletter, *failure) {
+	if m.From.ID == "" {
+		return nil, reject(remedyMessage, "the message %s has no sender", quoted(m.Name))
+	}
+	text, fail := m.filled(cmd)
+	if fail != nil {
+		return nil, fail
+	}
 	mark := " " + marker(cmd)
 	n := &newsletter{
-		Name: cut(m.Name, messageNameMax-utf8.RuneCountInString(mark)) + mark, Type: "broadcast", From: m.From, Campaign: to.Campaign, Content: map[string]string{},
+		Name: cut(m.Name, messageNameMax-utf8.RuneCountInString(mark)) + mark, Type: "broadcast", From: m.From, Campaign: to.Campaign,
+		Subject: text.subject, Content: text.content,
 	}
 	if m.ReplyTo.ID != "" {
 		n.ReplyTo = &m.ReplyTo
-	}
-	var missing string
-	n.Subject = cut(strings.Join(strings.Fields(fill(m.Subject, values, inText, &missing)), " "), subjectMax)
-	if m.Content.HTML != "" {
-		n.Content["html"] = fill(m.Content.HTML, values, inHTML, &missing)
-	}
-	if m.Content.Plain != "" {
-		n.Content["plain"] = fill(m.Content.Plain, values, inText, &missing)
-	}
-	if missing != "" {
-		return nil, reject("give the value in the action, or take it out of the message, and replay", "the message %s has a place for %s, and the action has no such value", quoted(m.Name), quoted(missing))
 	}
 	_ = json.Unmarshal(m.Flags, &n.Flags) // lists show flags as a text; a message without them is sent without
 	n.Settings.Contacts = []string{to.ID}

@@ -87,6 +87,22 @@ func (c *catalogue) pick(ctx context.Context, r *roster, word string) (found nam
 	return found, ok, nil
 }
 
+// listIDs are the ids of all lists.
+func (c *catalogue) listIDs(ctx context.Context) ([]string, *failure) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stale(c.lists.at, false) {
+		if fail := c.read(ctx, &c.lists); fail != nil {
+			return nil, fail
+		}
+	}
+	ids := make([]string, len(c.lists.rows))
+	for i, l := range c.lists.rows {
+		ids[i] = l.id
+	}
+	return ids, nil
+}
+
 // names are the first names of the roster with their ids, for people.
 func (r *roster) names() string {
 	var out []string

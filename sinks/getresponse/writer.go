@@ -2,6 +2,7 @@ package getresponse
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sort"
 	"strings"
@@ -21,6 +22,10 @@ type writer struct {
 	people           *people
 	joins            *people // by list and address: who was put on a list and does not show up yet
 	leave            func()  // gives the account's limits back
+	// transactional: messages go out as transactional e-mails, from sender; mails are those that this process sent.
+	transactional bool
+	sender        string
+	mails         *idSet
 }
 
 // Close implements sinks.Writer; idle connections belong to the client's maker.
@@ -81,7 +86,11 @@ type desired struct {
 	values      []fieldValue // to be set
 	empty       []string     // ids of fields to be emptied
 	fields      map[string]field
-	add, remove []string // tag ids
+	add, remove []string          // tag ids
+	names       map[string]string // of these tags
+	unknown     []string          // tags to be added that the account does not have, where none are made
+	scored      bool
+	score       json.Number // with scored; empty: the score is to be removed
 }
 
 type fieldValue struct {
@@ -94,9 +103,9 @@ type tagRef struct {
 }
 
 // desire looks fields and tags up. A field that does not exist refuses the command: leaving it out would drop data that
-// somebody asked for.
-func (w *writer) desire(ctx context.Context, c *schemas.Contact) (*desired, *failure) {
-	d := &desired{email: strings.TrimSpace(c.Email), fields: map[string]field{}}
+// somebody asked for. With create, tags are made where they are missing.
+func (w *writer) desire(ctx context.Context, c *schemas.Contact, create bool) (*desired, *failure) {
+	d := &desired{email: strings.TrimSpace(c.Email), fields: map[string]field{}, names: map[string]string{}}
 	d.name = strings.TrimSpace(strings.TrimSpace(c.FirstName) + " " + strings.TrimSpace(c.LastName))
 	if r := []rune(d.name); len(r) > contactNameMax {
 		d.name = strings.TrimSpace(string(r[:contactNameMax]))
@@ -109,11 +118,15 @@ func (w *writer) desire(ctx context.Context, c *schemas.Contact) (*desired, *fai
 		return nil, fail
 	}
 	for _, name := range set.add {
-		id, fail := w.catalogue.tag(ctx, name, true)
-		if fail != nil {
+		id, fail := w.catalogue.tag(ctx, name, create)
+		switch {
+		case fail != nil:
 			return nil, fail
+		case id == "":
+			d.unknown = append(d.unknown, name)
+		default:
+			d.add, d.names[id] = append(d.add, id), name
 		}
-		d.add = append(d.add, id)
 	}
 	for _, name := range set.remove {
 		id, fail := w.catalogue.tag(ctx, name, false)
@@ -121,7 +134,7 @@ func (w *writer) desire(ctx context.Context, c *schemas.Contact) (*desired, *fai
 			return nil, fail
 		}
 		if id != "" {
-			d.remove = append(d.remove, id)
+			d.remove, d.names[id] = append(d.remove, id), name
 		}
 	}
 	return d, nil
@@ -157,6 +170,10 @@ func (w *writer) fields(ctx context.Context, c *schemas.Contact, d *desired) *fa
 		switch {
 		case fail != nil:
 			return fail
+		case !ok && isScore(name):
+			if err := d.setScore(c.Fields[name]); err != nil {
+				wrong = append(wrong, err.Error())
+			}
 		case !ok:
 			missing = append(missing, name)
 		default:

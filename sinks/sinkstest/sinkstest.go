@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -46,6 +47,15 @@ type Options struct {
 	Effects []EffectCase
 	// Question says how the sink is asked who is on a list; nil: it is not.
 	Question *QuestionCase
+	// Twin makes a twin with its panel, in place of Backend; nil: what needs a panel is left out.
+	Twin func() (http.Handler, *Panel)
+	// Account, Catalogue and Verify are how the account and its contacts are read; nil: they are not.
+	Account   *AccountCase
+	Catalogue map[sinks.EntryKind]CatalogueCase
+	Verify    *VerifyCase // with Twin
+	// Invalid are desired states that are refused, TooMany are the provider's own forms of 429.
+	Invalid []InvalidCase
+	TooMany []TooManyForm
 	// Secrets must show up nowhere.
 	Secrets []string
 }
@@ -63,6 +73,17 @@ func Run(t *testing.T, o Options) {
 	if o.Question != nil {
 		t.Run(schemas.QuestionOnList, o.question)
 	}
+	t.Run("two writers on one account", o.twoWriters)
+	if o.Account != nil {
+		t.Run("whose account it is", o.account)
+	}
+	if o.Catalogue != nil {
+		t.Run("catalogue", o.catalogue)
+	}
+	if o.Verify != nil {
+		t.Run("read back", o.verify)
+		t.Run("people", o.people)
+	}
 }
 
 // contacts checks what holds for desired states.
@@ -73,6 +94,11 @@ func (o Options) contacts(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) { o.trouble(t, c) })
 	}
+	t.Run("too many requests", o.tooMany)
+	t.Run("refused for good", o.invalid)
+	t.Run("a redirect is not followed", o.redirected)
+	t.Run("huge answers cost little memory", o.bounded)
+	t.Run("the connection is lost at each writing request", o.eachWritingRequest)
 }
 
 // trouble is one kind of answer to the writing request, and what may be made of it.
@@ -106,6 +132,7 @@ func status(code int, contentType, body string, header ...string) http.HandlerFu
 
 var cases = []trouble{
 	{name: "429 with Retry-After", answer: status(429, "application/json", `{}`, "Retry-After", "7"), contact: again, effect: again, account: true, retryAfter: 7 * time.Second},
+	{name: "429 with a date in Retry-After", answer: inTwentySeconds, contact: again, effect: again, account: true, retryAfter: 10 * time.Second},
 	{name: "429 without Retry-After", answer: status(429, "application/json", `{}`), contact: again, effect: again, account: true, retryAfter: 1},
 	{name: "503 with Retry-After", answer: status(503, "application/json", `{}`, "Retry-After", "3"), contact: again, effect: again, account: true, retryAfter: 3 * time.Second},
 	{name: "Retry-After of ten years is capped", answer: status(429, "application/json", `{}`, "Retry-After", "315360000"), contact: again, effect: again, account: true, retryAfter: time.Minute},
@@ -119,6 +146,7 @@ var cases = []trouble{
 	{name: "half an answer", answer: status(200, "application/json", `{"contact":{"id":"1"`), contact: again, effect: unsure, success: true},
 	{name: "cut after the request was read", answer: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, contact: again, effect: unsure},
 	{name: "an answer without end", answer: endless, contact: again, effect: unsure, success: true},
+	{name: "a gzip bomb", answer: gzipBomb, contact: again, effect: unsure, success: true},
 	{name: "a body that does not come", answer: slow, contact: again, effect: unsure, patience: slowPatience, success: true},
 }
 
@@ -126,7 +154,7 @@ func endless(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write([]byte(`{"x":"`))
 	chunk := bytes.Repeat([]byte("x"), 1<<20)
-	for range 64 {
+	for range hugeBytes / len(chunk) {
 		if _, err := w.Write(chunk); err != nil {
 			return
 		}
@@ -153,6 +181,10 @@ type bench struct {
 	t      *testing.T
 	writer sinks.Writer
 	log    *lockedBuffer
+	twin   http.Handler
+	panel  *Panel // nil without Options.Twin
+	client *http.Client
+	url    string
 
 	mu     sync.Mutex
 	script http.HandlerFunc         // answers writing requests in place of the twin
@@ -189,17 +221,22 @@ func (o Options) openWith(t *testing.T, wait time.Duration) *bench {
 		wait = patience
 	}
 	b := &bench{o: o, t: t, log: &lockedBuffer{}, writes: o.Writes}
-	twin := o.Backend()
+	if o.Twin != nil {
+		b.twin, b.panel = o.Twin()
+	} else {
+		b.twin = o.Backend()
+	}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.mu.Lock()
 		script, writes := b.script, b.writes
 		b.mu.Unlock()
 		if script != nil && writes(r) {
-			_, _ = bytes.NewBuffer(nil).ReadFrom(r.Body)
+			body, _ := io.ReadAll(r.Body) // what is missing of it, the script does not look at
+			r.Body = io.NopCloser(bytes.NewReader(body))
 			script(w, r)
 			return
 		}
-		twin.ServeHTTP(w, r)
+		b.twin.ServeHTTP(w, r)
 	}))
 	t.Cleanup(srv.Close)
 	client, err := outbound.NewClient(outbound.Options{AllowPrivate: true, Timeout: wait})
@@ -207,18 +244,31 @@ func (o Options) openWith(t *testing.T, wait time.Duration) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.CloseIdleConnections)
-	b.writer, err = o.Sink.Open(t.Context(), o.Config(srv.URL), sinks.Env{
-		Destination: "suite", Now: time.Now, Log: zerolog.New(b.log), HTTP: client,
-	})
+	b.client, b.url = client, srv.URL
+	b.openWriter()
+	return b
+}
+
+func (b *bench) openWriter() {
+	b.t.Helper()
+	w, err := b.o.Sink.Open(b.t.Context(), b.o.Config(b.url), sinks.Env{Destination: "suite", Now: time.Now, Log: zerolog.New(b.log), HTTP: b.client})
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := b.writer.Close(); err != nil {
-			t.Errorf("Close: %v", err)
+	b.writer = w
+	b.t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			b.t.Errorf("Close: %v", err)
 		}
 	})
-	return b
+}
+
+// beside is a second writer on the same account, reached the same way.
+func (b *bench) beside() *bench {
+	b.t.Helper()
+	second := &bench{o: b.o, t: b.t, log: b.log, twin: b.twin, panel: b.panel, client: b.client, url: b.url}
+	second.openWriter()
+	return second
 }
 
 func (b *bench) answerWith(h http.HandlerFunc) {
