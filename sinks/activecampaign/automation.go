@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,7 +20,12 @@ import (
 
 const (
 	// clockSkewMax is how far the account's clock may be behind the one that stamps commands.
-	clockSkewMax        = 2 * time.Minute
+	clockSkewMax = 2 * time.Minute
+	// startWithin is how long after a command its start is believed to be its own, where it is not known when it was sent.
+	// Beyond, a person or another program may have made it, and a person has to say.
+	startWithin = 10 * time.Minute
+	// startSpan is the same from when it was sent: its answer came, or was given up, by then.
+	startSpan           = 3 * time.Minute
 	startsRememberedMax = 10_000
 )
 
@@ -65,7 +72,7 @@ func (w *writer) sendMessage(ctx context.Context, cmd *schemas.Command) *failure
 		}
 	}
 	if contactID == "" || len(values) > 0 {
-		if contactID, fail = w.sync(ctx, &cmd.Contact, values); fail != nil {
+		if contactID, _, fail = w.sync(ctx, &cmd.Contact, values); fail != nil {
 			return before(fail)
 		}
 	}
@@ -114,6 +121,7 @@ func (w *writer) enrol(ctx context.Context, cmd *schemas.Command, contactID, aut
 			ID flexible `json:"id"`
 		} `json:"contactAutomation"`
 	}
+	w.starts.sent(cmd.CommandID, w.api.now())
 	r := w.api.call(ctx, http.MethodPost, "/contactAutomations", nil, map[string]any{
 		"contactAutomation": map[string]int64{"contact": contact, "automation": automation},
 	})
@@ -137,7 +145,9 @@ func (w *writer) enrol(ctx context.Context, cmd *schemas.Command, contactID, aut
 }
 
 // started asks the contact's own starts whether one of them is this command's. The API gives starts no name of ours, so
-// it goes by their time: none since the command was made, and it did not happen.
+// it goes by their time, and by what is known to be another command's. From when this process sent it, or else from when
+// the command was made (its intent, where the caller sets that): none since, and it did not happen; one soon after, and it
+// did; anything else is for a person to say.
 func (w *writer) started(ctx context.Context, cmd *schemas.Command) sinks.Outcome {
 	automationID, fail := w.automations.id(ctx, cmd.Effect.Name)
 	if fail != nil {
@@ -150,8 +160,49 @@ func (w *writer) started(ctx context.Context, cmd *schemas.Command) sinks.Outcom
 	if contactID == "" {
 		return sinks.Outcome{Kind: sinks.NotHappened}
 	}
-	var since, about int
-	ours := false
+	rows, fail := w.startsOf(ctx, contactID, automationID)
+	if fail != nil && !slices.ContainsFunc(rows, func(s start) bool { return w.starts.is(s.id, cmd.CommandID) }) {
+		return asked(fail)
+	}
+	from, within := cmd.At, startWithin
+	sentAt, known := w.starts.sentAt(cmd.CommandID)
+	if known {
+		from, within = sentAt, startSpan
+	}
+	var soon, unclear int
+	for _, s := range rows {
+		if w.starts.is(s.id, cmd.CommandID) {
+			return sinks.Outcome{Kind: sinks.Delivered}
+		}
+		at, err := time.Parse(time.RFC3339, s.added)
+		switch begin := from.Truncate(time.Second); {
+		case w.starts.known(s.id), err == nil && !at.After(from.Add(-clockSkewMax)):
+			// of another command, or long before
+		case err == nil && !at.Before(begin) && !at.After(from.Add(within)):
+			soon++
+		case err == nil && known && at.After(from.Add(within+clockSkewMax)):
+			// long after the request was over
+		default:
+			unclear++
+		}
+	}
+	switch {
+	case soon == 1 && unclear == 0:
+		return sinks.Outcome{Kind: sinks.Delivered}
+	case soon == 0 && unclear == 0:
+		return sinks.Outcome{Kind: sinks.NotHappened}
+	}
+	return sinks.Outcome{
+		Kind: sinks.Unknown, Err: fmt.Errorf("the contact was started on the automation %d times around this command; activecampaign does not say by what", soon+unclear),
+		Remedy: "look at the contact's automations in ActiveCampaign; replay the command if one start is missing",
+	}
+}
+
+// start is one row of a contact's starts on automations.
+type start struct{ id, added string }
+
+// startsOf reads the contact's starts on the automation. Those read before a failure are returned with it.
+func (w *writer) startsOf(ctx context.Context, contactID, automationID string) (out []start, fail *failure) {
 	seen := map[string]bool{}
 	fail = w.api.pages(ctx, "/contacts/"+url.PathEscape(contactID)+"/contactAutomations", nil, func(body []byte) (int, error) {
 		var page struct {
@@ -169,34 +220,13 @@ func (w *writer) started(ctx context.Context, cmd *schemas.Command) sinks.Outcom
 			}
 			seen[string(s.ID)] = true
 			fresh++
-			if string(s.Automation) != automationID {
-				continue
-			}
-			command, known := w.starts.command(string(s.ID))
-			at, err := time.Parse(time.RFC3339, s.AddDate)
-			switch {
-			case known:
-				ours = ours || command == cmd.CommandID
-			case err != nil || !at.Before(cmd.At.Truncate(time.Second)):
-				since++
-			case at.After(cmd.At.Add(-clockSkewMax)):
-				about++
+			if string(s.Automation) == automationID {
+				out = append(out, start{string(s.ID), s.AddDate})
 			}
 		}
 		return fresh, err
 	})
-	switch {
-	case ours || fail == nil && since == 1 && about == 0:
-		return sinks.Outcome{Kind: sinks.Delivered}
-	case fail != nil:
-		return asked(fail)
-	case since == 0 && about == 0:
-		return sinks.Outcome{Kind: sinks.NotHappened}
-	}
-	return sinks.Outcome{
-		Kind: sinks.Unknown, Err: fmt.Errorf("the contact was started on the automation %d times around this command; activecampaign does not say by what", since+about),
-		Remedy: "look at the contact's automations in ActiveCampaign; replay the command if one start is missing",
-	}
+	return out, fail
 }
 
 // asked is the outcome of a question about an effect that failed itself.
@@ -209,32 +239,64 @@ func asked(f *failure) sinks.Outcome {
 
 var errNoLog = errors.New("activecampaign keeps no log of this kind of effect")
 
-// starts remembers which start on an automation was which command's, so that another's is not taken for it.
+// starts remembers which start on an automation was which command's, so that another's is not taken for it, and when
+// commands were sent.
 type starts struct {
 	mu    sync.Mutex
-	order *list.List // of start ids, newest first
-	byID  map[string]string
+	order *list.List        // of keys of both maps, newest first
+	byID  map[string]string // start to command
+	at    map[string]time.Time
 }
 
-func newStarts() *starts { return &starts{order: list.New(), byID: map[string]string{}} }
+func newStarts() *starts {
+	return &starts{order: list.New(), byID: map[string]string{}, at: map[string]time.Time{}}
+}
 
 func (s *starts) note(id, commandID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.byID[id]; !ok {
-		s.order.PushFront(id)
-	}
 	s.byID[id] = commandID
-	if s.order.Len() > startsRememberedMax {
-		last := s.order.Back()
-		s.order.Remove(last)
-		delete(s.byID, last.Value.(string))
-	}
+	s.push("start " + id)
 }
 
-func (s *starts) command(id string) (string, bool) {
+// sent notes when the command's request left, or is about to.
+func (s *starts) sent(commandID string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c, ok := s.byID[id]
-	return c, ok
+	s.at[commandID] = at
+	s.push("sent " + commandID)
+}
+
+// push remembers the newest and forgets the oldest. The caller holds mu.
+func (s *starts) push(key string) {
+	s.order.PushFront(key)
+	if s.order.Len() <= startsRememberedMax {
+		return
+	}
+	last, _ := s.order.Remove(s.order.Back()).(string)
+	if id, ok := strings.CutPrefix(last, "start "); ok {
+		delete(s.byID, id)
+		return
+	}
+	delete(s.at, strings.TrimPrefix(last, "sent "))
+}
+
+func (s *starts) sentAt(commandID string) (time.Time, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at, ok := s.at[commandID]
+	return at, ok
+}
+
+func (s *starts) known(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.byID[id]
+	return ok
+}
+
+func (s *starts) is(id, commandID string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.byID[id] == commandID
 }

@@ -3,6 +3,7 @@ package activecampaign
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -12,6 +13,10 @@ import (
 
 // refreshEvery is how often a name that is not known may make the catalogue be read again.
 const refreshEvery = time.Minute
+
+// catalogueFor is how old what is known of the account's fields, tags, lists and automations becomes before it is read
+// again: a field may have got other options, a tag another name.
+const catalogueFor = time.Hour
 
 // field is one custom field of the account.
 type field struct {
@@ -38,6 +43,12 @@ func (c *catalogue) find(ctx context.Context, name string) (f field, ok bool, fa
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	key := fieldKey(name)
+	if c.fields != nil && c.now().Sub(c.fieldsAt) >= catalogueFor {
+		// What is known serves on while it cannot be read.
+		if fail := c.readFields(ctx); fail != nil {
+			c.fieldsAt = c.now().Add(refreshEvery - catalogueFor)
+		}
+	}
 	if f, ok = c.fields[key]; ok {
 		return f, true, nil
 	}
@@ -124,6 +135,11 @@ func (c *catalogue) tag(ctx context.Context, name string, create bool) (string, 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	key := strings.ToLower(strings.TrimSpace(name))
+	if c.tags != nil && c.now().Sub(c.tagsAt) >= catalogueFor {
+		if fail := c.readTags(ctx); fail != nil {
+			c.tagsAt = c.now().Add(refreshEvery - catalogueFor)
+		}
+	}
 	if id := c.tags[key]; id != "" {
 		return id, nil
 	}
@@ -196,6 +212,10 @@ func (c *catalogue) createTag(ctx context.Context, name, key string) (string, *f
 	if id := found[key]; id != "" {
 		c.tags[key] = id
 		return id, nil
+	}
+	if fail.kind == failReject {
+		fail.cause = fmt.Sprintf("tag %.80q cannot be made: %s", name, fail.cause)
+		fail.remedy = "change the tag's name in the mapping, or make the tag in ActiveCampaign, and replay"
 	}
 	return "", fail
 }

@@ -106,7 +106,7 @@ func (f *failure) read(body []byte) string {
 	var shape struct {
 		Errors  json.RawMessage `json:"errors"`
 		Message string          `json:"message"`
-		Reasons []string        `json:"failureReasons"`
+		Reasons json.RawMessage `json:"failureReasons"`
 	}
 	if json.Unmarshal(body, &shape) != nil {
 		return ""
@@ -133,7 +133,7 @@ func (f *failure) read(body []byte) string {
 	case json.Unmarshal(shape.Errors, &text) == nil:
 		parts = []string{text}
 	}
-	parts = append(append(parts, shape.Message), shape.Reasons...)
+	parts = append(append(parts, shape.Message), reasons(shape.Reasons)...)
 	said := parts[:0]
 	for _, p := range parts {
 		if p = strings.TrimSpace(p); p != "" {
@@ -141,6 +141,21 @@ func (f *failure) read(body []byte) string {
 		}
 	}
 	return shorten(outbound.Redact(strings.Join(said, "; ")))
+}
+
+// reasons are those of an import: texts, or one for each contact that is wrong.
+func reasons(raw json.RawMessage) (out []string) {
+	var rows []struct {
+		Reason string `json:"failureReason"`
+	}
+	switch {
+	case json.Unmarshal(raw, &out) == nil:
+	case json.Unmarshal(raw, &rows) == nil:
+		for _, r := range rows[:min(len(rows), 3)] {
+			out = append(out, r.Reason)
+		}
+	}
+	return out
 }
 
 func (f *failure) names(part string) bool { return strings.Contains(strings.ToLower(f.cause), part) }

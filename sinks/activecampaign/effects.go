@@ -62,7 +62,7 @@ func (w *writer) track(ctx context.Context, cmd *schemas.Command) *failure {
 	if err != nil {
 		return &failure{kind: failReject, cause: "the e-mail address cannot be encoded", remedy: "correct it and replay"}
 	}
-	r := w.api.post(ctx, w.tracking.URL, url.Values{
+	r := w.api.post(outbound.Uncounted(ctx), w.tracking.URL, url.Values{
 		"actid": {w.tracking.AccountID}, "key": {w.tracking.Key.Reveal()}, "event": {cmd.Effect.Name},
 		"eventdata": {eventData(cmd)}, "visit": {string(visit)},
 	})

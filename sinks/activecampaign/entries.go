@@ -13,7 +13,8 @@ import (
 
 var _ sinks.Cataloguer = (*writer)(nil)
 
-// Catalogue implements sinks.Cataloguer: custom fields by personalisation tag and title, lists and automations by name.
+// Catalogue implements sinks.Cataloguer: custom fields by personalisation tag and title, tags, lists and automations by
+// name, shops by name and by their own id. The messages are the automations, too, by which alone one can be sent.
 func (w *writer) Catalogue(ctx context.Context, kind sinks.EntryKind) ([]sinks.Entry, sinks.Outcome) {
 	var list []sinks.Entry
 	var fail *failure
@@ -21,9 +22,13 @@ func (w *writer) Catalogue(ctx context.Context, kind sinks.EntryKind) ([]sinks.E
 	case sinks.EntryField:
 		list, fail = w.catalogue.fieldEntries(ctx)
 	case sinks.EntryList:
-		list, fail = w.entries(ctx, "/lists", "lists")
-	case sinks.EntryAutomation:
-		list, fail = w.entries(ctx, "/automations", "automations")
+		list, fail = w.entries(ctx, "/lists", "lists", "name")
+	case sinks.EntryAutomation, sinks.EntryMessage:
+		list, fail = w.entries(ctx, "/automations", "automations", "name")
+	case sinks.EntryTag:
+		list, fail = w.entries(ctx, "/tags", "tags", "tag")
+	case sinks.EntryShop:
+		list, fail = w.entries(ctx, "/connections", "connections", "name", "externalid")
 	default:
 		fail = &failure{kind: failReject, cause: fmt.Sprintf("activecampaign cannot list its %ss", kind), remedy: "look in the account whether it exists"}
 	}
@@ -68,27 +73,49 @@ func (f field) takes() sinks.FieldType {
 	return sinks.FieldText
 }
 
-// entries reads every page of rows that have an id and a name.
-func (w *writer) entries(ctx context.Context, path, key string) ([]sinks.Entry, *failure) {
+// entries reads every page of rows that have an id, and names in these members. Tags of templates are no contact tags.
+func (w *writer) entries(ctx context.Context, path, key string, names ...string) ([]sinks.Entry, *failure) {
 	list := []sinks.Entry{}
+	seen := map[string]bool{}
 	fail := w.api.pages(ctx, path, nil, func(body []byte) (int, error) {
 		var page map[string]json.RawMessage
 		if err := json.Unmarshal(body, &page); err != nil {
 			return 0, err
 		}
-		var rows []struct {
-			ID   flexible `json:"id"`
-			Name string   `json:"name"`
-		}
+		var rows []map[string]json.RawMessage
 		if raw := page[key]; raw != nil {
 			if err := json.Unmarshal(raw, &rows); err != nil {
 				return 0, err
 			}
 		}
+		fresh := 0
 		for _, r := range rows {
-			list = append(list, sinks.Entry{ID: string(r.ID), Names: []string{r.Name}})
+			id := member(r, "id")
+			if id == "" || seen[id] {
+				continue
+			}
+			seen[id] = true
+			fresh++
+			if member(r, "tagType") == "template" {
+				continue
+			}
+			e := sinks.Entry{ID: id}
+			for _, name := range names {
+				if v := member(r, name); v != "" && !slices.Contains(e.Names, v) {
+					e.Names = append(e.Names, v)
+				}
+			}
+			list = append(list, e)
 		}
-		return len(rows), nil
+		return fresh, nil
 	})
 	return list, fail
+}
+
+func member(row map[string]json.RawMessage, name string) string {
+	var v flexible
+	if raw := row[name]; raw == nil || json.Unmarshal(raw, &v) != nil {
+		return ""
+	}
+	return string(v)
 }

@@ -51,7 +51,8 @@ func (w *writer) made(ctx context.Context, c *schemas.Contact) (string, *failure
 	if id != "" || fail != nil {
 		return id, fail
 	}
-	return w.sync(ctx, c, nil)
+	id, _, fail = w.sync(ctx, c, nil)
+	return id, fail
 }
 
 // standings returns what the contact is to each list, by the list's id.

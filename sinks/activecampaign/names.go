@@ -31,18 +31,28 @@ func (n *names) id(ctx context.Context, name string) (string, *failure) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	fresh := false
+	if n.byName != nil && n.now().Sub(n.readAt) >= catalogueFor {
+		if fail := n.read(ctx); fail != nil {
+			n.readAt = n.now().Add(refreshEvery - catalogueFor) // what is known serves on
+		} else {
+			fresh = true
+		}
+	}
 	if id, fail := n.find(key); id != "" || fail != nil {
 		return id, fail
 	}
-	if age := n.now().Sub(n.readAt); n.byName != nil && age < refreshEvery {
+	if age := n.now().Sub(n.readAt); n.byName != nil && age < refreshEvery && !fresh {
 		// It may have been made since; asking for each miss would use up the account's limit.
 		return "", &failure{
 			kind: failRetry, retryAfter: refreshEvery - age, remedy: n.remedy(),
 			cause: fmt.Sprintf("no %s in activecampaign is called %.80q, as of %s ago", n.what, name, age.Round(time.Second)),
 		}
 	}
-	if fail := n.read(ctx); fail != nil {
-		return "", fail
+	if !fresh {
+		if fail := n.read(ctx); fail != nil {
+			return "", fail
+		}
 	}
 	id, fail := n.find(key)
 	if id == "" && fail == nil {

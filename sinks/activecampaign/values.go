@@ -71,7 +71,7 @@ func (f field) option(value string) (string, error) {
 	}
 	i := slices.IndexFunc(f.options, func(o string) bool { return strings.EqualFold(o, value) })
 	if i < 0 {
-		return "", fmt.Errorf("field %s has no option like the mapped value", f.name())
+		return "", fmt.Errorf("field %s has no option like the mapped value; it has %s", f.name(), shorten(strings.Join(f.options, ", ")))
 	}
 	return f.options[i], nil
 }

@@ -2,12 +2,11 @@ package activecampaign
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -27,6 +26,7 @@ type writer struct {
 	lists, automations *names
 	connections        *connections
 	starts             *starts
+	imports            *imports
 	destination        string
 
 	secrets []string
@@ -36,10 +36,14 @@ type writer struct {
 // Close implements sinks.Writer; idle connections belong to the client's maker.
 func (w *writer) Close() error { return nil }
 
-// Write implements sinks.Writer.
+// Write implements sinks.Writer. Where enough desired states of the past are among the commands they go together.
 func (w *writer) Write(ctx context.Context, batch []schemas.Command) []sinks.Outcome {
 	out := make([]sinks.Outcome, len(batch))
+	w.together(ctx, batch, out)
 	for i := range batch {
+		if out[i].Kind != 0 {
+			continue
+		}
 		if err := ctx.Err(); err != nil {
 			out[i] = sinks.Outcome{Kind: sinks.Retryable, Err: fmt.Errorf("not tried: %w", err)}
 			continue
@@ -48,8 +52,10 @@ func (w *writer) Write(ctx context.Context, batch []schemas.Command) []sinks.Out
 		if out[i].Account {
 			// What the account refuses to this command, it refuses to the rest.
 			for j := i + 1; j < len(batch); j++ {
-				out[j] = out[i]
-				out[j].Exchanges = nil
+				if out[j].Kind == 0 {
+					out[j] = out[i]
+					out[j].Exchanges = nil
+				}
 			}
 			break
 		}
@@ -66,7 +72,7 @@ func (w *writer) one(ctx context.Context, cmd *schemas.Command) sinks.Outcome {
 	}
 	switch {
 	case cmd.Kind == schemas.CommandContact:
-		_, fail = w.contact(ctx, &cmd.Contact)
+		fail = w.contact(ctx, cmd)
 	case !known:
 		fail = &failure{
 			kind: failReject, cause: fmt.Sprintf("activecampaign has no command of kind %.40q with this effect", cmd.Kind),
@@ -117,30 +123,35 @@ func (w *writer) scrub(list []schemas.Exchange) []schemas.Exchange {
 	return list
 }
 
-// contact brings the contact into the desired state and returns its id. All its requests may be repeated.
-func (w *writer) contact(ctx context.Context, c *schemas.Contact) (string, *failure) {
+// contact brings the contact into the desired state. All its requests may be repeated. The contact is found by its
+// address each time, by the request that writes it: one that was deleted in the account is made again, and one that was
+// merged into another, or has another address now, is not written under an id of the past.
+func (w *writer) contact(ctx context.Context, cmd *schemas.Command) *failure {
+	c := &cmd.Contact
 	if strings.TrimSpace(c.Email) == "" {
-		return "", noAddress()
+		return noAddress()
+	}
+	if fail := w.imported(ctx, c.Email); fail != nil {
+		return fail
 	}
 	values, fail := w.values(ctx, c.Fields)
 	if fail != nil {
-		return "", fail
+		return fail
 	}
-	id, fail := w.sync(ctx, c, values)
+	id, made, fail := w.sync(ctx, c, values)
 	if fail != nil {
-		return "", fail
+		return fail
 	}
-	for _, name := range c.Tags {
-		if fail := w.addTag(ctx, id, name); fail != nil {
-			return id, fail
-		}
+	if cmd.Origin == schemas.OriginReplay {
+		w.contacts.forget(id) // somebody wants it to be right, whatever we believe
 	}
-	return id, w.removeTags(ctx, id, c.NoTags)
+	return w.tags(ctx, id, made, c)
 }
 
 type fieldValue struct {
 	Field string `json:"field"`
 	Value string `json:"value"`
+	name  string // for people
 }
 
 // values looks every field up. A field that does not exist refuses the command: leaving it out would drop data that
@@ -167,7 +178,7 @@ func (w *writer) values(ctx context.Context, fields map[string]string) ([]fieldV
 			wrong = append(wrong, err.Error())
 			continue
 		}
-		out = append(out, fieldValue{f.id, value})
+		out = append(out, fieldValue{f.id, value, f.name()})
 	}
 	switch {
 	case len(missing) > 0:
@@ -194,8 +205,9 @@ type syncBody struct {
 	} `json:"contact"`
 }
 
-// sync is the upsert by address: fields that it does not name stay, an empty value clears one.
-func (w *writer) sync(ctx context.Context, c *schemas.Contact, values []fieldValue) (string, *failure) {
+// sync is the upsert by address: fields that it does not name stay, an empty value clears one. made is true for a contact
+// that seems to have been made by it: a hint, since the account's clock counts whole seconds.
+func (w *writer) sync(ctx context.Context, c *schemas.Contact, values []fieldValue) (id string, made bool, fail *failure) {
 	var body syncBody
 	body.Contact.Email = strings.TrimSpace(c.Email)
 	body.Contact.FirstName, body.Contact.LastName, body.Contact.Phone = c.FirstName, c.LastName, c.Phone
@@ -203,101 +215,45 @@ func (w *writer) sync(ctx context.Context, c *schemas.Contact, values []fieldVal
 	r := w.api.call(ctx, http.MethodPost, "/contact/sync", nil, body)
 	var answer struct {
 		Contact struct {
-			ID flexible `json:"id"`
+			ID      flexible `json:"id"`
+			Created string   `json:"cdate"`
+			Updated string   `json:"udate"`
 		} `json:"contact"`
 	}
 	if r.ok(&answer) && answer.Contact.ID != "" {
-		return string(answer.Contact.ID), nil
+		made := r.status() == http.StatusCreated && answer.Contact.Created == answer.Contact.Updated
+		return string(answer.Contact.ID), made, nil
 	}
-	fail := classify(r)
-	if fail.kind == failReject && fail.code == "related_missing" && strings.HasPrefix(fail.pointer, "field") {
+	fail = classify(r)
+	switch {
+	case fail.kind != failReject:
+	case fail.code == "related_missing" && strings.HasPrefix(fail.pointer, "field"):
 		// A field went away after the catalogue was read: the next try names it.
 		fail.kind, fail.retryAfter = failRetry, w.catalogue.forget()
 		fail.cause += " (a field was deleted in activecampaign)"
+	default:
+		if f, ok := pointedAt(fail.pointer, values); ok {
+			fail.cause = fmt.Sprintf("field %s: %s", f.name, fail.cause)
+			fail.remedy = "shorten or correct the value of " + f.name + " in the mapping and replay"
+		}
 	}
-	return "", fail
+	return "", false, fail
 }
 
-func (w *writer) addTag(ctx context.Context, contactID, name string) *failure {
-	tagID, fail := w.catalogue.tag(ctx, name, true)
-	if fail != nil {
-		return fail
+// pointedAt is the value that a pointer such as "fieldValues/3/value" means.
+func pointedAt(pointer string, values []fieldValue) (fieldValue, bool) {
+	rest, ok := strings.CutPrefix(pointer, "fieldValues")
+	if !ok {
+		return fieldValue{}, false
 	}
-	if has, known := w.contacts.tag(contactID, tagID); has && known {
-		return nil
+	digits := strings.TrimLeft(rest, "/.[")
+	if end := strings.IndexFunc(digits, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
+		digits = digits[:end]
 	}
-	// 201 for a new link and 200 for one that was there.
-	r := w.api.call(ctx, http.MethodPost, "/contactTags", nil, map[string]any{
-		"contactTag": map[string]string{"contact": contactID, "tag": tagID},
-	})
-	if r.ok(nil) {
-		w.contacts.note(contactID, tagID, true)
-		return nil
+	if i, err := strconv.Atoi(digits); err == nil && i < len(values) {
+		return values[i], true
 	}
-	fail = classify(r)
-	if fail.status == http.StatusNotFound || fail.code == "related_missing" {
-		// The tag or the contact was deleted after we learnt its id: the next try makes it again.
-		w.catalogue.forgetTag(name)
-		w.contacts.forget(contactID)
-		fail.kind, fail.retryAfter = failRetry, 0
-	}
-	return fail
-}
-
-// removeTags deletes links by the link's id, which only the contact's own list tells.
-func (w *writer) removeTags(ctx context.Context, contactID string, names []string) *failure {
-	var unwanted []string
-	for _, name := range names {
-		tagID, fail := w.catalogue.tag(ctx, name, false)
-		if fail != nil {
-			return fail
-		}
-		if has, known := w.contacts.tag(contactID, tagID); tagID == "" || known && !has {
-			continue
-		}
-		unwanted = append(unwanted, tagID)
-	}
-	if len(unwanted) == 0 {
-		return nil
-	}
-	var links [][2]string // link id, tag id
-	fail := w.api.pages(ctx, "/contacts/"+contactID+"/contactTags", nil, func(body []byte) (int, error) {
-		var page struct {
-			ContactTags []struct {
-				ID  flexible `json:"id"`
-				Tag flexible `json:"tag"`
-			} `json:"contactTags"`
-		}
-		err := json.Unmarshal(body, &page)
-		for _, l := range page.ContactTags {
-			links = append(links, [2]string{string(l.ID), string(l.Tag)})
-		}
-		return len(page.ContactTags), err
-	})
-	if fail != nil {
-		return fail
-	}
-	for _, l := range links {
-		if !slices.Contains(unwanted, l[1]) {
-			continue
-		}
-		r := w.api.call(ctx, http.MethodDelete, "/contactTags/"+l[0], nil, nil)
-		if fail := classifyUnless(r, http.StatusNotFound); fail != nil {
-			return fail
-		}
-	}
-	for _, tagID := range unwanted {
-		w.contacts.note(contactID, tagID, false)
-	}
-	return nil
-}
-
-// classifyUnless is nil for a success, and for one status that is as good as one.
-func classifyUnless(r reply, good int) *failure {
-	if r.ok(nil) || r.status() == good {
-		return nil
-	}
-	return classify(r)
+	return fieldValue{}, false
 }
 
 var errNoTracking = errors.New("event tracking is not configured for this destination")
