@@ -38,14 +38,19 @@ type Options struct {
 	Limiter Limiter
 	// Now is the clock of the exchanges and of Retry-After dates; nil: time.Now.
 	Now func() time.Time
+	// Network carries the requests in place of a guarded one of the client's own, for tests whose far end is in memory.
+	Network *http.Transport
 }
 
 // NewClient returns a client that follows no redirect and obeys o. It fails where RootCAs cannot be read.
 func NewClient(o Options) (*http.Client, error) {
 	o = withDefaults(o)
-	base, err := guardedTransport(o)
-	if err != nil {
-		return nil, err
+	base := o.Network
+	if base == nil {
+		var err error
+		if base, err = guardedTransport(o); err != nil {
+			return nil, err
+		}
 	}
 	return &http.Client{
 		Transport: stack(o, base),
