@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 	"time"
@@ -27,19 +28,27 @@ const DatabaseDefault = "tillstream"
 type Options struct {
 	// Client holds address, protocol, database, credentials and TLS of clickhouse-go. It is copied.
 	Client *clickhouse.Options
-	Log    zerolog.Logger
+	// Cluster names the cluster over which the tables are spread, as in the server's remote_servers; empty: one server.
+	Cluster string
+	// Retention says by table how long its rows are kept, in whole days by the broker's timestamp; 0: for ever. A table that
+	// is not named keeps the TTL that it has.
+	Retention map[string]time.Duration
+	Log       zerolog.Logger
 	// Now is the clock for the migrations' time of application.
 	Now func() time.Time
 }
 
 // Store writes and reads the tables. It is safe for concurrent use.
 type Store struct {
-	conn     driver.Conn
-	client   clickhouse.Options
-	database string
-	log      zerolog.Logger
-	now      func() time.Time
-	buffers  buffers
+	conn      driver.Conn
+	client    clickhouse.Options
+	database  string
+	place     place
+	retention map[string]time.Duration
+	log       zerolog.Logger
+	now       func() time.Time
+	buffers   buffers
+	erased    erased
 }
 
 var _ sinks.RowWriter = (*Store)(nil)
@@ -63,12 +72,26 @@ func Open(_ context.Context, o Options) (*Store, error) {
 	if !databaseName.MatchString(client.Auth.Database) {
 		return nil, fmt.Errorf("clickhouse: database %q: use letters, digits and underscores", client.Auth.Database)
 	}
+	if o.Cluster != "" {
+		if !clusterName.MatchString(o.Cluster) {
+			return nil, fmt.Errorf("clickhouse: cluster %q: use letters, digits, underscores, points and hyphens", o.Cluster)
+		}
+		client.Settings = maps.Clone(client.Settings)
+		if client.Settings == nil {
+			client.Settings = clickhouse.Settings{}
+		}
+		client.Settings["distributed_product_mode"] = "global" // a view may join two tables that are spread
+	}
+	if err := checkRetention(o.Retention); err != nil {
+		return nil, err
+	}
 	conn, err := clickhouse.Open(&client)
 	if err != nil {
 		return nil, fmt.Errorf("clickhouse client for %s: %w", strings.Join(client.Addr, ","), err)
 	}
 	return &Store{
-		conn: conn, client: client, database: client.Auth.Database, log: o.Log, now: o.Now,
+		conn: conn, client: client, database: client.Auth.Database, place: place{client.Auth.Database, o.Cluster},
+		retention: maps.Clone(o.Retention), log: o.Log, now: o.Now,
 		buffers: buffers{now: o.Now, free: map[bufferKey]*buffer{}},
 	}, nil
 }

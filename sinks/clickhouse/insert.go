@@ -61,19 +61,34 @@ func (s *Store) insertInto(ctx context.Context, t table, r sinks.Range, rows []*
 	if err != nil {
 		return err
 	}
-	err = s.send(ctx, b, clickhouse.Settings{
+	if err := s.conceal(ctx, &b, rows); err != nil {
+		return err
+	}
+	err = s.send(ctx, b, s.exactlyOnce(r))
+	switch {
+	case err == nil:
+		return nil
+	case blamesRow(err):
+		return s.blame(ctx, t, r, rows, err)
+	case blamesColumns(err):
+		// Somebody changed the table under a running loader. The next try finds it mended, or what is wrong with it.
+		return errors.Join(explain(err, b.table), s.checkColumns(ctx))
+	}
+	return explain(err, b.table)
+}
+
+// exactlyOnce are the settings of an insert that may be repeated. They outrank what the server or its user's profile has.
+func (s *Store) exactlyOnce(r sinks.Range) clickhouse.Settings {
+	settings := clickhouse.Settings{
 		"insert_deduplication_token":      token(r),
 		"insert_deduplicate":              1,
 		"async_insert":                    0,
 		"max_partitions_per_insert_block": partitionsPerInsertMax,
-	})
-	if err == nil {
-		return nil
 	}
-	if blamesRow(err) {
-		return s.blame(ctx, t, r, rows, err)
+	if s.place.cluster != "" {
+		settings["insert_distributed_sync"] = 1 // the old name, which newer servers take too: done when the shard has it
 	}
-	return explain(err, b.table)
+	return settings
 }
 
 // send inserts one block.
@@ -89,9 +104,12 @@ func (s *Store) send(ctx context.Context, b block, settings clickhouse.Settings)
 	var memory scratch
 	for i, lazy := range b.values {
 		values := lazy(&memory)
+		if hide := b.concealed[b.columns[i]]; hide {
+			unname(b.columns[i], values, b.erased)
+		}
 		lent[i], bytes[i] = s.buffers.lend(bufferKey{b.table, b.columns[i]}, columns[i]), textBytes(values)
 		if err := fill(batch.Column(i), values); err != nil {
-			return fmt.Errorf("column %s of %s does not take our values (was its type changed?): %w", b.columns[i], b.table, err)
+			return fmt.Errorf("column %s of %s does not take our values (%w): %w", b.columns[i], b.table, errColumnType, err)
 		}
 	}
 	if err := batch.Send(); err != nil {
@@ -142,7 +160,7 @@ func (s *Store) blame(ctx context.Context, t table, r sinks.Range, rows []*sinks
 	suffix := make([]byte, 6)
 	_, _ = rand.Read(suffix) // crypto/rand.Read never fails
 	probe := whole.table + "_probe_" + hex.EncodeToString(suffix)
-	if err := s.conn.Exec(ctx, "CREATE TABLE "+probe+" AS "+whole.table+" ENGINE = Null"); err != nil {
+	if err := s.conn.Exec(ctx, "CREATE TABLE "+probe+" AS "+s.place.stored(whole.table)+" ENGINE = Null"); err != nil {
 		return fmt.Errorf("find the refused row of %s: %w", whole.table, explain(err, whole.table))
 	}
 	defer func() {
@@ -234,6 +252,21 @@ func blamesRow(err error) bool {
 	return false
 }
 
+// blamesColumns reports whether the table has other columns than the insert.
+func blamesColumns(err error) bool {
+	switch code(err) {
+	case codeNoSuchColumn, codeNotFoundColumn, codeUnknownIdentifier:
+		return true
+	}
+	return strings.Contains(err.Error(), columnNotPresent) || errors.Is(err, errColumnType)
+}
+
+// columnNotPresent is in clickhouse-go's own words for such an insert over HTTP.
+const columnNotPresent = "is not present in the table"
+
+// errColumnType says that a column does not take values of the type that it was made for.
+var errColumnType = errors.New("was its type changed?")
+
 // BusyError says that the server is up and wants fewer inserts.
 type BusyError struct {
 	Err  error
@@ -260,7 +293,7 @@ const exceptionBytesMax = 300
 func explain(err error, table string) error {
 	var e *clickhouse.Exception
 	if !errors.As(err, &e) {
-		if strings.Contains(err.Error(), "is not present in the table") { // clickhouse-go's own check over HTTP
+		if strings.Contains(err.Error(), columnNotPresent) {
 			return fmt.Errorf("%w: the table is older than this program: let it apply its migrations (Prepare), or undo the change by hand", err)
 		}
 		return err

@@ -76,10 +76,15 @@ func newDatabase() string { return fmt.Sprintf("t%d", databases.Add(1)) }
 
 func openStore(t testing.TB, database string) *clickhouse.Store {
 	t.Helper()
+	return openStoreAt(t, database, func() time.Time { return epoch })
+}
+
+func openStoreAt(t testing.TB, database string, now func() time.Time) *clickhouse.Store {
+	t.Helper()
 	needEngine(t)
 	client := engine.Options("")
 	client.Auth.Database = database
-	store, err := clickhouse.Open(context.Background(), clickhouse.Options{Client: client, Log: zerolog.Nop(), Now: func() time.Time { return epoch }})
+	store, err := clickhouse.Open(context.Background(), clickhouse.Options{Client: client, Log: zerolog.Nop(), Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}

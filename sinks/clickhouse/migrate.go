@@ -78,7 +78,7 @@ func (s *Store) Prepare(ctx context.Context) error {
 	if err := s.checkServer(ctx); err != nil {
 		return err
 	}
-	if err := s.ddl(ctx, migrationsTable); err != nil {
+	if err := s.run(ctx, migrationsTable); err != nil {
 		return fmt.Errorf("create schema_migrations: %w", err)
 	}
 	done, err := s.applied(ctx)
@@ -104,12 +104,21 @@ func (s *Store) Prepare(ctx context.Context) error {
 	for v := range done {
 		s.log.Warn().Uint32("version", v).Msg("clickhouse has a migration of a newer version of this program; it is additive, so writing goes on")
 	}
-	return s.checkTables(ctx)
+	if err := errors.Join(s.checkTables(ctx), s.checkColumns(ctx)); err != nil {
+		return err
+	}
+	if err := s.keepRetention(ctx); err != nil {
+		return err
+	}
+	if err := s.maskTables(ctx); err != nil {
+		return err
+	}
+	return s.readErased(ctx)
 }
 
 func (s *Store) apply(ctx context.Context, m migration) error {
 	for i, st := range m.list {
-		if err := s.ddl(ctx, st.text); err != nil {
+		if err := s.run(ctx, st.text); err != nil {
 			return fmt.Errorf("clickhouse migration %s, statement %d: %w", m.name, i+1, err)
 		}
 	}
@@ -152,6 +161,20 @@ const (
 // names), unknown table (swapped away), deadlock avoided, cannot assign alter, metadata mismatch, database lock.
 var ddlRaces = []int32{codeTableExists, codeUnknownTable, 82, 473, 517, 529, 342}
 
+// run makes a statement of the migrations happen where the tables are.
+func (s *Store) run(ctx context.Context, text string) error {
+	list, err := s.place.statements(text)
+	if err != nil {
+		return err
+	}
+	for _, one := range list {
+		if err := s.ddl(ctx, one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *Store) ddl(ctx context.Context, text string) error {
 	for try := 1; ; try++ {
 		err := s.conn.Exec(ctx, text)
@@ -178,7 +201,10 @@ func (s *Store) createDatabase(ctx context.Context) error {
 		return fmt.Errorf("clickhouse client: %w", err)
 	}
 	defer func() { _ = conn.Close() }()
-	err = conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+s.database)
+	if err := s.checkCluster(ctx, conn); err != nil {
+		return err
+	}
+	err = conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS "+s.database+s.place.onCluster())
 	if code(err) == codeAccessDenied || code(err) == codeReadonly {
 		if s.conn.Ping(ctx) == nil {
 			return nil // somebody made it for a user that may not
@@ -190,20 +216,60 @@ func (s *Store) createDatabase(ctx context.Context) error {
 	return nil
 }
 
-// Settings of an insert that exactly once needs. A server that does not know them is too old (before 22.2).
-var insertSettings = []string{"insert_deduplication_token", "insert_deduplicate", "async_insert"}
+// What a server must know. It is asked for each by name: forks and managed services have version numbers of their own.
+var features = []struct{ in, name, why string }{
+	{"settings", "insert_deduplication_token", "a repeated range is known by its token"},
+	{"settings", "insert_deduplicate", "a repeated range is known by its token"},
+	{"settings", "async_insert", "a server that gathers inserts by itself must be told not to"},
+	{"settings", "max_partitions_per_insert_block", "a range may span many months"},
+	{"merge_tree_settings", "non_replicated_deduplication_window", "tables of one server remember tokens"},
+	{"merge_tree_settings", "replicated_deduplication_window_seconds", "replicated tables remember tokens"},
+	{"settings", "do_not_merge_across_partitions_select_final", "reports read months apart"},
+	{"settings", "mutations_sync", "an erasure waits until rows are changed"},
+	{"functions", "parseDateTime64BestEffort", "reports take spans as text"},
+	{"functions", "mapApply", "masked views hide the values of maps"},
+	{"functions", "row_number", "the audit finds holes"},
+}
+
+// leastVersion is the oldest server that the tables and views are written for.
+const leastVersion = "23.8"
 
 func (s *Store) checkServer(ctx context.Context) error {
-	var known uint64
 	var version string
-	err := s.conn.QueryRow(ctx, "SELECT uniqExact(name), version() FROM system.settings WHERE name IN ?", set(insertSettings)).Scan(&known, &version)
-	if err != nil {
-		return fmt.Errorf("clickhouse: read its settings: %w", explain(err, "system.settings"))
+	if err := s.conn.QueryRow(ctx, "SELECT version()").Scan(&version); err != nil {
+		return fmt.Errorf("clickhouse: ask its version: %w", explain(err, ""))
 	}
-	if int(known) != len(insertSettings) {
-		return fmt.Errorf("clickhouse %s cannot deduplicate inserts by token (%s): use 22.8 or newer", version, strings.Join(insertSettings, ", "))
+	has := map[string]bool{}
+	for _, in := range []string{"settings", "merge_tree_settings", "functions"} {
+		var names []string
+		for _, f := range features {
+			if f.in == in {
+				names = append(names, f.name)
+			}
+		}
+		var known []string
+		if err := s.conn.QueryRow(ctx, "SELECT groupUniqArray(toString(name)) FROM system."+in+" WHERE name IN ?", set(names)).Scan(&known); err != nil {
+			return fmt.Errorf("clickhouse: read system.%s: %w", in, explain(err, "system."+in))
+		}
+		for _, name := range known {
+			has[in+" "+name] = true
+		}
 	}
-	return nil
+	return lacking(version, has)
+}
+
+// lacking says what a server does not know, and what for.
+func lacking(version string, has map[string]bool) error {
+	var missing []string
+	for _, f := range features {
+		if !has[f.in+" "+f.name] {
+			missing = append(missing, f.name+" ("+f.why+")")
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return fmt.Errorf("clickhouse %s lacks what exactly once and the reports need: %s: use %s or newer", version, strings.Join(missing, ", "), leastVersion)
 }
 
 // The least deduplication memory: repeated ranges are minutes old as a rule, days old after a long outage.
@@ -214,12 +280,15 @@ const (
 
 // checkTables makes sure that the tables still have what the migrations gave them: an operator may have recreated one.
 func (s *Store) checkTables(ctx context.Context) error {
-	rows, err := s.conn.Query(ctx, "SELECT name, engine, engine_full, sorting_key FROM system.tables WHERE database = currentDatabase() AND name IN ?", set(tableNames))
+	missing := make([]string, len(tableNames))
+	for i, name := range tableNames {
+		missing[i] = s.place.stored(name)
+	}
+	rows, err := s.conn.Query(ctx, "SELECT name, engine, engine_full, sorting_key FROM system.tables WHERE database = currentDatabase() AND name IN ?", set(missing))
 	if err != nil {
 		return fmt.Errorf("clickhouse: read system.tables: %w", explain(err, "system.tables"))
 	}
 	defer func() { _ = rows.Close() }()
-	missing := slices.Clone(tableNames)
 	var findings []error
 	for rows.Next() {
 		var name, engine, full, key string

@@ -17,6 +17,9 @@ type block struct {
 	columns []string
 	values  []lazy
 	rows    int
+	// concealed are the columns that lose what names an erased person, erased the pseudonyms by row.
+	concealed map[string]bool
+	erased    map[int]string
 }
 
 // A table knows which records are its rows, and their columns.
@@ -127,6 +130,10 @@ var eventsTable = tableOf[event]{"events", slices.Concat([]column[event]{
 
 type transition = *schemas.Transition
 
+	of("problem_cause", func(c cell[event]) string { return c.rec.ProblemCause }),
+	of("headers", func(c cell[event]) map[string]string { return c.rec.Headers }),
+	of("versioned", func(c cell[event]) bool { return c.rec.Versioned }),
+	of("deleted", func(c cell[event]) bool { return c.rec.Deleted }),
 var transitionsTable = tableOf[transition]{"transitions", slices.Concat([]column[transition]{
 	of("root_key", func(c cell[transition]) string { return c.rec.RootKey }),
 	of("number", func(c cell[transition]) int64 { return c.rec.Number }),
