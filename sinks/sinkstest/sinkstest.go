@@ -53,6 +53,8 @@ type Options struct {
 	Account   *AccountCase
 	Catalogue map[sinks.EntryKind]CatalogueCase
 	Verify    *VerifyCase // with Twin
+	// Bulk says how many desired states are written together; nil: they are not.
+	Bulk *BulkCase
 	// Invalid are desired states that are refused, TooMany are the provider's own forms of 429.
 	Invalid []InvalidCase
 	TooMany []TooManyForm
@@ -80,6 +82,7 @@ func Run(t *testing.T, o Options) {
 	if o.Catalogue != nil {
 		t.Run("catalogue", o.catalogue)
 	}
+	t.Run("many together", o.bulk)
 	if o.Verify != nil {
 		t.Run("read back", o.verify)
 		t.Run("people", o.people)
