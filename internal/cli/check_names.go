@@ -74,40 +74,8 @@ func constantsOf(r mapping.Rule) []string {
 // named lists what a workflow names at its destinations.
 func named(d config.Document, p *workflows.Program) []mention {
 	var all []mention
-	add := func(field, destination string, kind sinks.EntryKind, word string) {
-		if word != "" && !strings.Contains(word, "{{") {
-			all = append(all, mention{at: spot{d, dottedField(field)}, destination: destination, kind: kind, word: word})
-		}
-	}
-	for i, s := range p.Starts {
-		add(fmt.Sprintf("start[%d].list", i), p.Destination, sinks.EntryList, s.List)
-	}
-	for i := range p.Steps {
-		s := &p.Steps[i]
-		add(s.Field+".on_list", s.Destination, sinks.EntryList, s.List)
-		if s.WaitFor != nil {
-			add(s.Field+".wait_for.list", s.WaitFor.Destination, sinks.EntryList, s.WaitFor.List)
-		}
-		if a := s.Action; a != nil {
-			at := s.Field + "." + string(a.Kind)
-			switch a.Kind {
-			case workflows.SendMessage:
-				add(at, s.Destination, sinks.EntryMessage, a.Name)
-			case workflows.MoveToList:
-				add(at+".to", s.Destination, sinks.EntryList, a.Name)
-				add(at+".from", s.Destination, sinks.EntryList, a.From)
-			case workflows.CopyToList:
-				add(at, s.Destination, sinks.EntryList, a.Name)
-			case workflows.StartAutomation:
-				add(at, s.Destination, sinks.EntryAutomation, a.Name)
-			case workflows.SetField, workflows.ClearField:
-				for _, f := range a.Fields {
-					add(at, s.Destination, sinks.EntryField, f.Name)
-				}
-			case workflows.AddScore:
-				add(at, s.Destination, sinks.EntryField, a.Name)
-			}
-		}
+	for _, m := range app.MentionedBy(d, p) {
+		all = append(all, mention{at: spot{d, m.Field}, destination: m.Destination, kind: m.Kind, word: m.Word})
 	}
 	return all
 }
