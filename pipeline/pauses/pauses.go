@@ -65,7 +65,7 @@ type Follower struct {
 	next    int64
 	known   bool
 	trouble error // of the last reading
-	paused  map[string]schemas.Pause
+	words   map[string]schemas.Pause // the last about each
 	changed chan struct{}
 }
 
@@ -74,10 +74,11 @@ func New(o Options) *Follower {
 	if o.Clock == nil {
 		o.Clock = clock.System()
 	}
-	return &Follower{o: o, paused: map[string]schemas.Pause{}, changed: make(chan struct{})}
+	return &Follower{o: o, words: map[string]schemas.Pause{}, changed: make(chan struct{})}
 }
 
-// Paused tells whether the subject of that name is paused, and by which pause.
+// Paused tells whether the subject of that name is paused, and the last word about it: where it is not paused, At is when
+// it was resumed, zero where it never was paused.
 func (f *Follower) Paused(subject schemas.PauseSubject, name string) (schemas.Pause, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -85,8 +86,8 @@ func (f *Follower) Paused(subject schemas.PauseSubject, name string) (schemas.Pa
 	if !f.known {
 		return p, true
 	}
-	p, ok := f.paused[p.Key()]
-	return p, ok
+	p = f.words[p.Key()]
+	return p, p.Paused
 }
 
 // Changed returns a channel that is closed at the next change.
@@ -100,9 +101,11 @@ func (f *Follower) Changed() <-chan struct{} {
 func (f *Follower) List() []schemas.Pause {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := make([]schemas.Pause, 0, len(f.paused))
-	for _, key := range slices.Sorted(maps.Keys(f.paused)) {
-		out = append(out, f.paused[key])
+	out := []schemas.Pause{}
+	for _, key := range slices.Sorted(maps.Keys(f.words)) {
+		if f.words[key].Paused {
+			out = append(out, f.words[key])
+		}
 	}
 	return out
 }
@@ -148,7 +151,7 @@ func (f *Follower) read(ctx context.Context) error {
 	f.mu.Lock()
 	if f.next > end { // the topic was made anew: what it had is gone
 		f.next = 0
-		clear(f.paused)
+		clear(f.words)
 		f.tell()
 	}
 	f.next = max(f.next, start)
@@ -172,9 +175,8 @@ func (f *Follower) take(records []*kgo.Record, next int64) error {
 	}()
 	for _, rec := range records {
 		if len(rec.Value) == 0 { // a tombstone: as if it had never been paused
-			_, had := f.paused[string(rec.Key)]
-			delete(f.paused, string(rec.Key))
-			changed = changed || had
+			changed = changed || f.words[string(rec.Key)].Paused
+			delete(f.words, string(rec.Key))
 			continue
 		}
 		v, err := f.o.Decode(rec.Value)
@@ -186,14 +188,9 @@ func (f *Follower) take(records []*kgo.Record, next int64) error {
 			f.o.Lines.Warn().Int64("offset", rec.Offset).Msg("a record on the topic pauses is no pause, and counts for nothing")
 			continue
 		}
-		was, had := f.paused[p.Key()]
-		switch {
-		case p.Paused:
-			f.paused[p.Key()] = *p
-			changed = changed || !had || was != *p
-		case had:
-			delete(f.paused, p.Key())
-			changed = true
+		if was := f.words[p.Key()]; was != *p {
+			changed = changed || was.Paused || p.Paused
+			f.words[p.Key()] = *p
 		}
 		f.next = rec.Offset + 1
 	}

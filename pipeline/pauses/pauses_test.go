@@ -141,8 +141,8 @@ func TestAPauseHoldsEverywhereWithinASecond(t *testing.T) {
 			time.Sleep(FollowEvery)
 			synctest.Wait()
 			for i, f := range []*Follower{a, b} {
-				if _, got := f.Paused(schemas.PauseConnection, "paypal-eu"); got != paused {
-					t.Errorf("process %d: paused %v, want %v", i, got, paused)
+				if p, got := f.Paused(schemas.PauseConnection, "paypal-eu"); got != paused || time.Since(p.At) > FollowEvery {
+					t.Errorf("process %d: paused %v since %v, want %v since a second ago", i, got, p.At, paused)
 				}
 			}
 			select {
