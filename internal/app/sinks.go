@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/pipeline/config"
 	"github.com/tillstream/tillstream/pipeline/deliver"
+	"github.com/tillstream/tillstream/pipeline/destinations"
 	"github.com/tillstream/tillstream/pipeline/load"
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/sinks"
@@ -57,12 +57,10 @@ func ClickHouseOptions(c config.ClickHouse) *clickhouse.Options {
 func (p *process) startDeliverer(ctx context.Context) error {
 	s := p.Config.Settings
 	writers, accounts := map[string]sinks.Writer{}, map[string]string{}
+	var served []destinations.Served
 	for _, d := range p.Config.Destinations {
 		accounts[d.Name] = accountOf(d)
-		o := outbound.Options{AllowPrivate: d.AllowPrivate}
-		if d.RatePerSecond > 0 {
-			o.Limiter = deliver.NewRedisLimiter(p.redis, accountOf(d), d.RatePerSecond)
-		}
+		o := outbound.Options{AllowPrivate: d.AllowPrivate, Limiter: p.accounts.destination(d)}
 		if t, ok := d.Settings.(interface{ RequestTimeout() time.Duration }); ok {
 			o.Timeout = t.RequestTimeout()
 		}
@@ -79,6 +77,7 @@ func (p *process) startDeliverer(ctx context.Context) error {
 		}
 		p.atEnd(func() { _ = w.Close() })
 		writers[d.Name] = w
+		served = append(served, destinations.Served{Destination: d, Writer: w})
 	}
 	d, err := deliver.New(deliver.Options{
 		Kafka: s.Kafka, Codec: p.codec, Group: "tillstream-deliver", Instance: s.Instance, Writers: writers, Accounts: accounts,
@@ -89,20 +88,8 @@ func (p *process) startDeliverer(ctx context.Context) error {
 	}
 	p.board.Add(api.Part{Name: "deliver", Ready: d.Ready, Alive: p.turning(d), Status: func() any { return d.Status() }})
 	p.group.Go(func() error { return stopped(d.Run(ctx), "deliver") })
-	return nil
-}
-
-// limited reports whether a destination's rate is kept in Redis by this process.
-func (p *process) limited() bool {
-	return p.Roles.Sinks && slices.ContainsFunc(p.Config.Destinations, func(d config.Destination) bool { return d.RatePerSecond > 0 })
-}
-
-// accountOf is whose limit it is: two destinations on one account share it.
-func accountOf(d config.Destination) string {
-	if a, ok := d.Settings.(interface{ Account() string }); ok {
-		return d.Sink.Type + ":" + a.Account()
-	}
-	return d.Sink.Type + ":" + d.Name
+	p.deliverer.Store(d)
+	return p.keepDestinations(ctx, served)
 }
 
 func stopped(err error, what string) error {
@@ -117,7 +104,9 @@ func stopped(err error, what string) error {
 func (p *process) startLoader(ctx context.Context, options *clickhouse.Options) error {
 	s := p.Config.Settings
 	log := p.Log.With().Str("role", "load").Logger()
-	store, err := chsink.Open(ctx, chsink.Options{Client: options, Now: p.Now, Log: log})
+	store, err := chsink.Open(ctx, chsink.Options{
+		Client: options, Cluster: s.ClickHouse.Cluster, Retention: s.ClickHouse.Retention, Now: p.Now, Log: log,
+	})
 	if err != nil {
 		return err
 	}
@@ -129,7 +118,7 @@ func (p *process) startLoader(ctx context.Context, options *clickhouse.Options) 
 	p.atEnd(letters.Close)
 	l, err := load.New(load.Options{
 		Kafka: s.Kafka, Codec: p.codec, Writer: store, Topics: chsink.Topics(), Group: "tillstream-load",
-		FlushInterval: s.ClickHouse.FlushInterval, FlushRows: s.ClickHouse.FlushRows, Log: log, Registerer: p.metrics,
+		FlushInterval: s.ClickHouse.FlushInterval, FlushRows: s.ClickHouse.FlushRows, FlushBytes: s.ClickHouse.FlushBytes, Log: log, Registerer: p.metrics,
 		DeadLetters: func(ctx context.Context, dl schemas.DeadLetter) error { return p.deadLetter(ctx, letters, dl) },
 	})
 	if err != nil {

@@ -71,6 +71,7 @@ func TestOnClickHouse(t *testing.T) {
 	t.Run("waits", func(t *testing.T) { waitsAreListedAndShown(t, server.URL) })
 	t.Run("waits closed", func(t *testing.T) { waitsAreClosed(t, server.URL) })
 	t.Run("preview", func(t *testing.T) { previewOfAStoredEvent(t, server.URL, store) })
+	t.Run("erase", func(t *testing.T) { erasesAPerson(t, server.URL, store) })
 }
 
 // reportDay is when the tests of reports ask.

@@ -29,31 +29,38 @@ func (t *target) flags(c *cobra.Command) {
 	c.Flags().StringVar(&t.address, "clickhouse", "", "address of ClickHouse, for example http://localhost:8123")
 }
 
-// open reaches the first that is named: --clickhouse, --config, then the running dev of --data.
-func (p Process) open(ctx context.Context, t target) (*chsink.Store, error) {
-	var c config.ClickHouse
+// where is the first that is named: --clickhouse, --config, then the running dev of --data.
+func (p Process) where(t target) (c config.ClickHouse, err error) {
 	switch {
 	case t.address != "":
-		c = config.ClickHouse{Address: t.address, Database: "tillstream"}
+		return config.ClickHouse{Address: t.address, Database: "tillstream"}, nil
 	case t.config != "":
 		cfg, err := p.loadConfig(t.config, p.Getenv)
 		if err != nil {
-			return nil, err
+			return c, err
 		}
 		if c = cfg.Settings.ClickHouse; c.Address == "" {
-			return nil, fmt.Errorf("%s/%s names no clickhouse.address", t.config, config.SettingsFile)
+			return c, fmt.Errorf("%s/%s names no clickhouse.address", t.config, config.SettingsFile)
 		}
-	default:
-		a, err := embedded.Discover(t.data)
-		if err != nil {
-			if errors.Is(err, embedded.ErrNotRunning) {
-				err = fmt.Errorf("%w; start 'tillstream dev --data %s', or say --config or --clickhouse", err, t.data)
-			}
-			return nil, err
-		}
-		c = config.ClickHouse{Address: a.ClickHouse, Database: "tillstream"}
+		return c, nil
 	}
-	return chsink.Open(ctx, chsink.Options{Client: app.ClickHouseOptions(c), Now: p.Now, Log: p.logger(config.Telemetry{LogLevel: "warn", LogFormat: "text"})})
+	a, err := embedded.Discover(t.data)
+	if err != nil {
+		if errors.Is(err, embedded.ErrNotRunning) {
+			err = fmt.Errorf("%w; start 'tillstream dev --data %s', or say --config or --clickhouse", err, t.data)
+		}
+		return c, err
+	}
+	return config.ClickHouse{Address: a.ClickHouse, Database: "tillstream"}, nil
+}
+
+// open reaches what where names.
+func (p Process) open(ctx context.Context, t target) (*chsink.Store, error) {
+	c, err := p.where(t)
+	if err != nil {
+		return nil, err
+	}
+	return chsink.Open(ctx, chsink.Options{Client: app.ClickHouseOptions(c), Cluster: c.Cluster, Now: p.Now, Log: p.logger(config.Telemetry{LogLevel: "warn", LogFormat: "text"})})
 }
 
 func (p Process) traceCommand() *cobra.Command {

@@ -86,6 +86,11 @@ type ClickHouse struct {
 	TLS           bool           `yaml:"tls"`
 	FlushInterval time.Duration  `yaml:"flush_interval" jsonschema:"description=How long a row may wait for others. Default: 1s."`
 	FlushRows     int            `yaml:"flush_rows" jsonschema:"description=Rows that are inserted at once at the most. Default: 50000."`
+	FlushBytes    int            `yaml:"flush_bytes" jsonschema:"description=Bytes of records that are inserted at once at the most. Default: 32 MiB."`
+	// Cluster: see the package of the sink for what is made of it.
+	Cluster string `yaml:"cluster" jsonschema:"description=Name of the cluster (of the server's remote_servers) over which the tables are spread\\, replicated. Left out: one server."`
+	// Retention is a decision of the operator's: nothing is deleted unless it is made.
+	Retention map[string]time.Duration `yaml:"retention" jsonschema:"description=How long rows of a table are kept\\, by table\\, in whole days written as hours (9600h is 400 days); 0s is for ever. A table that is not named keeps what it has."`
 }
 
 // Ingest is the webhook receiver.

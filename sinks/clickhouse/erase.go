@@ -151,8 +151,8 @@ func (s *Store) Lift(ctx context.Context, email, by string) (Receipt, error) {
 		return Receipt{}, fmt.Errorf("lift: %w: nobody of this address is erased", ErrNoEmail)
 	}
 	r := Receipt{By: by, At: s.now().UTC(), DoneAt: s.now().UTC(), Lifted: true, Pseudonym: pseudonym, ErasureID: drawn(6), Tables: map[string]uint64{}}
-	err = s.conn.Exec(plainly(ctx), `INSERT INTO erased_subjects SELECT kind, subject, argMax(pseudonym, at), ?, 1, now64(6) FROM erased_subjects
-		WHERE kind != ? GROUP BY kind, subject HAVING argMax(pseudonym, at) = ?`, r.ErasureID, subjectRoot, pseudonym)
+	err = s.conn.Exec(plainly(ctx), `INSERT INTO erased_subjects SELECT kind, subject, argMax(pseudonym, at), ?, 1, greatest(fromUnixTimestamp64Micro(?), max(at) + toIntervalMicrosecond(1))
+		FROM erased_subjects WHERE kind != ? GROUP BY kind, subject HAVING argMax(pseudonym, at) = ?`, r.ErasureID, r.At.UnixMicro(), subjectRoot, pseudonym)
 	if err != nil {
 		return Receipt{}, fmt.Errorf("lift: %w", explain(err, "erased_subjects"))
 	}
@@ -243,7 +243,8 @@ func (s *Store) announce(ctx context.Context, r *Receipt, who *whoever) error {
 	who.pseudonym = erasedMark + r.Subject[:12]
 	r.Pseudonym = who.pseudonym
 	var before []string // of an erasure that did not come to its end
-	err = s.conn.QueryRow(ctx, "SELECT groupUniqArray(subject) FROM erased_subjects WHERE kind = ? AND pseudonym = ?", subjectRoot, who.pseudonym).Scan(&before)
+	var last time.Time
+	err = s.conn.QueryRow(ctx, "SELECT groupUniqArrayIf(subject, kind = ?), max(at) FROM erased_subjects WHERE pseudonym = ?", subjectRoot, who.pseudonym).Scan(&before, &last)
 	if err != nil {
 		return fmt.Errorf("erase: read what an earlier erasure found: %w", explain(err, "erased_subjects"))
 	}
@@ -254,6 +255,9 @@ func (s *Store) announce(ctx context.Context, r *Receipt, who *whoever) error {
 	}
 	defer func() { _ = batch.Close() }()
 	now := s.now().UTC()
+	if !last.Before(now) { // the last row of a subject counts, whatever the clocks of those who write say
+		now = last.Add(time.Microsecond)
+	}
 	add := func(kind, subject string) {
 		if err == nil {
 			err = batch.Append(kind, subject, who.pseudonym, r.ErasureID, false, now)
