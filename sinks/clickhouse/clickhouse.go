@@ -102,6 +102,7 @@ func Topics() []string {
 	return []string{
 		schemas.TopicPayPalEvents, schemas.TopicStoreOrders, schemas.TopicTransitions, schemas.TopicRuns,
 		schemas.TopicCommands, schemas.TopicDeliveries, schemas.TopicDeadLetters, schemas.TopicConfig,
+		schemas.TopicJobs, schemas.TopicJobItems,
 	}
 }
 

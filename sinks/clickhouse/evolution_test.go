@@ -30,6 +30,9 @@ var records = map[string]func() schemas.Record{
 
 // leftOut are the fields of records that no column shows, and why.
 var leftOut = map[string]string{
+	"Job.positions.partition":              "where its runner goes on; nobody is told",
+	"Job.positions.offset":                 "where its runner goes on; nobody is told",
+	"Job.positions.until":                  "where its runner goes on; nobody is told",
 	"Transition.event.resource":            "events has it, by event_id",
 	"Transition.event.links":               "events has them, by event_id",
 	"Transition.event.sequence":            "events has it, by event_id",

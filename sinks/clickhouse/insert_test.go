@@ -43,6 +43,8 @@ func TestEveryRecordTypeFindsItsTable(t *testing.T) {
 		{schemas.TopicCommands, "commands", []schemas.Record{&schemas.Command{CommandID: "C", Rule: "workflows/w#1", RunID: "R", Reasons: []string{"because"}, Effect: &schemas.Effect{Type: "TRACK_EVENT", Arguments: map[string]string{"a": "b"}}, Contact: schemas.Contact{Fields: map[string]string{"f": "v"}, Tags: []string{"t"}}}, &schemas.Command{}}},
 		{schemas.TopicDeliveries, "deliveries", []schemas.Record{&schemas.Delivery{CommandID: "C", Requests: []schemas.Exchange{{Method: "POST", Status: 201, At: epoch}, {Method: "GET"}}}, &schemas.Delivery{}}},
 		{schemas.TopicDeadLetters, "dead_letters", []schemas.Record{&schemas.DeadLetter{ID: "x", At: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}}},
+		{schemas.TopicJobs, "jobs", []schemas.Record{&schemas.Job{JobID: "j", Kind: schemas.JobRetry, Filter: map[string]string{"cause": "REJECTED"}, State: schemas.JobRunning}}},
+		{schemas.TopicJobItems, "job_items", []schemas.Record{&schemas.JobItem{JobID: "j", Item: "crm.commands-0-1", Number: 1, Result: schemas.ItemSent}}},
 		{schemas.TopicConfig, "config_versions", []schemas.Record{&schemas.ConfigVersion{Version: "v", Files: map[string]string{"a.yaml": "x: 1\n"}}}},
 	} {
 		t.Run(c.topic, func(t *testing.T) {

@@ -43,6 +43,10 @@ func tableOfTopic(topic string) (string, bool) {
 		return deadLettersTable.name, true
 	case schemas.TopicConfig:
 		return configVersionsTable.name, true
+	case schemas.TopicJobs:
+		return jobsTable.name, true
+	case schemas.TopicJobItems:
+		return jobItemsTable.name, true
 	}
 	return "", false
 }

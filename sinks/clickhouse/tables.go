@@ -75,6 +75,10 @@ func tableByTopic(topic string) (table, bool) {
 		return deadLettersTable, true
 	case schemas.TopicConfig:
 		return configVersionsTable, true
+	case schemas.TopicJobs:
+		return jobsTable, true
+	case schemas.TopicJobItems:
+		return jobItemsTable, true
 	}
 	return nil, false
 }
@@ -82,7 +86,7 @@ func tableByTopic(topic string) (table, bool) {
 // tableNames lists the tables of records, for the check of their settings.
 var tableNames = []string{
 	eventsTable.name, transitionsTable.name, runStepsTable.name, commandsTable.name, deliveriesTable.name,
-	deadLettersTable.name, configVersionsTable.name, undecodableTable.name,
+	deadLettersTable.name, configVersionsTable.name, jobsTable.name, jobItemsTable.name, undecodableTable.name,
 }
 
 type event = *schemas.OrderEvent
@@ -126,14 +130,14 @@ var eventsTable = tableOf[event]{"events", slices.Concat([]column[event]{
 	of("fingerprint", func(c cell[event]) string { return c.rec.Fingerprint }),
 	of("test", func(c cell[event]) bool { return c.rec.Test }),
 	of("problem", func(c cell[event]) string { return c.rec.Problem }),
-}, payerColumns(func(e event) *schemas.Payer { return e.Payer }), coordinates[event]())}
-
-type transition = *schemas.Transition
-
 	of("problem_cause", func(c cell[event]) string { return c.rec.ProblemCause }),
 	of("headers", func(c cell[event]) map[string]string { return c.rec.Headers }),
 	of("versioned", func(c cell[event]) bool { return c.rec.Versioned }),
 	of("deleted", func(c cell[event]) bool { return c.rec.Deleted }),
+}, payerColumns(func(e event) *schemas.Payer { return e.Payer }), coordinates[event]())}
+
+type transition = *schemas.Transition
+
 var transitionsTable = tableOf[transition]{"transitions", slices.Concat([]column[transition]{
 	of("root_key", func(c cell[transition]) string { return c.rec.RootKey }),
 	of("number", func(c cell[transition]) int64 { return c.rec.Number }),
