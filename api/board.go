@@ -82,6 +82,7 @@ type Board struct {
 	desk       *connections.Desk // nil: this process has none
 	automation Automation
 	pauses     Pauses
+	limits     Limits
 
 	destinations    Destinations
 	destinationsDir string

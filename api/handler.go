@@ -39,6 +39,7 @@ func (b *Board) Handler(g prometheus.Gatherer) http.Handler {
 	b.automationRoutes(mux)
 	b.pauseRoutes(mux)
 	b.destinationRoutes(mux)
+	b.limitRoutes(mux)
 	return harden(mux)
 }
 

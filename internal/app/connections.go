@@ -49,6 +49,7 @@ func (p *process) adoptServed(list []connections.Served) {
 	p.sources.mu.Lock()
 	defer p.sources.mu.Unlock()
 	p.sources.served = list
+	p.accounts.keep(list)
 	for _, f := range p.sources.told {
 		f(list)
 	}
@@ -87,7 +88,7 @@ func (p *process) connectionReady(name string) error {
 // startConnections opens the configured connections, and follows the folder that they are configured in. address is where
 // the receiver listens.
 func (p *process) startConnections(ctx context.Context, address string) error {
-	opener := connections.Opener{PublicURL: p.Config.Settings.Ingest.PublicURL, Address: address, Now: p.Now, Log: p.Log}
+	opener := connections.Opener{PublicURL: p.Config.Settings.Ingest.PublicURL, Address: address, Now: p.Now, Log: p.Log, Limiter: p.accounts.connection}
 	m, err := connections.New(ctx, connections.Options{
 		Open:  func(ctx context.Context, c config.Connection) (connectors.Source, error) { return opener.Open(ctx, c) },
 		Adopt: p.adoptServed, Progress: p.pollStatus, Log: p.Log, Jitter: rand.Float64,

@@ -26,9 +26,10 @@ type Sources struct {
 	Log    *kafka.Cluster
 	Keeper ingest.Keeper
 
-	now     func() time.Time
-	log     zerolog.Logger
-	closers []func()
+	now      func() time.Time
+	log      zerolog.Logger
+	accounts accounts
+	closers  []func()
 }
 
 // sourcesTimeout bounds the wait for the schema registry and Kafka: a command says that they are down, it does not wait.
@@ -55,7 +56,10 @@ func OpenSources(ctx context.Context, c *config.Config, now func() time.Time, lo
 	if err := kafka.EnsureTopics(reached, set.Kafka, kafka.Topics(set.Kafka)); err != nil {
 		return nil, fmt.Errorf("kafka at %v: %w", set.Kafka.Brokers, err)
 	}
+	s.accounts = openAccounts(c, now)
+	s.closers = append(s.closers, s.accounts.close)
 	if s.Log, err = kafka.NewCluster(set.Kafka, clock.System(), log); err != nil {
+		s.Close()
 		return nil, err
 	}
 	s.closers = append(s.closers, s.Log.Close)
@@ -71,7 +75,7 @@ func OpenSources(ctx context.Context, c *config.Config, now func() time.Time, lo
 
 // Connect opens one connection of the configuration. It registers nothing. The caller closes it.
 func (s *Sources) Connect(ctx context.Context, c config.Connection) (connectors.Source, error) {
-	client, err := outbound.NewClient(outbound.Options{AllowPrivate: c.AllowPrivate, RootCAs: c.TLSRoots})
+	client, err := outbound.NewClient(outbound.Options{AllowPrivate: c.AllowPrivate, RootCAs: c.TLSRoots, Limiter: s.accounts.connection(c)})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.File, err)
 	}

@@ -29,6 +29,8 @@ type Opener struct {
 	Address string
 	Now     func() time.Time
 	Log     zerolog.Logger
+	// Limiter holds a connection's account to its limits, over all processes; nil, or one of nil: none are known.
+	Limiter func(config.Connection) outbound.Limiter
 }
 
 // URL is the address of c's webhook endpoint; empty: no provider can reach it.
@@ -45,7 +47,11 @@ func (o Opener) URL(c config.Connection) string {
 
 // Open opens c. The error names the file.
 func (o Opener) Open(ctx context.Context, c config.Connection) (connectors.Source, error) {
-	client, err := outbound.NewClient(outbound.Options{AllowPrivate: c.AllowPrivate, RootCAs: c.TLSRoots})
+	options := outbound.Options{AllowPrivate: c.AllowPrivate, RootCAs: c.TLSRoots}
+	if o.Limiter != nil {
+		options.Limiter = o.Limiter(c)
+	}
+	client, err := outbound.NewClient(options)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.File, err)
 	}

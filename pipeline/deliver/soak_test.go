@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tillstream/tillstream/outbound"
+	"github.com/tillstream/tillstream/pipeline/limits"
 	"github.com/tillstream/tillstream/schemas"
 	twin "github.com/tillstream/tillstream/simulators/activecampaign"
 	"github.com/tillstream/tillstream/sinks"
@@ -33,11 +34,13 @@ func TestSoakWithTheSimulatedAccount(t *testing.T) {
 	}})
 	srv := httptest.NewServer(account.Handler())
 	t.Cleanup(srv.Close)
-	memory := miniredis.RunT(t)
+	memory := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	t.Cleanup(func() { _ = memory.Close() })
 	start := func() *running {
+		book := limits.New(limits.Options{Redis: memory, Instance: "one", Now: time.Now})
 		client, err := outbound.NewClient(outbound.Options{
 			AllowPrivate: true, Timeout: 100 * time.Millisecond,
-			Limiter: hastyLimiter{NewRedisLimiter(redis.NewClient(&redis.Options{Addr: memory.Addr()}), "crm", rate)},
+			Limiter: hastyLimiter{book.Use("crm", "soak", outbound.Limits{Windows: []outbound.Window{{Requests: rate, Per: time.Second}}})},
 		})
 		if err != nil {
 			t.Fatal(err)

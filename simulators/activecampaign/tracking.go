@@ -57,11 +57,7 @@ func (a *account) record(email, name, data string, at time.Time) {
 	if r := []rune(data); len(r) > eventDataCharsMax {
 		data = string(r[:eventDataCharsMax])
 	}
-	rows := append(a.logs[to.id], trackingLog{a.next("trackingLog"), name, data, at})
-	if len(rows) > rowsOfContactMax {
-		rows = slices.Delete(rows, 0, 1)
-	}
-	a.logs[to.id] = rows
+	a.logs[to.id] = append(a.logs[to.id], trackingLog{a.next("trackingLog"), name, data, at})
 	a.fire(to, "event:"+name, at)
 }
 

@@ -1,9 +1,6 @@
 package activecampaign
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // fire starts the contact on the automations that wait for this.
 func (a *account) fire(to *contact, on string, now time.Time) {
@@ -20,9 +17,7 @@ func (a *account) start(to *contact, x *automation, by string, now time.Time) *e
 	e := &enrolment{id: a.next("contactAutomation"), contact: to.id, automation: x.id, at: now, email: to.email, by: by}
 	a.enrolled[e.id] = e
 	delete(a.enrolled, e.id-rowsMax)
-	if to.starts = append(to.starts, e); len(to.starts) > rowsOfContactMax {
-		to.starts = slices.Delete(to.starts, 0, 1)
-	}
+	to.starts = append(to.starts, e)
 	x.entered++
 	if x.message != "" {
 		a.messages = newest(append(a.messages, Message{to.email, x.name, x.message, a.fieldsOf(to), now}))
