@@ -70,11 +70,7 @@ const decisionsTimeout = 30 * time.Second
 func OpenDecisions(ctx context.Context, k kafka.Options, r config.Registry) (*Decisions, error) {
 	ctx, cancel := context.WithTimeout(ctx, decisionsTimeout)
 	defer cancel()
-	reg := registry.New(registry.Options{URL: r.URL, User: r.User, Password: r.Password, CacheFile: r.CacheFile, HTTP: &http.Client{Timeout: 10 * time.Second}})
-	if err := reg.Register(ctx); err != nil {
-		return nil, fmt.Errorf("the schema registry at %s is not reached: %w", r.URL, err)
-	}
-	c, err := codec.New(reg)
+	c, err := openCodec(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -87,4 +83,13 @@ func OpenDecisions(ctx context.Context, k kafka.Options, r config.Registry) (*De
 		return nil, fmt.Errorf("kafka at %v is not reached: %w", k.Brokers, err)
 	}
 	return &Decisions{Append: appendDecisions(cl, c.Encode), Close: cl.Close}, nil
+}
+
+// openCodec reaches the schema registry. The error says where it is not.
+func openCodec(ctx context.Context, r config.Registry) (*codec.Codec, error) {
+	reg := registry.New(registry.Options{URL: r.URL, User: r.User, Password: r.Password, CacheFile: r.CacheFile, HTTP: &http.Client{Timeout: 10 * time.Second}})
+	if err := reg.Register(ctx); err != nil {
+		return nil, fmt.Errorf("the schema registry at %s is not reached: %w", r.URL, err)
+	}
+	return codec.New(reg)
 }

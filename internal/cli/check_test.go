@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -36,6 +37,8 @@ func newDesk(t *testing.T) *desk {
 		t.Fatal(err)
 	}
 	d := &desk{t: t, dir: filepath.Join(t.TempDir(), "config"), crm: httptest.NewServer(acsim.New(acsim.Options{Key: crmKey}).Handler())}
+	// Its plan has no newsletters, so that its messages cannot be listed.
+	gr.Break(grsim.Failure{Path: "/newsletters", Status: http.StatusForbidden, Code: 1023, Count: 1000})
 	second := httptest.NewServer(gr.Handler())
 	t.Cleanup(d.crm.Close)
 	t.Cleanup(second.Close)
@@ -107,7 +110,7 @@ func TestCheckFindsWhatTheCRMDoesNotHave(t *testing.T) {
 		},
 		"what can't be listed is said once": {
 			"workflows/a.yaml", "destination: second\nstart: [{on: order-placed}]\nsteps:\n  - send_message: Hello\n  - send_message: Hello again\n", cli.ExitOK,
-			[]string{"not checked: the messages that are named at destination second: getresponse cannot list its messages; look in the account whether it exists\n"},
+			[]string{"not checked: the messages that are named at destination second: GET /newsletters answered 403: "},
 		},
 		"in meaning": {
 			"workflows/a.yaml", "destination: second\nstart: [{on: order-placed}]\nsteps:\n  - wait_for: {on: payment-status-changed, status: [PAID], not_met_after: never}\n    met: [{add_tags: [paid]}]\n  - move_to_workflow: a\n", cli.ExitFindings,

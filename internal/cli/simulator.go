@@ -19,9 +19,12 @@ import (
 )
 
 func (p Process) simulatorCommand() *cobra.Command {
-	c := &cobra.Command{Use: "simulator", Short: "Play the outside: PayPal, a shop or ActiveCampaign, as a real HTTP server"}
-	c.AddCommand(p.paypalSimulator(), p.activecampaignSimulator())
+	c := &cobra.Command{Use: "simulator", Short: "Play the outside: PayPal, a shop, a CRM or a receiver of notices, as a real HTTP server"}
+	c.AddCommand(p.paypalSimulator(), p.activecampaignSimulator(), p.getresponseSimulator(), p.webhookSimulator())
 	for _, kind := range local.ShopKinds() {
+		if kind.Name == getresponseName {
+			continue // a CRM as well, with flags of its own
+		}
 		c.AddCommand(p.shopSimulator(kind))
 	}
 	return group(c)

@@ -66,6 +66,7 @@ func (d *delivering) topics() {
 	d.w.b.Create(schemas.TopicCommands, n, false)
 	d.w.b.Create(schemas.TopicDeliveries, n, false)
 	d.w.b.Create(schemas.TopicAutomationInbox, n, false)
+	d.w.b.Create(schemas.TopicProgress, n, true)
 }
 
 func (d *delivering) begin(span int64) {

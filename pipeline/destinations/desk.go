@@ -31,7 +31,7 @@ type Desk struct {
 	// Folder is the desk whose folder it is: its changes and those of connections never meet.
 	Folder *connections.Desk
 	Open   Opener
-	// Running tells how the destinations of this process stand; nil: it delivers to none.
+	// Running tells how the destinations of this process stand, none before it delivers; nil: it never does.
 	Running func() []Status
 	// Adopted tells that a running process has what was written, waiting for it as long as ctx allows; nil: none follows.
 	Adopted func(ctx context.Context, name string, gone bool) bool
@@ -122,7 +122,7 @@ func (d *Desk) List() ([]View, error) {
 		}
 	}
 	c, err := d.Folder.Load()
-	if err != nil && d.Running == nil {
+	if err != nil && len(out) == 0 {
 		return nil, err
 	}
 	if err == nil {

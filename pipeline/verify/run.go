@@ -14,11 +14,13 @@ import (
 
 // How often a contact is read back where that fails.
 const (
-	triesMax  = 5
-	retryMin  = time.Second
-	retryMax  = 30 * time.Second
-	askedFor  = 2 * time.Minute // one contact, the wait for the account's limit included
-	perMinute = time.Minute
+	triesMax = 5
+	jobTries = 2 // a job comes back to what it could not do
+	retryMin = time.Second
+	retryMax = 30 * time.Second
+	askedFor = 2 * time.Minute // one contact, the wait for the account's limit included
+	// failuresMax is how many contacts in a row may not be read: then it is the destination.
+	failuresMax = 10
 )
 
 // ErrAccount is returned, wrapped, where the account cannot be used: no other contact could be read either.
@@ -43,7 +45,7 @@ func Run(ctx context.Context, b *Book, o RunOptions) (Tally, error) {
 		o.Clock = clock.System()
 	}
 	t := Tally{Unfinished: b.Unfinished}
-	due := o.Clock.Now()
+	due, failures := o.Clock.Now(), 0
 	err := b.Each(ctx, func(c *schemas.Command) error {
 		if wait := due.Sub(o.Clock.Now()); wait > 0 {
 			if err := o.Clock.Sleep(ctx, wait); err != nil {
@@ -51,11 +53,16 @@ func Run(ctx context.Context, b *Book, o RunOptions) (Tally, error) {
 			}
 		}
 		if o.PerMinute > 0 {
-			due = o.Clock.Now().Add(perMinute / time.Duration(o.PerMinute))
+			due = o.Clock.Now().Add(time.Minute / time.Duration(o.PerMinute))
 		}
-		r, err := Compare(ctx, b, o.Verifier, o.Clock, c)
+		r, err := Compare(ctx, b, o.Verifier, o.Clock, c, triesMax)
 		if err != nil {
 			return err
+		}
+		if r.Result != schemas.ItemFailed {
+			failures = 0
+		} else if failures++; failures == failuresMax {
+			return fmt.Errorf("%d contacts one after the other could not be read back, the last: %s", failures, r.Detail)
 		}
 		if r.Mends() && o.Repair != nil {
 			if err := o.Repair(ctx, Touch(c, o.Why, o.Clock.Now())); err != nil {
@@ -73,9 +80,9 @@ func Run(ctx context.Context, b *Book, o RunOptions) (Tally, error) {
 	return t, err
 }
 
-// Compare reads one contact back. Where it cannot be read the result says so; an error ends the whole run.
-func Compare(ctx context.Context, b *Book, v sinks.Verifier, cl clock.Clock, c *schemas.Command) (Result, error) {
-	got, o, err := readBack(ctx, v, cl, c)
+// Compare reads one contact back, in so many tries. Where it cannot be read the result says so; an error ends the whole run.
+func Compare(ctx context.Context, b *Book, v sinks.Verifier, cl clock.Clock, c *schemas.Command, tries int) (Result, error) {
+	got, o, err := readBack(ctx, v, cl, c, tries)
 	if err != nil {
 		return Result{}, err
 	}
@@ -94,7 +101,7 @@ func Compare(ctx context.Context, b *Book, v sinks.Verifier, cl clock.Clock, c *
 	return r, nil
 }
 
-func readBack(ctx context.Context, v sinks.Verifier, cl clock.Clock, c *schemas.Command) (got sinks.Comparison, o sinks.Outcome, err error) {
+func readBack(ctx context.Context, v sinks.Verifier, cl clock.Clock, c *schemas.Command, tries int) (got sinks.Comparison, o sinks.Outcome, err error) {
 	for try, pause := 1, retryMin; ; try, pause = try+1, min(2*pause, retryMax) {
 		asked, cancel := cl.WithTimeout(ctx, askedFor)
 		got, o = safely(asked, v, c.Contact)
@@ -106,9 +113,9 @@ func readBack(ctx context.Context, v sinks.Verifier, cl clock.Clock, c *schemas.
 			return got, o, nil
 		case o.Account && o.RetryAfter <= 0:
 			return got, o, refused(o)
-		case try == triesMax && o.Account:
+		case try == tries && o.Account:
 			return got, o, refused(o)
-		case try == triesMax:
+		case try == tries:
 			return got, o, nil
 		}
 		if cl.Sleep(ctx, max(pause, o.RetryAfter)) != nil {

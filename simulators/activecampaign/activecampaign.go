@@ -28,6 +28,7 @@ const (
 	versionsMax          = 50 // remembered versions of one contact
 	versionsFew          = 5  // the same, once versionsAllMax are kept
 	versionsAllMax       = 500_000
+	rowsOfContactMax     = 10_000    // events and starts of one contact: the oldest go
 	rowsMax              = 1_000_000 // of tracked events, messages, starts: the oldest go
 	eventNameCharsMax    = 32
 	eventDataCharsMax    = 250

@@ -266,6 +266,6 @@ func (c *call) order(rows []*contact) {
 func me(c *call) (int, any, *refusal) {
 	return http.StatusOK, object{"user": object{
 		"id": "1", "username": "admin", "firstName": "Account", "lastName": "Owner", "email": "admin@" + c.s.opts.Account + ".example",
-		"phone": "", "signature": nil, "links": object{},
+		"phone": "", "signature": nil, "links": object{"lists": "https://" + c.s.opts.Account + ".api-us1.com/api/3/users/1/lists"},
 	}}, nil
 }

@@ -86,6 +86,16 @@ func (s *Server) Do(act Act) error {
 	return nil
 }
 
+// AddShop makes a connection of a shop, as the shop's own plugin does it.
+func (s *Server) AddShop(name, externalID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := &s.account
+	a.connections = append(a.connections, &connection{
+		id: a.next("connection"), service: "shop", externalid: externalID, name: name, created: s.opts.Now(),
+	})
+}
+
 // leave takes the contact off a list, or off all of them; with a bounce he is gone from all.
 func (a *account) leave(to *contact, act Act) {
 	status := statusUnsubscribed

@@ -57,7 +57,11 @@ func (a *account) record(email, name, data string, at time.Time) {
 	if r := []rune(data); len(r) > eventDataCharsMax {
 		data = string(r[:eventDataCharsMax])
 	}
-	a.logs[to.id] = append(a.logs[to.id], trackingLog{a.next("trackingLog"), name, data, at})
+	rows := append(a.logs[to.id], trackingLog{a.next("trackingLog"), name, data, at})
+	if len(rows) > rowsOfContactMax {
+		rows = slices.Delete(rows, 0, 1)
+	}
+	a.logs[to.id] = rows
 	a.fire(to, "event:"+name, at)
 }
 

@@ -1,6 +1,9 @@
 package activecampaign
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // fire starts the contact on the automations that wait for this.
 func (a *account) fire(to *contact, on string, now time.Time) {
@@ -17,7 +20,9 @@ func (a *account) start(to *contact, x *automation, by string, now time.Time) *e
 	e := &enrolment{id: a.next("contactAutomation"), contact: to.id, automation: x.id, at: now, email: to.email, by: by}
 	a.enrolled[e.id] = e
 	delete(a.enrolled, e.id-rowsMax)
-	to.starts = append(to.starts, e)
+	if to.starts = append(to.starts, e); len(to.starts) > rowsOfContactMax {
+		to.starts = slices.Delete(to.starts, 0, 1)
+	}
 	x.entered++
 	if x.message != "" {
 		a.messages = newest(append(a.messages, Message{to.email, x.name, x.message, a.fieldsOf(to), now}))

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
@@ -32,9 +33,32 @@ const (
 type Options struct {
 	// Secrets that it accepts: whsec_ and base64. One at least.
 	Secrets []string
+	// Faults strike verified notices that no Answer is given for, drawn with Seed.
+	Faults Faults
+	Seed   int64
 	// Tolerance is how far webhook-timestamp may be off, both ways; default 5 minutes.
 	Tolerance time.Duration
 	Now       func() time.Time
+}
+
+// Faults are rates of notices, 0 to 1, tried in this order.
+type Faults struct {
+	ServerError float64 `json:"server_error"` // 500, not taken
+	CutBefore   float64 `json:"cut_before"`   // not taken, connection closed in place of an answer
+	CutAfter    float64 `json:"cut_after"`    // taken, connection closed in place of an answer
+}
+
+// draw returns what strikes a notice.
+func (f Faults) draw(x float64) Answer {
+	switch {
+	case x < f.ServerError:
+		return Answer{Status: http.StatusInternalServerError}
+	case x < f.ServerError+f.CutBefore:
+		return Answer{Cut: true}
+	case x < f.ServerError+f.CutBefore+f.CutAfter:
+		return Answer{Cut: true, Taken: true}
+	}
+	return Answer{Status: http.StatusOK, Taken: true}
 }
 
 // Notice is one notice that it took.
@@ -66,6 +90,7 @@ type Server struct {
 	byID     map[string]*Notice
 	refusals []string
 	answers  []Answer
+	chance   *rand.Rand
 }
 
 var _ simulators.Twin = (*Server)(nil)
@@ -78,7 +103,7 @@ func New(o Options) (*Server, error) {
 	if o.Tolerance <= 0 {
 		o.Tolerance = toleranceDefault
 	}
-	s := &Server{o: o, byID: map[string]*Notice{}}
+	s := &Server{o: o, byID: map[string]*Notice{}, chance: rand.New(rand.NewPCG(uint64(o.Seed), 0x5eed))}
 	for _, secret := range o.Secrets {
 		text, ok := strings.CutPrefix(secret, "whsec_")
 		key, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(text, "="))
@@ -137,6 +162,17 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", s.take)
 	mux.HandleFunc("GET /_simulator/notices", func(w http.ResponseWriter, _ *http.Request) { show(w, s.Notices()) })
+	mux.HandleFunc("POST /_simulator/answers", func(w http.ResponseWriter, r *http.Request) {
+		d := json.NewDecoder(io.LimitReader(r.Body, bodyBytesMax))
+		d.DisallowUnknownFields()
+		var list []Answer
+		if err := d.Decode(&list); err != nil {
+			http.Error(w, "answers: "+err.Error(), http.StatusBadRequest)
+			return
+		}
+		s.Answer(list...)
+		show(w, list)
+	})
 	mux.HandleFunc("GET /_simulator/refusals", func(w http.ResponseWriter, _ *http.Request) { show(w, s.Refusals()) })
 	return mux
 }
@@ -206,7 +242,7 @@ func (s *Server) refuse(err error) {
 func (s *Server) keep(h http.Header, body []byte) Answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	answer := Answer{Status: http.StatusOK, Taken: true}
+	answer := s.o.Faults.draw(s.chance.Float64())
 	if len(s.answers) > 0 {
 		answer, s.answers = s.answers[0], s.answers[1:]
 	}

@@ -123,3 +123,59 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+// TestFaults: what strikes a notice is drawn by rates, and one that was not taken may come again.
+func TestFaults(t *testing.T) {
+	const n = 400
+	s, err := webhook.New(webhook.Options{Secrets: []string{secret}, Now: func() time.Time { return time.Unix(1614265330, 0) }, Seed: 3, Faults: webhook.Faults{ServerError: 0.2, CutBefore: 0.2, CutAfter: 0.2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(s.Handler())
+	defer srv.Close()
+	seen := map[string]int{}
+	for range n {
+		before := len(s.Notices())
+		times := 0
+		if before > 0 {
+			times = s.Notices()[0].Times
+		}
+		res, err := http.DefaultClient.Do(notice(t, srv.URL))
+		taken := len(s.Notices()) > 0 && s.Notices()[0].Times > times
+		switch {
+		case err != nil && taken:
+			seen["cut after"]++
+		case err != nil:
+			seen["cut before"]++
+		case res.StatusCode == http.StatusInternalServerError && !taken:
+			seen["error"]++
+		case res.StatusCode == http.StatusOK && taken:
+			seen["taken"]++
+		default:
+			t.Errorf("status %d, taken %v", res.StatusCode, taken)
+		}
+		if err == nil {
+			res.Body.Close()
+		}
+	}
+	for _, what := range []string{"cut after", "cut before", "error", "taken"} {
+		if share := float64(seen[what]) / n; share < 0.1 || share > 0.55 {
+			t.Errorf("%s: %d of %d", what, seen[what], n)
+		}
+	}
+	if len(s.Notices()) != 1 {
+		t.Errorf("got %d notices, want one id", len(s.Notices()))
+	}
+}
+
+// notice is the specification's example on its way to url.
+func notice(t *testing.T, url string) *http.Request {
+	t.Helper()
+	out, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.GetBody = nil // so that the client sends nothing twice
+	out.Header = request(body).Header
+	return out
+}

@@ -20,6 +20,9 @@ type user struct {
 	FirstName string   `json:"firstName"`
 	LastName  string   `json:"lastName"`
 	Email     string   `json:"email"`
+	Links     struct {
+		Lists string `json:"lists"`
+	} `json:"links"`
 }
 
 // whoami asks for the key's user. An answer that names none is another service's.
@@ -40,7 +43,8 @@ func (w *writer) whoami(ctx context.Context) (user, *failure) {
 	return me.User, nil
 }
 
-// Account implements sinks.Accounter. The API has no name for the account but its address.
+// Account implements sinks.Accounter. The API has no name for the account but its own address, which the links of its
+// answers show even where it is reached by another.
 func (w *writer) Account(ctx context.Context) (sinks.Account, sinks.Outcome) {
 	ctx, rec := outbound.Record(ctx)
 	me, fail := w.whoami(ctx)
@@ -49,13 +53,18 @@ func (w *writer) Account(ctx context.Context) (sinks.Account, sinks.Outcome) {
 	if fail != nil {
 		return sinks.Account{}, o
 	}
-	host := w.api.base
-	if u, err := url.Parse(w.api.base); err == nil {
-		host = u.Host
-	}
+	host := cmp.Or(hostOf(me.Links.Lists), hostOf(w.api.base), w.api.base)
 	name, _, _ := strings.Cut(host, ".")
 	return sinks.Account{
 		ID: host, Name: name, User: cmp.Or(me.Email, strings.TrimSpace(me.FirstName+" "+me.LastName), me.Username),
 		Detail: []sinks.Fact{{Name: "address", Value: w.api.base}, {Name: "user id", Value: string(me.ID)}},
 	}, o
+}
+
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }

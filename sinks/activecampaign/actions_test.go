@@ -2,7 +2,9 @@ package activecampaign_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -209,6 +211,7 @@ func TestStartsAreReconciled(t *testing.T) {
 		"one since and one long before":        {[]time.Duration{-time.Hour, time.Minute}, sinks.Delivered},
 		"two since":                            {[]time.Duration{time.Second, time.Minute}, sinks.Unknown},
 		"a moment before, clocks being clocks": {[]time.Duration{-30 * time.Second}, sinks.Unknown},
+		"one much later, by whom":              {[]time.Duration{30 * time.Minute}, sinks.Unknown},
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := noon
@@ -226,6 +229,34 @@ func TestStartsAreReconciled(t *testing.T) {
 			}
 		})
 	}
+	// The process that sent it knows when: what others did while the command waited, or long after, is not taken for it.
+	t.Run("by when it was sent", func(t *testing.T) {
+		now := noon
+		s, w := openAt(t, twin.Options{}, func() time.Time { return now })
+		write(t, w, ada())
+		cmd := effect(schemas.EffectStartAutomation, "Welcome")
+		cmd.At = noon
+		now = noon.Add(5 * time.Minute)
+		enrolByHand(t, s, 1, 1) // somebody else, while it waited
+		now = noon.Add(time.Hour)
+		lost := &lossy{path: "/api/3/contactAutomations"}
+		through := reachThrough(t, s, func() time.Time { return now }, lost)
+		if o := through.Write(t.Context(), []schemas.Command{cmd})[0]; o.Kind != sinks.Unknown {
+			t.Fatalf("got %d: %v", o.Kind, o.Err)
+		}
+		if o := through.Reconcile(t.Context(), cmd); o.Kind != sinks.NotHappened {
+			t.Errorf("not applied: got %d: %v", o.Kind, o.Err)
+		}
+		lost.applied = true
+		if o := through.Write(t.Context(), []schemas.Command{cmd})[0]; o.Kind != sinks.Unknown {
+			t.Fatalf("got %d: %v", o.Kind, o.Err)
+		}
+		now = now.Add(time.Hour)
+		enrolByHand(t, s, 1, 1)
+		if o := through.Reconcile(t.Context(), cmd); o.Kind != sinks.Delivered {
+			t.Errorf("applied: got %d: %v", o.Kind, o.Err)
+		}
+	})
 	t.Run("another command's is not ours", func(t *testing.T) {
 		now := noon
 		_, w := openAt(t, twin.Options{}, func() time.Time { return now })
@@ -236,6 +267,31 @@ func TestStartsAreReconciled(t *testing.T) {
 			t.Errorf("got %d and %d, want delivered and not happened", a.Kind, b.Kind)
 		}
 	})
+}
+
+// lossy loses the answers of one path.
+type lossy struct {
+	path    string
+	applied bool
+}
+
+// reachThrough is a writer whose way to the account loses answers.
+func reachThrough(t *testing.T, s *twin.Server, now func() time.Time, l *lossy) sinks.Writer {
+	t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != l.path || r.Method != http.MethodPost {
+			s.Handler().ServeHTTP(w, r)
+			return
+		}
+		if l.applied {
+			s.Handler().ServeHTTP(httptest.NewRecorder(), r)
+		} else {
+			_, _ = io.Copy(io.Discard, r.Body)
+		}
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(srv.Close)
+	return openedAt(t, srv.URL, now)
 }
 
 func TestOrdersAndSubscriptions(t *testing.T) {

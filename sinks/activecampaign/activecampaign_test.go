@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/schemas"
 	twin "github.com/tillstream/tillstream/simulators/activecampaign"
 	"github.com/tillstream/tillstream/sinks"
@@ -52,13 +51,31 @@ func paid() *schemas.Command {
 func TestConformance(t *testing.T) {
 	sinkstest.Run(t, sinkstest.Options{
 		Sink: activecampaign.Sink, Config: config, Contact: ada(), Effect: paid(), Secrets: []string{apiKey, eventKey},
-		Backend: func() http.Handler {
-			s := twin.New(twin.Options{Key: apiKey, EventKey: eventKey, Lists: 230, Automations: 150})
-			for status, who := range []string{"unconfirmed", "active", "left", "bounced"} {
-				s.Subscribe(who+"@shop.example", "List 229", status)
-			}
-			s.Subscribe("elsewhere@shop.example", "Customers", 1)
-			return s.Handler()
+		Twin:      func() (http.Handler, *sinkstest.Panel) { return backend(t) },
+		Account:   &sinkstest.AccountCase{ID: "1000.api-us1.com", Name: "1000", Asks: gets("/users/me")},
+		Catalogue: catalogue(), Verify: &sinkstest.VerifyCase{
+			Field: "ORDER_ID", Value: "from the panel", Tag: "paid",
+			Reads: func(r *http.Request) bool {
+				return r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/api/3/contacts")
+			},
+		},
+		Invalid: []sinkstest.InvalidCase{
+			{Name: "address", Change: func(c *schemas.Command) { c.Contact.Email = "ada@@shop.example" }, Says: "Email"},
+			{Name: "value too long", Change: func(c *schemas.Command) { c.Contact.Fields = map[string]string{"CITY": strings.Repeat("x", 20_000)} }, Says: "CITY"},
+			{Name: "tag too long", Change: func(c *schemas.Command) { c.Contact.Tags = []string{strings.Repeat("t", 300)} }, Says: "tag"},
+			{Name: "option", Change: func(c *schemas.Command) { c.Contact.Fields = map[string]string{"INTERESTS": "Cars"} }, Says: "INTERESTS"},
+		},
+		TooMany: []sinkstest.TooManyForm{
+			{Name: "as documented", Header: []string{"Retry-After", "30", "RateLimit-Limit", "5", "RateLimit-Remaining", "0"}, Body: `{}`, Least: 30 * time.Second},
+			{Name: "with an empty body", Header: []string{"Retry-After", "1"}, Least: time.Second},
+		},
+		Bulk: &sinkstest.BulkCase{
+			Command: backfilled(), Writes: posts("/import/bulk_import"), RequestsMax: 4,
+			Single: map[string]func(*schemas.Command){
+				"a tag to remove":  func(c *schemas.Command) { c.Contact.NoTags = []string{"unpaid"} },
+				"a field to clear": func(c *schemas.Command) { c.Contact.Fields = map[string]string{"ORDER_ID": ""} },
+				"sent again":       func(c *schemas.Command) { c.Origin = schemas.OriginReplay },
+			},
 		},
 		Writes: func(r *http.Request) bool { return r.URL.Path == "/api/3/contact/sync" || r.URL.Path == "/event" },
 		Effects: []sinkstest.EffectCase{
@@ -78,6 +95,46 @@ func TestConformance(t *testing.T) {
 			},
 		},
 	})
+}
+
+// backend is an account with people on its lists, more than a page of everything, and what people do there.
+func backend(t *testing.T) (http.Handler, *sinkstest.Panel) {
+	s := twin.New(twin.Options{Key: apiKey, EventKey: eventKey, Lists: 230, Automations: 150})
+	for status, who := range []string{"unconfirmed", "active", "left", "bounced"} {
+		s.Subscribe(who+"@shop.example", "List 229", status)
+	}
+	s.Subscribe("elsewhere@shop.example", "Customers", 1)
+	do := func(act twin.Act) { doTo(t, s, act) }
+	for n := range 110 {
+		do(twin.Act{Do: "tag", Email: "elsewhere@shop.example", Name: fmt.Sprintf("Tag %d", n)})
+	}
+	s.AddShop("Shop", "shop-1")
+	return documented(t, s.Handler()), &sinkstest.Panel{
+		SetField:    func(email, name, value string) { do(twin.Act{Do: "set", Email: email, Name: name, Value: value}) },
+		Untag:       func(email, name string) { do(twin.Act{Do: "untag", Email: email, Name: name}) },
+		Unsubscribe: func(email string) { s.Subscribe(email, "Newsletter", 2) },
+		Bounce:      func(email string) { s.Subscribe(email, "Newsletter", 1); do(twin.Act{Do: "bounce", Email: email}) },
+		Delete:      func(email string) { do(twin.Act{Do: "delete", Email: email}) },
+	}
+}
+
+func gets(path string) func(*http.Request) bool {
+	return func(r *http.Request) bool { return r.Method == http.MethodGet && r.URL.Path == "/api/3"+path }
+}
+
+func catalogue() map[sinks.EntryKind]sinkstest.CatalogueCase {
+	return map[sinks.EntryKind]sinkstest.CatalogueCase{
+		sinks.EntryField: {Least: 137, Asks: gets("/fields")}, sinks.EntryTag: {Least: 110, Asks: gets("/tags")},
+		sinks.EntryList: {Least: 230, Asks: gets("/lists")}, sinks.EntryShop: {Least: 1, Asks: gets("/connections")},
+		sinks.EntryAutomation: {Least: 150, Asks: gets("/automations")}, sinks.EntryMessage: {Least: 150, Asks: gets("/automations")},
+	}
+}
+
+// backfilled is a desired state of the past, which may be imported with others.
+func backfilled() schemas.Command {
+	c := ada()
+	c.Origin, c.Contact.NoTags = schemas.OriginBackfill, nil
+	return c
 }
 
 func open(t *testing.T, o twin.Options) (*twin.Server, sinks.Writer) {
@@ -100,18 +157,9 @@ func reopen(t *testing.T, s *twin.Server) (*twin.Server, sinks.Writer) {
 
 func reach(t *testing.T, s *twin.Server, now func() time.Time) (*twin.Server, sinks.Writer) {
 	t.Helper()
-	srv := httptest.NewServer(s.Handler())
+	srv := httptest.NewServer(documented(t, s.Handler()))
 	t.Cleanup(srv.Close)
-	client, err := outbound.NewClient(outbound.Options{AllowPrivate: true, Timeout: 5 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.CloseIdleConnections)
-	w, err := activecampaign.Sink.Open(t.Context(), config(srv.URL), sinks.Env{Destination: "crm", Now: now, HTTP: client})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s, w
+	return s, openedAt(t, srv.URL, now)
 }
 
 // control asks the account directly.

@@ -402,12 +402,17 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 // opened is a writer for an account at this address.
 func opened(t *testing.T, base string) sinks.Writer {
 	t.Helper()
+	return openedAt(t, base, time.Now)
+}
+
+func openedAt(t *testing.T, base string, now func() time.Time) sinks.Writer {
+	t.Helper()
 	client, err := outbound.NewClient(outbound.Options{AllowPrivate: true, Timeout: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.CloseIdleConnections)
-	w, err := activecampaign.Sink.Open(t.Context(), config(base), sinks.Env{Destination: "crm", Now: time.Now, HTTP: client})
+	w, err := activecampaign.Sink.Open(t.Context(), config(base), sinks.Env{Destination: "crm", Now: now, HTTP: client})
 	if err != nil {
 		t.Fatal(err)
 	}

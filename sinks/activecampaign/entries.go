@@ -32,6 +32,9 @@ func (w *writer) Catalogue(ctx context.Context, kind sinks.EntryKind) ([]sinks.E
 	default:
 		fail = &failure{kind: failReject, cause: fmt.Sprintf("activecampaign cannot list its %ss", kind), remedy: "look in the account whether it exists"}
 	}
+	if fail != nil {
+		list = nil // half a list would pass for the whole
+	}
 	return list, fail.outcome(false)
 }
 

@@ -9,19 +9,20 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
-	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/schemas"
 	twin "github.com/tillstream/tillstream/simulators/activecampaign"
 	"github.com/tillstream/tillstream/sinks"
-	"github.com/tillstream/tillstream/sinks/activecampaign"
+	"github.com/tillstream/tillstream/sinks/sinkstest"
 )
 
 // document is the part of the provider's OpenAPI document that this sink uses.
@@ -53,6 +54,72 @@ type schema struct {
 var undocumented = map[string]bool{
 	"GET /contacts/{id}/contactTags": true,
 	"POST /ecom/graphql":             true,
+}
+
+// shown are members that the document shows in its example of the operation, and not in its schema.
+var shown = map[string]string{"POST /import/bulk_import": "exclude_automations"}
+
+// tracking is the operation of the other host.
+const tracking = "POST /event"
+
+// documents are the copied parts of the provider's documents, by operation.
+var documents = sync.OnceValues(func() (map[string]*operation, error) {
+	out := map[string]*operation{}
+	for _, name := range []string{"testdata/openapi.json", "testdata/tracking-openapi.json"} {
+		raw, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		var d document
+		if err := json.Unmarshal(raw, &d); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		for path, methods := range d.Paths {
+			for method, op := range methods {
+				out[strings.ToUpper(method)+" "+path] = op
+			}
+		}
+	}
+	return out, nil
+})
+
+// documented lets requests through to h and fails t where one is not as the documents have it.
+func documented(t *testing.T, h http.Handler) http.Handler {
+	t.Helper()
+	known, err := documents()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err == nil { // a client that goes away is no mistake of its request
+			name, wrong := judge(known, sent{r, body})
+			for _, text := range wrong {
+				t.Errorf("%s: %s\n%s?%s\n%.2000s", name, text, r.URL.Path, r.URL.RawQuery, body)
+			}
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		h.ServeHTTP(w, r)
+	})
+}
+
+// judge names the request's operation and says what is wrong with it.
+func judge(known map[string]*operation, x sent) (name string, wrong []string) {
+	name = operationOf(x.r)
+	op := known[name]
+	switch {
+	case op == nil && undocumented[name]:
+		return name, nil
+	case op == nil:
+		return name, []string{"not documented"}
+	case name == tracking:
+		return name, op.form(x)
+	}
+	return name, op.request(x, shown[name])
+}
+
+func operationOf(r *http.Request) string {
+	return r.Method + " " + pathID.ReplaceAllString(strings.TrimPrefix(r.URL.Path, "/api/3"), "/{id}$1")
 }
 
 // check returns what of value is not as the document says. A member that it does not name counts too. Ids may be written
@@ -112,6 +179,9 @@ func (s *schema) members(v map[string]any, at string) (out []string) {
 	return out
 }
 
+// operator is that of a filter.
+var operator = regexp.MustCompile(`\[(eq|neq|lt|lte|gt|gte|contains|starts_with)\]$`)
+
 var pathID = regexp.MustCompile(`/[0-9]+(/|$)`)
 
 // sent is one request as it came.
@@ -120,30 +190,26 @@ type sent struct {
 	body []byte
 }
 
-// everything makes the sink use all that it uses of the API.
-func everything(t *testing.T) []sent {
+// everything makes the sink use all that it uses of the API, and returns the operations.
+func everything(t *testing.T) map[string]bool {
 	t.Helper()
-	var list []sent
+	var mu sync.Mutex
+	used, lose := map[string]bool{}, false
 	s := twin.New(twin.Options{Key: apiKey, EventKey: eventKey, Lists: 230})
+	h := documented(t, s.Handler())
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Error(err)
+		mu.Lock()
+		used[operationOf(r)] = true
+		lost := lose && r.URL.Path == "/api/3/import/bulk_import" && r.Method == http.MethodPost
+		mu.Unlock()
+		if lost {
+			h.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler)
 		}
-		list = append(list, sent{r, body}) // one caller, one request at a time
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		s.Handler().ServeHTTP(w, r)
+		h.ServeHTTP(w, r)
 	}))
 	defer srv.Close()
-	client, err := outbound.NewClient(outbound.Options{AllowPrivate: true, Timeout: 10 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.CloseIdleConnections()
-	w, err := activecampaign.Sink.Open(t.Context(), config(srv.URL), sinks.Env{Destination: "crm", Now: time.Now, HTTP: client})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := opened(t, srv.URL)
 	w.Check(t.Context())
 	turned := ada()
 	turned.Contact.Tags, turned.Contact.NoTags = nil, []string{"paid"}
@@ -157,59 +223,139 @@ func everything(t *testing.T) []sent {
 			w.Reconcile(t.Context(), cmd)
 		}
 	}
-	if _, o := w.(sinks.ListReader).Standing(t.Context(), "ada@shop.example", "Customers"); o.Kind != sinks.Delivered {
+	if _, o := w.(sinks.ListReader).Standing(t.Context(), adasAddress, "Customers"); o.Kind != sinks.Delivered {
 		t.Fatalf("standing: got %d: %v", o.Kind, o.Err)
 	}
-	return list
+	if _, o := w.(sinks.Verifier).Verify(t.Context(), ada().Contact); o.Kind != sinks.Delivered {
+		t.Fatalf("verify: got %d: %v", o.Kind, o.Err)
+	}
+	if _, o := w.(sinks.Accounter).Account(t.Context()); o.Kind != sinks.Delivered {
+		t.Fatalf("account: got %d: %v", o.Kind, o.Err)
+	}
+	for _, kind := range sinkstest.EntryKinds {
+		if _, o := w.(sinks.Cataloguer).Catalogue(t.Context(), kind); o.Kind != sinks.Delivered {
+			t.Fatalf("%s: got %d: %v", kind, o.Kind, o.Err)
+		}
+	}
+	list := many(20)
+	w.Write(t.Context(), list)
+	mu.Lock()
+	lose = true
+	mu.Unlock()
+	w.Write(t.Context(), list)
+	w.Write(t.Context(), list) // asks first what became of the import whose answer was lost
+	mu.Lock()
+	defer mu.Unlock()
+	return used
 }
 
-// TestRequestsKeepToTheDocument: each request that the sink makes has a documented path, query and body, and each
-// operation of the copied document is used.
-func TestRequestsKeepToTheDocument(t *testing.T) {
-	raw, err := os.ReadFile("testdata/openapi.json")
+// TestEndpointsAreTabled: the table of the README holds each operation that the sink uses, and no other; the tests that
+// it names exist; each operation of the copied documents is used, and each that is used is in them, or known to be
+// documented nowhere. That every request of every test has their form is what the package's server sees to.
+func TestEndpointsAreTabled(t *testing.T) {
+	known, err := documents()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var d document
-	if err := json.Unmarshal(raw, &d); err != nil {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
 		t.Fatal(err)
 	}
-	byOperation := map[string][]sent{}
-	for path, methods := range d.Paths {
-		for method := range methods {
-			byOperation[strings.ToUpper(method)+" "+path] = nil
+	tests := testNames(t)
+	tabled := map[string]bool{}
+	row := regexp.MustCompile("(?m)^\\| `([A-Z]+ /[^`]*)`[^|]*\\| [^|]+ \\| `([^`]+)`")
+	for _, m := range row.FindAllStringSubmatch(string(readme), -1) {
+		tabled[m[1]] = true
+		if !tests[m[2]] {
+			t.Errorf("%s: there is no test %s", m[1], m[2])
 		}
 	}
-	for _, x := range everything(t) {
-		if x.r.URL.Path == "/event" {
-			continue // of another host, with its own form
+	used := everything(t)
+	for _, name := range slices.Sorted(maps.Keys(used)) {
+		if !tabled[name] {
+			t.Errorf("%s is used and not in the table of README.md", name)
 		}
-		path, ok := strings.CutPrefix(x.r.URL.Path, "/api/3")
-		name := x.r.Method + " " + pathID.ReplaceAllString(path, "/{id}$1")
-		if _, known := byOperation[name]; !ok || !known {
-			if !undocumented[name] {
-				t.Errorf("%s is not documented", name)
-			}
-			continue
+		if known[name] == nil && !undocumented[name] {
+			t.Errorf("%s is used and not documented", name)
 		}
-		byOperation[name] = append(byOperation[name], x)
 	}
-	for _, name := range slices.Sorted(maps.Keys(byOperation)) {
-		t.Run(name, func(t *testing.T) {
-			if len(byOperation[name]) == 0 {
-				t.Fatal("the operation is not used")
-			}
-			method, path, _ := strings.Cut(name, " ")
-			for _, x := range byOperation[name] {
-				for _, wrong := range d.Paths[path][strings.ToLower(method)].request(x) {
-					t.Errorf("%s\n%s?%s\n%s", wrong, x.r.URL.Path, x.r.URL.RawQuery, x.body)
-				}
-			}
-		})
+	for _, name := range slices.Sorted(maps.Keys(tabled)) {
+		if !used[name] {
+			t.Errorf("%s is in the table and not used", name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		if !used[name] {
+			t.Errorf("%s is in the copied documents and not used", name)
+		}
 	}
 }
 
-func (op *operation) request(x sent) (out []string) {
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
+	out := map[string]bool{}
+	files, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^func (Test[A-Za-z0-9_]*)\(`).FindAllStringSubmatch(string(raw), -1) {
+			out[m[1]] = true
+		}
+	}
+	return out
+}
+
+// TestWrongRequestsAreSeen: what checks the requests fails one that is wrong.
+func TestWrongRequestsAreSeen(t *testing.T) {
+	known, err := documents()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ method, target, media, body, wrong string }{
+		"unknown path":      {"GET", "/api/3/nothing", "", "", "not documented"},
+		"unknown parameter": {"GET", "/api/3/contacts?mail=x", "", "", "mail is not documented"},
+		"missing member":    {"POST", "/api/3/contact/sync", "application/json", `{"contact":{"firstName":"A"}}`, "email is missing"},
+		"unknown member":    {"POST", "/api/3/contact/sync", "application/json", `{"contact":{"email":"a","first_name":"A"}}`, "first_name is not documented"},
+		"wrong type":        {"POST", "/api/3/contactTags", "application/json", `{"contactTag":{"contact":true,"tag":"1"}}`, "want"},
+		"wrong media":       {"POST", "/api/3/tags", "text/plain", `{}`, "media type"},
+		"a body too many":   {"GET", "/api/3/lists", "", `{}`, "there is a body"},
+		"no event":          {"POST", "/event", "application/x-www-form-urlencoded", "key=k&actid=1&visit=x", "event is missing"},
+	} {
+		r := httptest.NewRequest(c.method, c.target, strings.NewReader(c.body))
+		r.Header.Set("Content-Type", c.media)
+		r.Header.Set("Api-Token", apiKey)
+		if _, wrong := judge(known, sent{r, []byte(c.body)}); !strings.Contains(strings.Join(wrong, "; "), c.wrong) {
+			t.Errorf("%s: got %q, want %q", name, wrong, c.wrong)
+		}
+	}
+}
+
+// form checks a form against the schema that the document gives for the members.
+func (op *operation) form(x sent) (out []string) {
+	if x.r.Header.Get("Api-Token") != "" {
+		out = append(out, "the API's key is sent to another host")
+	}
+	if got := x.r.Header.Get("Content-Type"); got != "application/x-www-form-urlencoded" {
+		out = append(out, "the media type is "+got)
+	}
+	values, err := url.ParseQuery(string(x.body))
+	if err != nil {
+		return append(out, err.Error())
+	}
+	body := map[string]any{}
+	for name, v := range values {
+		body[name] = v[0]
+	}
+	s := op.RequestBody.Content["application/json"].Schema // its text says that the members are a form
+	return append(out, s.check(body, "form")...)
+}
+
+func (op *operation) request(x sent, shown string) (out []string) {
 	if got := x.r.Header.Get("Api-Token"); got != apiKey {
 		out = append(out, "the key is not in Api-Token as documented")
 	}
@@ -217,7 +363,9 @@ func (op *operation) request(x sent) (out []string) {
 		if name == "limit" || name == "offset" { // of every list, as the page on pagination says
 			continue
 		}
-		i := slices.IndexFunc(op.Parameters, func(p parameter) bool { return p.In == "query" && p.Name == name })
+		i := slices.IndexFunc(op.Parameters, func(p parameter) bool {
+			return p.In == "query" && (p.Name == name || p.Name == operator.ReplaceAllString(name, "[<operator>]"))
+		})
 		if i < 0 {
 			out = append(out, "the query parameter "+name+" is not documented")
 			continue
@@ -243,5 +391,10 @@ func (op *operation) request(x sent) (out []string) {
 	if err := json.Unmarshal(x.body, &body); err != nil {
 		return append(out, err.Error())
 	}
-	return append(out, content.Schema.check(body, "body")...)
+	for _, wrong := range content.Schema.check(body, "body") {
+		if shown == "" || !strings.HasSuffix(wrong, "."+shown+" is not documented") {
+			out = append(out, wrong)
+		}
+	}
+	return out
 }

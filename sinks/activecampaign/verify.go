@@ -203,6 +203,7 @@ func (w *writer) compareTags(ctx context.Context, want *schemas.Contact, id stri
 	if fail != nil {
 		return fail
 	}
+	w.contacts.all(id, has) // the next write repairs what people changed
 	for _, list := range []struct {
 		names []string
 		meant bool
