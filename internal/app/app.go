@@ -25,8 +25,11 @@ import (
 	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/pipeline/config"
 	"github.com/tillstream/tillstream/pipeline/connections"
+	"github.com/tillstream/tillstream/pipeline/deliver"
+	"github.com/tillstream/tillstream/pipeline/destinations"
 	"github.com/tillstream/tillstream/pipeline/ingest"
 	"github.com/tillstream/tillstream/pipeline/kafka"
+	"github.com/tillstream/tillstream/pipeline/pauses"
 	"github.com/tillstream/tillstream/pipeline/poll"
 	"github.com/tillstream/tillstream/schemas/codec"
 	"github.com/tillstream/tillstream/schemas/registry"
@@ -101,9 +104,15 @@ type process struct {
 	polling  atomic.Pointer[poll.Runner]
 	versions *Versions
 	book     *rulesBook
+	pauses   *pauses.Follower
+
+	deliverer atomic.Pointer[deliver.Deliverer] // nil: this process delivers nothing, or not yet
+	cluster   *kafka.Cluster                    // for what is read and appended outside of groups
 
 	mu      sync.Mutex
-	waiting string // what the start waits for
+	waiting string                // what the start waits for
+	served  []destinations.Served // once this process delivers
+	watch   *destinations.Keeper  // of these
 	closers []func()
 }
 
@@ -225,8 +234,12 @@ func (p *process) start(ctx context.Context, hooks net.Listener, management stri
 	if err := p.showAutomation(ctx); err != nil {
 		return err
 	}
+	if err := p.startPauses(ctx); err != nil {
+		return err
+	}
 	p.redis = redis.NewClient(redisOptions(s.Redis))
 	p.atEnd(func() { _ = p.redis.Close() })
+	p.showDestinations()
 	addresses := Addresses{Management: management}
 	groups := newGroups()
 	if p.Roles.Processors {
