@@ -56,6 +56,7 @@ func (o Options) claims(t *testing.T) {
 	if _, can := b.writer.(sinks.ListReader); can != o.Sink.Performs(schemas.QuestionOnList) {
 		t.Errorf("got a writer that can be asked: %v, and a sink that says so: %v", can, !can)
 	}
+	o.readings(t, b.writer)
 	for _, name := range []string{
 		schemas.EffectTrackEvent, schemas.EffectSendMessage, schemas.EffectAddToList, schemas.EffectMoveToList, schemas.EffectStartAutomation,
 		schemas.EffectWriteOrder, schemas.EffectWriteRecurring, schemas.EffectNotify, "ADD_NOTE",
@@ -70,6 +71,24 @@ func (o Options) claims(t *testing.T) {
 		c.CommandID, c.Kind, c.Effect = "unclaimed", schemas.CommandEffect, &schemas.Effect{Type: name, Name: "x"}
 		if got := b.write(t.Context(), c)[0]; got.Kind != sinks.Rejected || got.Account {
 			t.Errorf("%s, which the sink does not claim: got %d, account %v: %v", name, got.Kind, got.Account, got.Err)
+		}
+	}
+}
+
+// readings checks that what a writer can read is checked here too.
+func (o Options) readings(t *testing.T, w sinks.Writer) {
+	_, accounts := w.(sinks.Accounter)
+	_, lists := w.(sinks.Cataloguer)
+	_, verifies := w.(sinks.Verifier)
+	for _, one := range []struct {
+		what           string
+		can, isChecked bool
+	}{
+		{"tells whose account it is", accounts, o.Account != nil}, {"lists what the account has", lists, o.Catalogue != nil},
+		{"reads contacts back", verifies, o.Verify != nil && o.Twin != nil},
+	} {
+		if one.can != one.isChecked {
+			t.Errorf("the writer %s: %v, checked: %v", one.what, one.can, one.isChecked)
 		}
 	}
 }
