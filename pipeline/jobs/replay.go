@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tillstream/tillstream/schemas"
@@ -183,7 +184,10 @@ func (b *barrier) wait(ctx context.Context) error {
 		b.until = until
 	}
 	offsets, err := b.r.cluster.Offsets(ctx, b.r.o.AutomationGroup, []string{schemas.TopicAutomationInbox}, parts)
-	if err != nil {
+	switch {
+	case errors.Is(err, kerr.GroupIDNotFound):
+		return fmt.Errorf("%w for the automation stage, which never ran", errWait)
+	case err != nil:
 		return err
 	}
 	for _, o := range offsets {
