@@ -13,7 +13,6 @@ import (
 	"github.com/tillstream/tillstream/internal/local"
 	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/pipeline/config"
-	"github.com/tillstream/tillstream/simulators/activecampaign"
 	"github.com/tillstream/tillstream/simulators/paypal"
 	"github.com/tillstream/tillstream/simulators/story"
 )
@@ -60,29 +59,6 @@ func (p Process) paypalSimulator() *cobra.Command {
 	f.Float64Var(&faults.DuplicateRate, "duplicates", 0, "rate of deliveries sent twice, 0 to 1")
 	f.Float64Var(&faults.DisorderRate, "disorder", 0, "rate of deliveries held back a little")
 	f.Float64Var(&faults.LateRate, "late", 0, "rate of deliveries held back for seconds")
-	return c
-}
-
-func (p Process) activecampaignSimulator() *cobra.Command {
-	var listen string
-	var o activecampaign.Options
-	c := &cobra.Command{
-		Use: "activecampaign", Short: "ActiveCampaign: contacts, 137 fields over many pages, tags, event tracking, 5 requests a second", Args: usage(cobra.NoArgs),
-		RunE: func(c *cobra.Command, _ []string) error {
-			o.Now, o.Log = p.Now, p.logger(config.Telemetry{LogLevel: "info", LogFormat: "text"})
-			return listenHint(activecampaign.Run(c.Context(), o, listen, func(url string) {
-				fmt.Fprintf(c.OutOrStdout(), "activecampaign simulator on %s (account %s)\n  contacts         %s/_simulator/contacts\n", url, o.Account, url)
-			}))
-		},
-	}
-	f := c.Flags()
-	f.StringVar(&listen, "listen", "127.0.0.1:9444", "address (HTTP)")
-	f.StringVar(&o.Key, "key", "simulator-key", "API key")
-	f.StringVar(&o.Account, "account", "1000001", "account id, as event tracking names it")
-	f.IntVar(&o.Fields, "fields", 137, "custom fields")
-	f.StringSliceVar(&o.ListNames, "lists", local.CRMLists(), "lists beside Customers and Newsletter")
-	f.StringSliceVar(&o.MessageNames, "messages", local.CRMMessages(), "automations beside the account's own, each of which sends a message")
-	f.Float64Var(&o.RatePerSecond, "rate", 5, "requests a second that the account allows; 0 lifts it")
 	return c
 }
 
