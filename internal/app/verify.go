@@ -16,6 +16,7 @@ import (
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/pipeline/verify"
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/schemas/codec"
 	"github.com/tillstream/tillstream/sinks"
 )
 
@@ -86,3 +87,30 @@ func AskJob(ctx context.Context, log *kafka.Cluster, encode func(schemas.Record)
 	}
 	return nil
 }
+
+// Touches asks the automation stage to look at contacts again, for a command beside the processes that run.
+type Touches struct {
+	client *kgo.Client
+	encode func(schemas.Record) ([]byte, error)
+}
+
+// OpenTouches makes a producer. It talks to nobody yet.
+func OpenTouches(k kafka.Options, c *codec.Codec) (*Touches, error) {
+	cl, err := k.Client(kgo.ProducerLinger(0), kgo.RecordDeliveryTimeout(decisionsTimeout))
+	if err != nil {
+		return nil, err
+	}
+	return &Touches{cl, c.Encode}, nil
+}
+
+// Append puts one on the inbox of the automation stage, keyed by contact.
+func (t *Touches) Append(ctx context.Context, touch *schemas.ContactTouch) error {
+	value, err := t.encode(touch)
+	if err != nil {
+		return err
+	}
+	return t.client.ProduceSync(ctx, &kgo.Record{Topic: schemas.TopicAutomationInbox, Key: []byte(touch.ContactKey), Value: value}).FirstErr()
+}
+
+// Close ends the producer.
+func (t *Touches) Close() { t.client.Close() }

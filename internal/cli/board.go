@@ -17,7 +17,9 @@ import (
 	"github.com/tillstream/tillstream/pipeline"
 	"github.com/tillstream/tillstream/pipeline/connections"
 	"github.com/tillstream/tillstream/pipeline/deliver"
+	"github.com/tillstream/tillstream/pipeline/destinations"
 	"github.com/tillstream/tillstream/pipeline/load"
+	"github.com/tillstream/tillstream/schemas"
 )
 
 // States of a partition on the board: those of its owner, and two that only the group knows.
@@ -153,6 +155,16 @@ func (b *board) add(instance string, at time.Time, part saidPart) {
 		var s connections.Standing
 		if problem = decode(part.Status, &s); problem == nil {
 			b.addConnections(instance, s)
+		}
+	case part.Name == destinations.PartName:
+		var s destinations.Standing
+		if problem = decode(part.Status, &s); problem == nil {
+			b.addAccounts(instance, s)
+		}
+	case part.Name == app.PausesPart:
+		var list []schemas.Pause
+		if problem = decode(part.Status, &list); problem == nil {
+			b.addPauses(list)
 		}
 	case part.Name == app.ConfigPart:
 		var s app.ConfigStanding

@@ -16,8 +16,8 @@ import (
 
 	"github.com/tillstream/tillstream/internal/app"
 	"github.com/tillstream/tillstream/internal/local"
-	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/pipeline/config"
+	"github.com/tillstream/tillstream/pipeline/destinations"
 	"github.com/tillstream/tillstream/processors/workflows"
 	"github.com/tillstream/tillstream/sinks"
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
@@ -239,7 +239,7 @@ func (k *checker) destinations(ctx context.Context, all []mention) {
 func (k *checker) destination(ctx context.Context, d config.Destination, kinds []sinks.EntryKind, named map[sinks.EntryKind][]mention) {
 	w, err := openWriter(ctx, d, k.p.Now)
 	if err != nil {
-		k.notChecked("what is named at destination %s: %s", d.Name, firstLine(err))
+		k.fromKept(ctx, d, kinds, named, err)
 		return
 	}
 	defer func() { _ = w.Close() }()
@@ -247,34 +247,62 @@ func (k *checker) destination(ctx context.Context, d config.Destination, kinds [
 	if !ok {
 		return // nothing that could be named is listed there
 	}
-	for _, kind := range kinds {
+	for i, kind := range kinds {
 		entries, o := c.Catalogue(ctx, kind)
 		switch {
 		case o.Kind == sinks.Delivered:
-			if kind == sinks.EntryField {
-				k.fieldsOf[d.Name] = entries
-			}
-			for _, m := range named[kind] {
-				k.compare(d, m, entries)
-			}
+			k.compareAll(d, kind, named[kind], entries)
 		case o.Kind == sinks.Rejected:
 			k.notChecked("the %ss that are named at destination %s: %s; %s", kind, d.Name, firstLine(o.Err), o.Remedy)
 		default:
-			k.notChecked("what is named at destination %s: it does not answer: %s", d.Name, firstLine(o.Err))
+			k.fromKept(ctx, d, kinds[i:], named, fmt.Errorf("it does not answer: %s", firstLine(o.Err)))
 			return
 		}
 	}
 }
 
+// compareAll compares what is named of one kind with what the destination has.
+func (k *checker) compareAll(d config.Destination, kind sinks.EntryKind, named []mention, entries []sinks.Entry) {
+	if kind == sinks.EntryField {
+		k.fieldsOf[d.Name] = entries
+	}
+	for _, m := range named {
+		k.compare(d, m, entries)
+	}
+}
+
+// fromKept compares with what a process that delivers kept of a destination that cannot be asked, and says how old that is.
+func (k *checker) fromKept(ctx context.Context, d config.Destination, kinds []sinks.EntryKind, named map[sinks.EntryKind][]mention, why error) {
+	client := app.RedisOf(k.cfg.Settings.Redis)
+	defer client.Close()
+	// The destination may have used up the time of both.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), seenTimeout)
+	defer cancel()
+	kept := &destinations.Catalogues{Redis: client, Now: k.p.Now}
+	var oldest time.Time
+	var unknown []string
+	for _, kind := range kinds {
+		s, ok, err := kept.Get(ctx, d, kind)
+		if err != nil || !ok || s.Truncated {
+			unknown = append(unknown, string(kind)+"s")
+			continue
+		}
+		k.compareAll(d, kind, named[kind], s.Sinks())
+		if oldest.IsZero() || s.At.Before(oldest) {
+			oldest = s.At
+		}
+	}
+	if oldest.IsZero() {
+		k.notChecked("what is named at destination %s: %s", d.Name, firstLine(why))
+		return
+	}
+	k.notChecked("destination %s as it is now: %s; what it had %s ago (%s) was used", d.Name, firstLine(why), age(k.p.Now().Sub(oldest)), instant(oldest))
+	if len(unknown) > 0 {
+		k.notChecked("the %s that are named at destination %s: nothing is kept of them", strings.Join(unknown, " and "), d.Name)
+	}
+}
+
 // openWriter opens a destination as a command does: without the account's shared limiter, for a few readings.
 func openWriter(ctx context.Context, d config.Destination, now func() time.Time) (sinks.Writer, error) {
-	client, err := outbound.NewClient(outbound.Options{AllowPrivate: d.AllowPrivate})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.File, err)
-	}
-	w, err := d.Sink.Open(ctx, d.Settings, sinks.Env{Destination: d.Name, Now: now, Log: zerolog.Nop(), HTTP: client})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", d.File, err)
-	}
-	return w, nil
+	return app.OpenDestination(ctx, d, now, nil)
 }

@@ -40,7 +40,7 @@ const (
 	ExitFailed   = 1 // the command ran and failed; the last line of stderr says why and what to do
 	ExitUsage    = 2 // unknown command, flag or argument
 	ExitConfig   = 3 // the configuration was refused; each problem has its place
-	ExitDisagree = 4 // demo, audit: the counts do not agree, something was lost or doubled
+	ExitDisagree = 4 // demo, audit: the counts do not agree, something was lost or doubled; verify: contacts differ
 	ExitGaps     = 5 // reconcile: events are missing afterwards, or, with --dry-run, at all
 	ExitStopped  = 130
 )
@@ -101,14 +101,14 @@ func (p Process) root() *cobra.Command {
 		Long: `Tillstream records every payment event on Kafka, works out what changed, brings the customer's contact in the CRM up to
 date, and keeps the whole story in ClickHouse. Nothing is lost, nothing happens twice, everything can be seen.
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 configuration refused, 4 the demo's counts or the audit disagree, 5 reconcile found gaps that remain, 130 stopped at once.`,
+Exit codes: 0 done, 1 failed, 2 usage, 3 configuration refused, 4 the demo's counts or the audit disagree, or contacts differ, 5 reconcile found gaps that remain, 130 stopped at once.`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &codedError{ExitUsage, fmt.Errorf("%w; see '%s --help'", err, c.CommandPath())}
 	})
 	root.AddCommand(p.runCommand(), p.devCommand(), p.demoCommand(), p.simulatorCommand(), p.simulateCommand(), p.traceCommand(),
-		p.queryCommand(), p.reportCommand(), p.auditCommand(), p.eraseCommand(), p.statusCommand(), p.resumeCommand(), p.connectCommand(), p.connectionsCommand(), p.disconnectCommand(), p.reconcileCommand(), p.backfillCommand(),
+		p.queryCommand(), p.reportCommand(), p.auditCommand(), p.eraseCommand(), p.statusCommand(), p.resumeCommand(), p.pauseCommand(), p.pausesCommand(), p.connectCommand(), p.connectionsCommand(), p.disconnectCommand(), p.destinationsCommand(), p.catalogueCommand(), p.verifyCommand(), p.reconcileCommand(), p.backfillCommand(),
 		p.publishCommand(), p.importCommand(), p.explainCommand(), p.waitsCommand(), p.runsCommand(), p.applyCommand(), p.checkCommand(), p.previewCommand(), p.testCommand(), p.backtestCommand(), p.configCommand(), p.versionCommand())
 	return group(root)
 }

@@ -48,32 +48,54 @@ type connectFlags struct {
 	settings    []string
 	secrets     []string
 	reconnect   string
+	as          string
+	rate        float64
 }
 
 func (p Process) connectCommand() *cobra.Command {
 	var f connectFlags
 	c := &cobra.Command{
 		Use:   "connect [TYPE]",
-		Short: "Connect an account or a store: check its credentials, choose its resources, register its webhook",
-		Long: `Connects one account. At a terminal it asks for what no flag says, secrets without an echo; else the flags have to
+		Short: "Connect an account, a store or a CRM: check its credentials, choose its resources, register its webhook",
+		Long: `Connects one account: a source of events, or a CRM that contacts are written to. At a terminal it asks for what no flag says, secrets without an echo; else the flags have to
 suffice. Without TYPE it lists what can be connected.
 
 The credentials and permissions are tried first; where something is bad nothing is written, unless --force is given.
 A secret that is typed goes into a file of its own in the configuration's folder secrets, readable for its owner only;
 --secret KEY=env:NAME and --secret KEY=file:PATH say where it is kept already. A running process takes the connection
-over within a few seconds.`,
-		Example: `  tillstream connect paypal --name paypal-eu --environment live --resource checkout-order-approved \
+over within a few seconds.
+
+Of a CRM the account, its permissions and what it has are shown, and destinations/NAME.yaml is written. --reconnect gives a
+connected CRM a new key; every other byte of its file stays. A type that is both, such as getresponse, is connected as a
+destination, or with --as source, --environment or --resource as a source.`,
+		Example: `  tillstream connect activecampaign --name crm --set url=https://ACCOUNT.api-us1.com --secret key=env:CRM_KEY --config config
+  tillstream connect --reconnect crm --secret key=env:NEW_KEY
+  tillstream connect paypal --name paypal-eu --environment live --resource checkout-order-approved \
     --set client_id=AbC --secret client_secret=env:PAYPAL_SECRET --config config
   tillstream connect --reconnect paypal-eu`,
 		Args: usage(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case f.reconnect != "" && len(args) == 0:
+				what, err := p.belongs(f.dir, f.reconnect, f.as)
+				if err != nil {
+					return err
+				}
+				if what == asDestination {
+					return p.reconnectDestination(c, &f)
+				}
 				return p.reconnect(c, &f)
 			case f.reconnect != "":
 				return &codedError{ExitUsage, errors.New("--reconnect takes the name of a disconnected connection, and no type")}
 			case len(args) == 0:
 				return p.listConnectors(c.OutOrStdout())
+			}
+			what, err := p.as(&f, args[0])
+			if err != nil {
+				return err
+			}
+			if what == asDestination {
+				return p.connectDestination(c, &f, args[0])
 			}
 			return p.connect(c, &f, args[0])
 		},
@@ -88,7 +110,9 @@ over within a few seconds.`,
 	s.BoolVar(&f.draft.AllowPrivate, "allow-private-address", false, "permit a provider address inside the network (a simulator, a proxy)")
 	s.StringVar(&f.draft.TLSRoots, "tls-roots", "", "PEM file of further trusted roots for the provider's address")
 	s.BoolVar(&f.draft.Force, "force", false, "also where the check finds something bad")
-	s.StringVar(&f.reconnect, "reconnect", "", "connect a disconnected connection again, as its file says")
+	s.StringVar(&f.reconnect, "reconnect", "", "connect what is disconnected again, as its file says; or give a destination a new key")
+	s.StringVar(&f.as, "as", "", "source or destination, for a type or a name that is both")
+	s.Float64Var(&f.rate, "rate-per-second", 0, "requests a second to a destination over all processes (default: the provider's documented limit; -1: none)")
 	return c
 }
 
@@ -100,6 +124,7 @@ func (p Process) listConnectors(w io.Writer) error {
 			fmt.Fprintf(w, "  %s (%s): %s\n", r.ID, r.Title, strings.Join(r.EventTypes, ", "))
 		}
 	}
+	p.listSinks(w)
 	return nil
 }
 
@@ -122,6 +147,11 @@ func (p Process) connect(c *cobra.Command, f *connectFlags, typ string) error {
 		var types []string
 		for _, k := range p.Connectors.All() {
 			types = append(types, k.Type)
+		}
+		for _, k := range p.Sinks.All() {
+			if !slices.Contains(types, k.Type) {
+				types = append(types, k.Type)
+			}
 		}
 		return &codedError{ExitUsage, fmt.Errorf("there is no connector %q; connectors are %s", typ, strings.Join(types, ", "))}
 	}

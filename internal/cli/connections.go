@@ -445,14 +445,22 @@ func printChange(w io.Writer, r *connections.Result) {
 func (p Process) disconnectCommand() *cobra.Command {
 	var d deskFlags
 	var forget, yes bool
+	var as string
 	c := &cobra.Command{
 		Use:   "disconnect NAME",
-		Short: "Stop receiving an account's events, and remove its webhook at the provider",
-		Long: `Puts the connection's file aside and removes the webhook that Tillstream had registered. Nothing that was received or
-synced is removed. 'tillstream connect --reconnect NAME' connects the account again; with --delete the file and the
-secrets that were typed in are deleted.`,
+		Short: "Stop receiving an account's events, and remove its webhook at the provider; or stop writing to a CRM",
+		Long: `Puts the connection's file aside and removes the webhook that Tillstream had registered; of a destination, puts its file
+aside. Nothing that was received or synced is removed. 'tillstream connect --reconnect NAME' connects the account again; with
+--delete the file and the secrets that were typed in are deleted.`,
 		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
+			what, err := p.belongs(d.dir, args[0], as)
+			if err != nil {
+				return err
+			}
+			if what == asDestination {
+				return p.disconnectDestination(c, d.dir, args[0], forget, yes)
+			}
 			desk, err := d.counter(c.Context(), p)
 			if err != nil {
 				return err
@@ -473,6 +481,7 @@ secrets that were typed in are deleted.`,
 	}
 	d.flags(c)
 	c.Flags().BoolVar(&forget, "delete", false, "delete its file and its secrets, too")
+	c.Flags().StringVar(&as, "as", "", "source or destination, for a name that is both")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
 }

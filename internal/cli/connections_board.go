@@ -3,10 +3,14 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/tillstream/tillstream/internal/app"
 	"github.com/tillstream/tillstream/pipeline"
 	"github.com/tillstream/tillstream/pipeline/connections"
+	"github.com/tillstream/tillstream/pipeline/destinations"
+	"github.com/tillstream/tillstream/schemas"
 )
 
 // addConnections takes what a process says of its connections. A problem of the configuration on disk is the part's own
@@ -20,6 +24,24 @@ func (b *board) addConnections(instance string, s connections.Standing) {
 	}
 	for _, a := range s.Alarms {
 		b.Notices = append(b.Notices, notice{instance, fmt.Sprintf("connection %s: %s since %s: %s; %s", a.Connection, a.Kind, instant(a.Since), a.What, a.Remedy)})
+	}
+}
+
+// addAccounts takes what a process says of the accounts that it writes to.
+func (b *board) addAccounts(instance string, s destinations.Standing) {
+	for _, a := range s.Alarms {
+		b.Notices = append(b.Notices, notice{instance, fmt.Sprintf("destination %s: %s since %s: %s; %s", a.Destination, a.Kind, instant(a.Since), a.What, a.Remedy)})
+	}
+}
+
+// addPauses takes what is paused. Every process knows the same: each is told once.
+func (b *board) addPauses(list []schemas.Pause) {
+	for _, p := range list {
+		word := strings.ToLower(string(p.Subject))
+		n := notice{"paused", fmt.Sprintf("%s %s is paused by %s since %s: %s; 'tillstream resume %s %s' lets it go on", word, p.Name, harmless(p.By), instant(p.At), harmless(p.Why), word, p.Name)}
+		if !slices.Contains(b.Notices, n) {
+			b.Notices = append(b.Notices, n)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tillstream/tillstream/api"
+	"github.com/tillstream/tillstream/schemas"
 )
 
 // Exit codes of status besides ExitOK.
@@ -207,16 +208,18 @@ func (p Process) resumeCommand() *cobra.Command {
 	var stage string
 	var partition int32
 	c := &cobra.Command{
-		Use:   "resume --stage NAME --partition N [--address HOST:PORT]...",
-		Short: "Let a stalled partition try again, once its cause is mended",
-		Long: `A partition that stalled on something that does not pass by itself (tillstream status says on what, and what to do)
+		Use:   "resume [destination NAME | connection NAME | --stage NAME --partition N]",
+		Short: "Let go on what is paused, or a stalled partition, once its cause is mended",
+		Long: `'resume destination NAME' and 'resume connection NAME' end what 'tillstream pause' began.
+
+With --stage and --partition: a partition that stalled on something that does not pass by itself (tillstream status says on what, and what to do)
 waits for this command. Name every process, or the one that has the partition.
 
 Exit code 0: it was stalled and recovers now. 1: there was nothing to resume, or none of the processes has it. 2: no process answers.`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if stage == "" || partition < 0 {
-				return &codedError{ExitUsage, errors.New("say which: --stage NAME --partition N, as 'tillstream status' shows them")}
+				return &codedError{ExitUsage, errors.New("say what: destination NAME, connection NAME, or --stage NAME --partition N as 'tillstream status' shows them")}
 			}
 			addresses, err := a.resolve(p)
 			if err != nil {
@@ -231,6 +234,7 @@ Exit code 0: it was stalled and recovers now. 1: there was nothing to resume, or
 		},
 	}
 	a.flags(c)
+	c.AddCommand(p.pauseOne(schemas.PauseDestination, false), p.pauseOne(schemas.PauseConnection, false))
 	c.Flags().StringVar(&stage, "stage", "", "name of the stage: orders or automation")
 	c.Flags().Int32Var(&partition, "partition", -1, "number of the partition")
 	return c
