@@ -62,8 +62,11 @@ type Options struct {
 	// InsertTimeout bounds one try of an insert, default 30 s. It must stay below the group's rebalance timeout, because a
 	// partition is given up only between tries.
 	InsertTimeout time.Duration
-	Log           zerolog.Logger
-	Registerer    prometheus.Registerer // nil: no metrics
+	// SessionTimeout is how long the group waits for a member that is silent before its partitions go to another, default
+	// 15 s.
+	SessionTimeout time.Duration
+	Log            zerolog.Logger
+	Registerer     prometheus.Registerer // nil: no metrics
 	// DeadLetters publishes what the writer refuses for good, and returns when it is safe.
 	DeadLetters func(context.Context, schemas.DeadLetter) error
 }
@@ -78,7 +81,8 @@ const (
 	bufferBytesMaxDefault = 128 << 20
 	insertTimeoutDefault  = 30 * time.Second
 	rebalanceTimeout      = 60 * time.Second
-	sessionTimeout        = 15 * time.Second
+	sessionTimeoutDefault = 15 * time.Second
+	heartbeats            = 5 // in a session timeout
 	commitTimeout         = 10 * time.Second
 	// inspectTimeout bounds what is asked of Kafka about partitions between a poll and the pass after it.
 	inspectTimeout = 10 * time.Second
@@ -110,6 +114,7 @@ func (o *Options) setDefaults() error {
 	set(&o.FlushBytes, flushBytesDefault)
 	set(&o.BufferBytesMax, bufferBytesMaxDefault)
 	set(&o.InsertTimeout, insertTimeoutDefault)
+	set(&o.SessionTimeout, sessionTimeoutDefault)
 	if o.Clock == nil {
 		o.Clock = clock.System()
 	}

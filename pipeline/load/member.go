@@ -28,7 +28,7 @@ func (l *Loader) member(life context.Context) kafka.Member {
 		ControlRecords: true,
 		// No partition is taken away between a poll and the end of the pass that follows it.
 		HoldRebalance:  true,
-		SessionTimeout: sessionTimeout, RebalanceTimeout: rebalanceTimeout,
+		SessionTimeout: l.o.SessionTimeout, HeartbeatInterval: l.o.SessionTimeout / heartbeats, RebalanceTimeout: rebalanceTimeout,
 		// One fetch overshoots the buffer by no more than this.
 		FetchBytesMax: fetchBytesMax,
 		Assigned:      l.assigned, Revoked: l.revoked, Fetched: l.fetched,
