@@ -18,6 +18,11 @@ type Options struct {
 	Orders   int      // roots: orders and subscriptions
 	Accounts []string // names, in turn
 	Start    time.Time
+	// End makes it a past: roots begin from Start to End as people buy (by hour, weekday and season, and more each year),
+	// subscriptions go on until they are cancelled, and nothing happens after End. Zero: one root follows the other.
+	End time.Time
+	// Events ends a past: about as many events are told, and Orders means nothing. Zero: Orders does.
+	Events int
 }
 
 // Event is one event with the body that PayPal would post. Time is its create_time, also where the body says nonsense.
@@ -60,26 +65,33 @@ func New(o Options) *Story {
 	for _, name := range o.Accounts {
 		t.accounts[name] = t.newMerchant(name)
 	}
+	if !o.End.IsZero() {
+		return newPast(t, o)
+	}
 	at := o.Start.UTC()
 	for i := range o.Orders {
-		account := t.accounts[o.Accounts[i%len(o.Accounts)]]
 		at = at.Add(time.Duration(float64(rootSpacing) * (0.2 + 1.6*t.random.Float64()))).Truncate(time.Millisecond)
-		who := t.customer()
-		if t.chance(subscriptionShare) {
-			t.subscription(account, who, at)
-		} else {
-			t.order(account, who, at)
-		}
-		if i%40 == 7 {
-			t.aside(account, who, at)
-		}
-		if i%badEvery == 0 {
-			t.bad(account, who, at)
-		}
+		t.root(t.accounts[o.Accounts[i%len(o.Accounts)]], at, i)
 	}
 	slices.SortStableFunc(t.events, func(a, b Event) int { return a.Time.Compare(b.Time) })
 	t.change((o.Orders + badEvery - 1) / badEvery)
 	return &Story{t.events}
+}
+
+// root tells the i-th root, which begins at that moment.
+func (t *teller) root(m *merchant, at time.Time, i int) {
+	who := t.customer()
+	if t.chance(subscriptionShare) {
+		t.subscription(m, who, at)
+	} else {
+		t.order(m, who, at)
+	}
+	if i%40 == 7 {
+		t.aside(m, who, at)
+	}
+	if i%badEvery == 0 {
+		t.bad(m, who, at)
+	}
 }
 
 // Events returns the events in the order in which PayPal would send them.
@@ -102,6 +114,7 @@ type teller struct {
 	accounts  map[string]*merchant
 	customers []*person
 	events    []Event
+	end       time.Time // of a past; zero: the story is none
 }
 
 func (t *teller) newMerchant(name string) *merchant {

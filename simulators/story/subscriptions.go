@@ -35,7 +35,10 @@ func (t *teller) subscription(m *merchant, who *person, at time.Time) {
 	}
 	sale := t.sale(m, s, active, active.Add(wait))
 	due := time.Date(active.Year(), active.Month()+1, active.Day(), 10, 0, 0, 0, time.UTC) // bills fall at 10:00 UTC
-	for range 2 + t.random.IntN(6) {
+	for range t.bills() {
+		if !t.end.IsZero() && due.After(t.end) {
+			return
+		}
 		if t.chance(0.08) {
 			s.failed++
 			t.emit(m, s.id, due.Add(time.Minute), t.failedPayment(s, due))
@@ -50,7 +53,7 @@ func (t *teller) subscription(m *merchant, who *person, at time.Time) {
 		due = time.Date(due.Year(), due.Month()+1, due.Day(), 10, 0, 0, 0, time.UTC)
 	}
 	end := s.lastPaid.Add(t.between(24*time.Hour, 20*24*time.Hour))
-	switch p := t.random.Float64(); {
+	switch p := t.leaving(); {
 	case p < 0.12:
 		t.told(m, s, "CANCELLED", end)
 		if t.chance(0.4) {
