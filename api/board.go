@@ -81,6 +81,7 @@ type Board struct {
 	info       map[string]string
 	desk       *connections.Desk // nil: this process has none
 	automation Automation
+	recovery   Recovery
 	pauses     Pauses
 	limits     Limits
 

@@ -37,6 +37,7 @@ func (b *Board) Handler(g prometheus.Gatherer) http.Handler {
 	mux.HandleFunc("POST /stages/{stage}/partitions/{partition}/resume", b.resume)
 	b.connectionRoutes(mux)
 	b.automationRoutes(mux)
+	b.jobRoutes(mux)
 	b.pauseRoutes(mux)
 	b.destinationRoutes(mux)
 	b.limitRoutes(mux)

@@ -258,6 +258,9 @@ func (p *process) start(ctx context.Context, hooks net.Listener, management stri
 			return err
 		}
 	}
+	if err := p.startJobs(ctx); err != nil {
+		return err
+	}
 	if p.Roles.Connectors {
 		addresses.Ingest = hooks.Addr().String()
 		if err := p.openGate(); err != nil {
