@@ -340,6 +340,20 @@ func TestOrderStatuses(t *testing.T) {
 	}
 }
 
+// An order keeps the date of its first write while the account's copy is late, and its later writes cost one request.
+func TestLaterWritesOfAnOrder(t *testing.T) {
+	s, w := open(t, twin.Options{OrderCopyAfter: time.Hour})
+	first := write(t, w, order("PENDING"))
+	paid := order("PAID")
+	paid.Effect.Arguments["time"] = "2026-02-03T10:00:00Z"
+	if later := write(t, w, paid); len(later.Exchanges) != 1 || len(first.Exchanges) != 4 {
+		t.Errorf("got %d requests first, for the shop, the order and its date, and %d later; want 4 and 1", len(first.Exchanges), len(later.Exchanges))
+	}
+	if got := s.Orders()[0]; got.Status != "COMPLETED" || !got.Created.Equal(time.Date(2026, 1, 31, 10, 0, 0, 0, time.UTC)) {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestOrdersThatAreRefused(t *testing.T) {
 	s, w := open(t, twin.Options{})
 	for name, c := range map[string]struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,7 +27,9 @@ const (
 	importLookMax   = 15 * time.Second
 	importPatience  = 2 * time.Minute // then its contacts are written again later
 	importRetry     = 15 * time.Second
+	importAskEvery  = time.Second
 	importGone      = 15 * time.Minute // after which an import that nothing is heard of holds nothing back
+	importsPause    = time.Minute      // after one whose answer was lost
 	importsOffFor   = time.Hour        // after the account refused one for what it is
 	importsOpenMax  = 100
 )
@@ -151,7 +154,7 @@ func (w *writer) importRows(ctx context.Context, batch []schemas.Command, rows [
 	case fail.kind == failReject, fail.status == http.StatusForbidden:
 		// Refused as a whole: one by one it shows what is refused, and whether it is the account.
 		if fail.status != http.StatusBadRequest {
-			w.imports.switchOff()
+			w.imports.switchOff(importsOffFor)
 		}
 		return
 	}
@@ -183,19 +186,23 @@ func (w *writer) importAll(ctx context.Context, body importBody) (map[string]boo
 			return nil, fail
 		}
 		if fail.kind == failUnknown || fail.kind == failRetry {
-			// It may have been queued: until it is known what became of it, nothing newer is written.
+			// It may have been queued: until it is known what became of it, nothing newer is written, and then singly, so
+			// that a way that loses such answers only does not hold them up for ever.
+			w.imports.switchOff(importsPause)
 			w.imports.add(&openImport{addresses: addresses, at: w.imports.now()})
 			fail.retryAfter = max(fail.retryAfter, importRetry)
 		}
 		return nil, fail
 	}
 	o := &openImport{batchID: queued.BatchID, addresses: addresses, at: w.imports.now()}
+	o.next = o.at.Add(importPatience) // it is watched here
 	w.imports.add(o)
 	return w.watch(ctx, o)
 }
 
 // watch asks for the import until it is done.
 func (w *writer) watch(ctx context.Context, o *openImport) (map[string]bool, *failure) {
+	defer w.imports.unwatched(o)
 	pause, waited := importFirstLook, time.Duration(0)
 	for {
 		timer := time.NewTimer(pause)
@@ -208,10 +215,13 @@ func (w *writer) watch(ctx context.Context, o *openImport) (map[string]bool, *fa
 		waited += pause
 		info, fail := w.importInfo(ctx, o.batchID)
 		switch {
-		case fail != nil && fail.kind == failAccount && fail.status != http.StatusTooManyRequests:
+		case fail != nil && fail.kind == failAccount && (fail.status != http.StatusTooManyRequests || fail.retryAfter > importLookMax):
 			return nil, fail
 		case fail == nil && info.done():
 			w.imports.remove(o)
+			for _, id := range info.Success {
+				w.contacts.forget(string(id)) // it has other tags than before
+			}
 			return info.left(o.addresses), nil
 		case fail == nil && info.failed():
 			w.imports.remove(o)
@@ -260,22 +270,18 @@ func (w *writer) importInfo(ctx context.Context, batchID string) (info importSta
 	return info, nil
 }
 
-// imported holds a contact back while an import with an older state of it may still run: it would overwrite the newer.
-func (w *writer) imported(ctx context.Context, email string) *failure {
-	for _, o := range w.imports.with(strings.ToLower(strings.TrimSpace(email))) {
+// lookAtImports asks what became of imports that were not seen to end. While one may still run, newer states of its
+// contacts are held back: it would overwrite them.
+func (w *writer) lookAtImports(ctx context.Context) {
+	for _, o := range w.imports.due() {
 		over, fail := w.over(ctx, o)
-		if fail != nil && fail.kind != failReject {
-			return before(fail)
+		if over || fail != nil && fail.kind == failReject || w.imports.now().Sub(o.at) >= importGone {
+			w.imports.remove(o)
 		}
-		if !over && w.imports.now().Sub(o.at) < importGone {
-			return &failure{
-				kind: failRetry, retryAfter: importRetry, remedy: "nothing: it is tried again",
-				cause: "an import with an older state of the contact is not finished in activecampaign",
-			}
+		if fail != nil && fail.kind == failAccount {
+			return
 		}
-		w.imports.remove(o)
 	}
-	return nil
 }
 
 // over reports whether an import is done. Of one whose number did not arrive it is known when none is outstanding.
@@ -314,6 +320,21 @@ type openImport struct {
 	batchID   string // "": not known
 	addresses map[string]bool
 	at        time.Time
+	next      time.Time // not asked for before; imports.mu guards it
+}
+
+// due are the imports to ask for, each once in importAskEvery.
+func (m *imports) due() (out []*openImport) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	for _, o := range m.open {
+		if !now.Before(o.next) {
+			o.next = now.Add(importAskEvery)
+			out = append(out, o)
+		}
+	}
+	return out
 }
 
 func (m *imports) add(o *openImport) {
@@ -337,19 +358,12 @@ func (m *imports) remove(o *openImport) {
 	m.open = kept
 }
 
-// with returns the imports that hold this address.
-func (m *imports) with(address string) (out []*openImport) {
+// holds reports whether one of the imports has this address.
+func (m *imports) holds(address string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, o := range m.open {
-		if o.addresses[address] {
-			out = append(out, o)
-		}
-	}
-	return out
+	return slices.ContainsFunc(m.open, func(o *openImport) bool { return o.addresses[address] })
 }
-
-func (m *imports) holds(address string) bool { return len(m.with(address)) > 0 }
 
 func (m *imports) off() bool {
 	m.mu.Lock()
@@ -357,8 +371,16 @@ func (m *imports) off() bool {
 	return m.now().Before(m.offUntil)
 }
 
-func (m *imports) switchOff() {
+// switchOff lets no import begin for a while.
+func (m *imports) switchOff(d time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.offUntil = m.now().Add(importsOffFor)
+	m.offUntil = m.now().Add(d)
+}
+
+// unwatched makes an import one that is asked for now and then.
+func (m *imports) unwatched(o *openImport) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o.next = time.Time{}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -154,7 +155,9 @@ func TestUnfinishedImportHoldsBackNewerStates(t *testing.T) {
 			other.Contact.Email = "other@shop.example"
 			write(t, w, other)
 			held := 0
+			asked := s.Stats().Requests
 			for deadline := time.Now().Add(20 * time.Second); ; held++ {
+				runtime.Gosched()
 				o := w.Write(t.Context(), []schemas.Command{newer})[0]
 				if o.Kind == sinks.Delivered {
 					break
@@ -162,6 +165,9 @@ func TestUnfinishedImportHoldsBackNewerStates(t *testing.T) {
 				if o.Kind != sinks.Retryable || !strings.Contains(o.Err.Error(), "is not finished") || time.Now().After(deadline) {
 					t.Fatalf("got %d: %v", o.Kind, o.Err)
 				}
+			}
+			if n := s.Stats().Requests - asked; n > 5 {
+				t.Errorf("got %d requests while it was held back, want one a second", n)
 			}
 			if got := person(t, s, "c7@shop.example"); held == 0 || got.Fields["ORDER_ID"] != "newer" || len(got.Versions) != 2 {
 				t.Errorf("held back %d times, got %q after %d versions", held, got.Fields["ORDER_ID"], len(got.Versions))

@@ -24,10 +24,11 @@ type contactCache struct {
 }
 
 type cachedContact struct {
-	id    string
-	until time.Time
-	whole bool // a tag that is not among tags is not on the contact
-	tags  []cachedTag
+	id      string
+	until   time.Time
+	version int64 // of the newest state that was written here
+	whole   bool  // a tag that is not among tags is not on the contact
+	tags    []cachedTag
 }
 
 // cachedTag is one tag of a contact; link is the id of the row that joins them, where it is known.
@@ -61,6 +62,23 @@ func (c *contactCache) tag(contactID, tagID string) (link string, has, known boo
 		}
 	}
 	return "", false, cc.whole
+}
+
+// writes notes that a state of this version is being written. Where it does not follow the one written here before,
+// another process may have written in between, and what is remembered of the contact is forgotten.
+func (c *contactCache) writes(contactID string, version int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e, ok := c.byID[contactID]
+	if !ok {
+		c.entry(contactID).version = version
+		return
+	}
+	cc := e.Value.(*cachedContact)
+	if version != cc.version && version != cc.version+1 {
+		cc.whole, cc.tags = false, nil
+	}
+	cc.version = version
 }
 
 // note remembers what was seen of one tag.

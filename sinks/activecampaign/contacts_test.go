@@ -71,6 +71,38 @@ func TestRequestsOfAContact(t *testing.T) {
 	}
 }
 
+// Where another process may have written in between, which a gap in the versions shows, nothing is believed.
+func TestVersionsThatOthersWrote(t *testing.T) {
+	s, w := open(t, twin.Options{})
+	_, other := reopen(t, s)
+	at := func(version int64, tags, noTags []string) schemas.Command {
+		cmd := ada()
+		cmd.Version, cmd.Contact.Tags, cmd.Contact.NoTags = version, tags, noTags
+		return cmd
+	}
+	write(t, w, at(1, []string{"paid"}, nil))
+	write(t, other, at(2, nil, []string{"paid"}))
+	write(t, w, at(3, []string{"paid"}, nil))
+	if got := person(t, s, adasAddress).Tags; len(got) != 1 {
+		t.Errorf("got tags %v, want it put on again", got)
+	}
+	if got := write(t, w, at(4, []string{"paid"}, nil)); len(got.Exchanges) != 1 {
+		t.Errorf("the next version took %d requests, want 1", len(got.Exchanges))
+	}
+	// What an import wrote is not believed to be absent.
+	write(t, w, at(5, nil, []string{"paid"}))
+	list := many(10)
+	list[0] = at(6, []string{"paid"}, nil)
+	list[0].Origin = schemas.OriginBackfill
+	if k := kinds(w.Write(t.Context(), list)); k[sinks.Delivered] != 10 {
+		t.Fatalf("got %v", k)
+	}
+	write(t, w, at(7, nil, []string{"paid"}))
+	if got := person(t, s, adasAddress).Tags; len(got) != 0 {
+		t.Errorf("got tags %v, want none", got)
+	}
+}
+
 // An existing contact with many tags is read once, in place of a request for each.
 func TestTagsOfAnExistingContactAreRead(t *testing.T) {
 	now := time.Date(2026, 1, 31, 10, 0, 0, 0, time.UTC)

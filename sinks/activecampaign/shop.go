@@ -103,7 +103,11 @@ func (w *writer) writeOrder(ctx context.Context, cmd *schemas.Command) *failure 
 	if names := customer(&cmd.Contact); names != "" {
 		r.literal("customerData", names)
 	}
-	return w.mutate(ctx, orderMutation, "orders", r)
+	if fail := w.mutate(ctx, orderMutation, "orders", r); fail != nil {
+		return fail
+	}
+	w.created.note(connection+"/"+cmd.Effect.Name, created)
+	return nil
 }
 
 // writeRecurring is EffectWriteRecurring. A subscription whose amount is not known is written with 0.
@@ -190,8 +194,12 @@ func judgeShop(r reply, field string) *failure {
 	return f
 }
 
-// createdAt is when the order was made, which each write has to repeat: what the account has, or at.
+// createdAt is when the order was made, which each write has to repeat: what was written before, or what the account has,
+// whose copy follows a write late, or at.
 func (w *writer) createdAt(ctx context.Context, connection, order, at string) (string, *failure) {
+	if created := w.created.get(connection + "/" + order); created != "" {
+		return created, nil
+	}
 	var found struct {
 		EcomOrders []struct {
 			ExternalID string `json:"externalid"`
@@ -208,6 +216,30 @@ func (w *writer) createdAt(ctx context.Context, connection, order, at string) (s
 		}
 	}
 	return at, nil
+}
+
+// datesKnownMax bounds the orders whose dates are remembered.
+const datesKnownMax = 10_000
+
+// dates are when orders were made, by connection and id at the shop.
+type dates struct {
+	mu    sync.Mutex
+	known map[string]string
+}
+
+func (d *dates) get(order string) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.known[order]
+}
+
+func (d *dates) note(order, created string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.known == nil || len(d.known) >= datesKnownMax {
+		d.known = map[string]string{}
+	}
+	d.known[order] = created
 }
 
 func (w *writer) shopOf(arguments map[string]string) string {

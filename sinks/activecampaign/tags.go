@@ -76,10 +76,6 @@ func (w *writer) look(ctx context.Context, contactID string) *failure {
 	links, fail := w.links(ctx, contactID)
 	if fail == nil {
 		w.contacts.all(contactID, links)
-		return nil
-	}
-	if fail.kind == failReject && fail.status == http.StatusNotFound {
-		fail.kind = failRetry // deleted since its id was given, a moment ago: the next try makes it again
 	}
 	return fail
 }
@@ -101,6 +97,9 @@ func (w *writer) links(ctx context.Context, contactID string) (map[string]string
 		}
 		return len(links) - before, err
 	})
+	if fail != nil && fail.kind == failReject && fail.status == http.StatusNotFound {
+		fail.kind = failRetry // deleted since its id was given, a moment ago: the next try makes it again
+	}
 	return links, fail
 }
 

@@ -196,7 +196,7 @@ func (w *writer) compareTags(ctx context.Context, want *schemas.Contact, id stri
 		return nil
 	}
 	has, fail := w.links(ctx, id)
-	if fail != nil && fail.status == http.StatusNotFound && fail.kind == failReject {
+	if fail != nil && fail.status == http.StatusNotFound && fail.kind == failRetry {
 		*out = sinks.Comparison{Absent: true, Standing: schemas.StandingAbsent}
 		return nil
 	}

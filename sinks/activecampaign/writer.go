@@ -25,6 +25,7 @@ type writer struct {
 
 	lists, automations *names
 	connections        *connections
+	created            dates
 	starts             *starts
 	imports            *imports
 	destination        string
@@ -39,6 +40,7 @@ func (w *writer) Close() error { return nil }
 // Write implements sinks.Writer. Where enough desired states of the past are among the commands they go together.
 func (w *writer) Write(ctx context.Context, batch []schemas.Command) []sinks.Outcome {
 	out := make([]sinks.Outcome, len(batch))
+	w.lookAtImports(ctx)
 	w.together(ctx, batch, out)
 	for i := range batch {
 		if out[i].Kind != 0 {
@@ -131,8 +133,11 @@ func (w *writer) contact(ctx context.Context, cmd *schemas.Command) *failure {
 	if strings.TrimSpace(c.Email) == "" {
 		return noAddress()
 	}
-	if fail := w.imported(ctx, c.Email); fail != nil {
-		return fail
+	if w.imports.holds(strings.ToLower(strings.TrimSpace(c.Email))) {
+		return &failure{
+			kind: failRetry, retryAfter: importRetry, remedy: "nothing: it is tried again",
+			cause: "an import with an older state of the contact is not finished in activecampaign",
+		}
 	}
 	values, fail := w.values(ctx, c.Fields)
 	if fail != nil {
@@ -145,6 +150,7 @@ func (w *writer) contact(ctx context.Context, cmd *schemas.Command) *failure {
 	if cmd.Origin == schemas.OriginReplay {
 		w.contacts.forget(id) // somebody wants it to be right, whatever we believe
 	}
+	w.contacts.writes(id, cmd.Version)
 	return w.tags(ctx, id, made, c)
 }
 
