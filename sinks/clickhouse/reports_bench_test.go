@@ -1,8 +1,11 @@
 package clickhouse_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -13,7 +16,13 @@ import (
 
 // benchEvents is the size of the history of BenchmarkReports: a year of two stores, four events to a root, a fifth of the
 // roots subscriptions with failing payments, 100,000 customers, one command and two tries to each second event.
-const benchEvents = 1_000_000
+// TILLSTREAM_BENCH_EVENTS changes it, in whole millions.
+var benchEvents = cmp.Or(millions(), 1) * 1_000_000
+
+func millions() int {
+	n, _ := strconv.Atoi(os.Getenv("TILLSTREAM_BENCH_EVENTS")) // nonsense counts as not said
+	return n / 1_000_000
+}
 
 // manyEvents generates the history inside ClickHouse.
 func manyEvents(b *testing.B, conn driver.Conn) {
@@ -50,7 +59,7 @@ func manyEvents(b *testing.B, conn driver.Conn) {
 				if(step IN (1, 2), concat('R', toString(root), '.1'), ''), if(step = 1, moment + toIntervalDay(1), fromUnixTimestamp64Milli(0, 'UTC')), 'WEBHOOK', moment,
 				'automation.runs', 'x', root % 8, number, moment FROM numbers({from}, {count}) WHERE step < 2 OR root % 10 != 0`,
 	} {
-		const part = benchEvents / 4
+		part := min(benchEvents, 250_000)
 		for from := 0; from < benchEvents; from += part {
 			exec(b, conn, strings.NewReplacer("{from}", fmt.Sprint(from), "{count}", fmt.Sprint(part)).Replace(sql))
 		}

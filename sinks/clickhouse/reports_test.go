@@ -35,6 +35,7 @@ type happened struct {
 	amount         string
 	paid, refunded string // new totals
 	reason         string // why it failed, or is in dispute
+	item           string // what was sold
 	entity         string
 	late, test     bool
 	illegal        bool
@@ -100,6 +101,8 @@ func (h *history) add(f happened) {
 		e.Fields = map[string]string{"dispute.reason": f.reason}
 	case f.reason != "":
 		e.Fields = map[string]string{"payment.reason": f.reason}
+	case f.item != "":
+		e.Fields = map[string]string{"order.items.1.name": f.item, "order.items.1.sku": "1"}
 	}
 	t.Event, t.At = e, e.ReceivedAt
 	raw := e
@@ -114,7 +117,7 @@ func past() *history {
 	h := &history{numbers: map[string]int64{}, last: map[string]*schemas.Transition{}}
 	for _, f := range []happened{
 		// an order that goes well, is refunded in part a month later, disputed and lost
-		{root: "live/shop/O1a", at: "03-01 10:00", kind: order, typ: "ORDER", said: approved, to: approved},
+		{root: "live/shop/O1a", at: "03-01 10:00", kind: order, typ: "ORDER", said: approved, to: approved, item: "Leather belt"},
 		{root: "live/shop/O1a", at: "03-01 10:10", kind: pay, typ: "CAPTURE", said: paid, to: paid, amount: "100.10", paid: "100.10"},
 		{root: "live/shop/O1a", at: "03-01 10:05", kind: order, typ: "ORDER", said: approved, late: true},
 		{root: "live/shop/O1a", at: "04-05 10:00", kind: refund, typ: "REFUND", said: schemas.StatusRefunded, to: schemas.StatusPartiallyRefunded, amount: "30", refunded: "30"},
@@ -168,7 +171,7 @@ func contactCommand(id, key string, version int64, tags ...string) *schemas.Comm
 }
 
 func effectCommand(id, root, key, trigger, at string) *schemas.Command {
-	return &schemas.Command{CommandID: id, Kind: schemas.CommandEffect, Destination: "crm", ContactKey: key, RootKey: root, Trigger: trigger, Effect: &schemas.Effect{Type: schemas.EffectTrackEvent}, At: moment(at)}
+	return &schemas.Command{CommandID: id, Kind: schemas.CommandEffect, Destination: "crm", ContactKey: key, RootKey: root, Trigger: trigger, Rule: "mappings/orders", Effect: &schemas.Effect{Type: schemas.EffectTrackEvent}, At: moment(at)}
 }
 
 // tried is a delivery that ended seconds after the receipt of its event.
@@ -194,6 +197,11 @@ func insertPast(t *testing.T, store *clickhouse.Store, conn driver.Conn) {
 		effectCommand("T3", "live/mall/O4a", "live/ann@example.com", "big", "03-10 10:30"),
 		effectCommand("T4", "sandbox/shop/O8a", "sandbox/ann@example.com", "welcome", "03-01 10:10"),
 	}
+	commands[1].RootKey, commands[2].RootKey, commands[3].RootKey = "live/shop/O1a", "live/shop/O3c", "sandbox/shop/O8a"
+	configs := []*schemas.ConfigVersion{
+		{Version: "old", Files: map[string]string{"mappings/gone.yaml": ""}, At: moment("02-01 10:00")},
+		{Version: "new", Files: map[string]string{"tillstream.yaml": "", "mappings/orders.yaml": "", "mappings/quiet.yaml": "", "workflows/recover.yml": "", "workflows/pause.yaml": "", "destinations/crm.yaml": ""}, At: moment("02-02 10:00")},
+	}
 	deliveries := []*schemas.Delivery{
 		tried("C2", "live/shop/O1a", 2, 1, 0, schemas.OutcomeIntent),
 		tried("C2", "live/shop/O1a", 2, 1, time.Second, schemas.OutcomeRetryable, [2]int64{200, 10}, [2]int64{429, 10}),
@@ -210,7 +218,7 @@ func insertPast(t *testing.T, store *clickhouse.Store, conn driver.Conn) {
 	for topic, rows := range map[string][]sinks.Row{
 		schemas.TopicPayPalEvents: rowsOf(0, h.events...), schemas.TopicTransitions: rowsOf(0, h.transitions...),
 		schemas.TopicCommands: rowsOf(0, commands...), schemas.TopicDeliveries: rowsOf(0, deliveries...), schemas.TopicDeadLetters: rowsOf(0, letters...),
-		schemas.TopicRuns: rowsOf(0, pastRuns()...),
+		schemas.TopicRuns: rowsOf(0, pastRuns()...), schemas.TopicConfig: rowsOf(0, configs...),
 	} {
 		n := len(rows)
 		for _, cut := range [][2]int{{0, n}, {0, n/2 + 1}, {n / 2, n}} {
@@ -298,6 +306,16 @@ func TestReportsOfASmallPastWhateverIsInsertedAgain(t *testing.T) {
 		}},
 		{name: "revenue-by-tag", want: []string{ // contacts, orders, gross, refunds, net; ann is buyer and vip now, first no more
 			"buyer EUR 2 2 150.1 30 120.1", "vip EUR 1 1 100.1 30 70.1", "buyer USD 1 1 20 0 20", "vip USD 1 1 20 0 20",
+		}},
+		{name: "revenue-by-order-tag", want: []string{ // orders, gross, refunds, net
+			"buyer EUR 2 150.1 30 120.1", "vip EUR 1 100.1 30 70.1",
+		}},
+		{name: "mrr", want: []string{ // at start, new, expansion, contraction, lost, at end, began, ended; S2e paid in the month of its end only
+			"2026-03-01 shop EUR 0 10 0 0 0 10 1 0", "2026-04-01 shop EUR 10 0 0 0 0 10 0 0",
+		}},
+		{name: "disputes-by-product", want: []string{"Leather belt shop EUR 1 0 0 1 70", "not said mall USD 1 1 0 0 20"}},
+		{name: "rules", want: []string{ // effects, runs, contacts, silent, last
+			"mappings/quiet 0 0 0 1 -", "workflows/recover 0 9 8 0 2026-03-02T10:00", "mappings/orders 3 0 2 0 2026-03-10T10:30", "workflows/pause 0 1 1 0 2026-03-01T10:00",
 		}},
 		{name: "recovery", want: []string{ // failures, tries, recovered, open, rate, saved, hours
 			"2026-03-01 shop EUR 1 2 1 0 1 50 12",
