@@ -32,7 +32,10 @@ func openAccounts(c *config.Config, now func() time.Time) accounts {
 	return a
 }
 
-func (a accounts) close() { _ = a.redis.Close() }
+func (a accounts) close() {
+	a.book.Close()
+	_ = a.redis.Close()
+}
 
 // The kinds of use, as they are shown.
 const (

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -27,6 +28,8 @@ type account struct {
 	used   map[slotOf]int
 	leases map[string]time.Duration // by when they began
 	beats  bool
+	// keepUntil is when the last use of a longer window counts no longer.
+	keepUntil time.Duration
 
 	// The least difference between the book's time and Redis's, now and of the span before.
 	offset, offsetBefore time.Duration
@@ -34,6 +37,7 @@ type account struct {
 	offsetKnown          bool
 
 	learned time.Duration // when Redis was told of an answer last
+	freed   chan struct{} // a request of this process ended
 
 	restoring sync.Mutex
 	shared    sharedHold
@@ -56,7 +60,7 @@ type slotOf struct {
 func newAccount(b *Book, name string) *account {
 	// One hash tag: a cluster has to keep all keys on one node.
 	prefix := "tillstream:limit:{" + name + "}:"
-	a := &account{book: b, name: name, uses: map[string]*use{}, used: map[slotOf]int{}, leases: map[string]time.Duration{}}
+	a := &account{book: b, name: name, uses: map[string]*use{}, used: map[slotOf]int{}, leases: map[string]time.Duration{}, freed: make(chan struct{}, 1)}
 	for _, k := range []string{"state", "windows", "leases", "waiting", "uses"} {
 		a.keys = append(a.keys, prefix+k)
 	}
@@ -121,6 +125,9 @@ func (a *account) count(list []window, lease string, granted time.Duration) {
 	for _, w := range list {
 		length := w.slot()
 		a.used[slotOf{w.name, length, int64(granted / length)}]++
+		if !w.Spaced() {
+			a.keepUntil = max(a.keepUntil, a.book.span()+w.Per)
+		}
 	}
 	maps.DeleteFunc(a.used, func(s slotOf, _ int) bool { return time.Duration(s.slot+slotsOfWindow+1)*s.length < granted })
 	if lease != "" {
@@ -128,7 +135,7 @@ func (a *account) count(list []window, lease string, granted time.Duration) {
 	}
 }
 
-// begin has the leases kept while there are any.
+// begin has the beat go on while there is something to keep.
 func (a *account) begin() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -138,26 +145,34 @@ func (a *account) begin() {
 	}
 }
 
-// beat keeps the leases of requests on their way. A process that dies keeps none.
+// beat keeps the leases of requests on their way, and finds out soon when Redis has lost what this process used of longer
+// windows, even where the process asks for nothing at the time. A process that dies keeps nothing.
 func (a *account) beat() {
 	t := time.NewTicker(leaseBeat)
 	defer t.Stop()
-	for range t.C {
-		a.mu.Lock()
-		now := a.book.span()
-		maps.DeleteFunc(a.leases, func(_ string, began time.Duration) bool { return now-began > requestMax })
-		epoch, n := a.epoch, len(a.leases)
-		a.beats = n > 0
-		a.mu.Unlock()
-		if n == 0 {
+	for a.keeping() {
+		select {
+		case <-t.C:
+		case <-a.book.closed:
 			return
 		}
+		epoch, _ := a.seen()
 		ctx, cancel := context.WithTimeout(context.Background(), redisTimeout)
 		if kept, err := a.tell(ctx, epoch, false); err == nil && !kept {
 			a.meet(ctx)
 		}
 		cancel()
 	}
+}
+
+// keeping reports whether there is anything to keep. Where there is not, the beat is over.
+func (a *account) keeping() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.book.span()
+	maps.DeleteFunc(a.leases, func(_ string, began time.Duration) bool { return now-began > requestMax })
+	a.beats = len(a.leases) > 0 || now < a.keepUntil
+	return a.beats
 }
 
 // end gives up a lease; it reports whether there was one.
@@ -167,6 +182,14 @@ func (a *account) end(lease string) bool {
 	_, had := a.leases[lease]
 	delete(a.leases, lease)
 	return had
+}
+
+// wake tells one that waits for requests to end that one did.
+func (a *account) wake() {
+	select {
+	case a.freed <- struct{}{}:
+	default:
+	}
 }
 
 // meet restores what this process knows to the epoch that Redis is in, where it is another one than before.
@@ -181,8 +204,8 @@ func (a *account) meet(ctx context.Context) {
 func (a *account) restore(ctx context.Context, epoch string) error {
 	a.restoring.Lock()
 	defer a.restoring.Unlock()
-	if seen, _ := a.seen(); seen == epoch {
-		return nil
+	if seen, _ := a.seen(); seen == epoch || began(epoch) < began(seen) {
+		return nil // an older one has come back: whoever asks for a turn next begins another
 	}
 	kept, err := a.tell(ctx, epoch, true)
 	if err != nil || !kept {
@@ -193,6 +216,13 @@ func (a *account) restore(ctx context.Context, epoch string) error {
 	a.epoch, a.turns = epoch, 0
 	a.counts.restored++
 	return nil
+}
+
+// began is when an epoch began, by Redis's clock.
+func began(epoch string) int64 {
+	at, _, _ := strings.Cut(epoch, " ")
+	n, _ := strconv.ParseInt(at, 10, 64)
+	return n
 }
 
 // tell keeps leases and hold, and, with all, adds the counts of the windows.

@@ -41,7 +41,7 @@ func (f *free) Acquire(ctx context.Context) (outbound.Turn, error) {
 			return &freeTurn{free: f}, nil
 		}
 		f.use.counts.waiting.Add(1)
-		err := sleep(ctx, min(wait, waitMax))
+		err := sleep(ctx, min(wait, waitMax), nil)
 		f.use.counts.waiting.Add(-1)
 		f.use.counts.waited.Add(int64(a.book.span() - now))
 		if err != nil {

@@ -40,8 +40,9 @@ if ARGV[7] ~= '' then
   redis.call('HSET', KEYS[1], 'left ' .. ARGV[7], int(left), 'reset ' .. ARGV[7], int(reset))
 end
 
-local st = redis.call('HMGET', KEYS[1], 'share', 'changed', 'slowed', 'usual', 'recent')
-local share, changed, slowed, usual, recent = num(st[1], 1), num(st[2], 0), num(st[3], 0), num(st[4], 0), num(st[5], 0)
+local st = redis.call('HMGET', KEYS[1], 'share', 'cut', 'raised', 'slowed', 'usual', 'recent')
+local share, cut, raised, slowed = num(st[1], 1), num(st[2], 0), num(st[3], 0), num(st[4], 0)
+local usual, recent = num(st[5], 0), num(st[6], 0)
 local slow = false
 if arg(5) > 0 then
   if usual == 0 then usual, recent = arg(5), arg(5) end
@@ -67,21 +68,23 @@ if arg(13) > 0 and arg(14) >= 0 then
 end
 
 local was = share
-if now - changed >= arg(21) then
-  if arg(6) == 1 then
-    share = math.max(share * arg(17), arg(16))
-  elseif share > room then
-    share = math.max(share * arg(18), room, arg(16))
-  elseif slow then
-    if now - slowed >= arg(22) then
-      share, slowed = math.max(share * arg(19), arg(16)), now
-    end
-  elseif arg(5) > 0 and num(redis.call('HGET', KEYS[1], 'hold'), 0) <= now then
-    share = math.min(share + arg(20), room, 1)
+local function lower(by, least)
+  if now - cut >= arg(21) then share, cut = math.max(share * by, least, arg(16)), now end
+end
+if arg(6) == 1 then
+  lower(arg(17), 0)
+elseif share > room then
+  lower(arg(18), room)
+elseif slow then
+  if now - slowed >= arg(22) then
+    slowed = now
+    lower(arg(19), 0)
   end
+elseif arg(5) > 0 and share < room and now - math.max(cut, raised) >= arg(21) then
+  share, raised = math.min(share + arg(20), room), now
 end
 if share ~= was then
-  redis.call('HSET', KEYS[1], 'share', string.format('%.4f', share), 'changed', int(now), 'slowed', int(slowed))
+  redis.call('HSET', KEYS[1], 'share', string.format('%.4f', share), 'cut', int(cut), 'raised', int(raised), 'slowed', int(slowed))
 end
 redis.call('PEXPIRE', KEYS[1], 90000000)
 return 0

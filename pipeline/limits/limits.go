@@ -40,12 +40,13 @@ const (
 	turnAgeMax     = 40 * time.Millisecond // between the grant and the writing, beyond what is usual
 	turnAgeDoubles = 6                     // turns thrown away in a row double turnAgeMax, so often: a slow machine goes on
 	settle         = time.Second + arrivalMargin
-	graceOfUse     = 30 * time.Millisecond  // a turn is kept so long for the use whose it is
-	parallelPause  = 10 * time.Millisecond  // before a request looks again whether another one ended
+	graceOfUse     = 30 * time.Millisecond // a turn is kept so long for the use whose it is
+	parallelPause  = 10 * time.Millisecond // before a request looks whether one of another process ended; it doubles
+	parallelMax    = 80 * time.Millisecond
 	waitMax        = 5 * time.Second        // asked again at the latest: what changed meanwhile is seen
 	creditTurns    = 4                      // what a use that did not wait may have saved
 	leaseFor       = 5 * time.Second        // a dead process's requests count so long
-	leaseBeat      = 500 * time.Millisecond // less than settle: requests on their way are restored before others leave
+	leaseBeat      = 500 * time.Millisecond // half of settle: what a process knows is restored before others leave
 	requestMax     = 2 * time.Minute        // a request that nobody ended counts no longer
 	redisPauseMin  = 50 * time.Millisecond
 	redisPauseMax  = 2 * time.Second
@@ -62,7 +63,7 @@ const (
 	cutRefused  = 0.8  // after a 429
 	cutOthers   = 0.9  // towards the room that other programs leave
 	cutSlow     = 0.85 // while answers take slowTimes of the usual, and at least slowLeast
-	raise       = 0.05 // a second of answers as usual
+	raise       = 0.02 // in a second of answers as usual
 	changePause = time.Second
 	slowPause   = 5 * time.Second
 	slowTimes   = 5
@@ -98,13 +99,20 @@ type Book struct {
 
 	mu       sync.Mutex
 	accounts map[string]*account
+	closed   chan struct{}
+	close    func()
 }
 
 // New returns a book. It asks Redis nothing yet.
 func New(o Options) *Book {
 	o.Instance += " " + newID() // a name that two processes have by mistake must not make them one
-	return &Book{o: o, start: o.Now(), accounts: map[string]*account{}}
+	b := &Book{o: o, start: o.Now(), accounts: map[string]*account{}, closed: make(chan struct{})}
+	b.close = sync.OnceFunc(func() { close(b.closed) })
+	return b
 }
+
+// Close ends what the book does beside requests. Requests that are still on their way count until their leases run out.
+func (b *Book) Close() { b.close() }
 
 // Use returns the limiter of one use of an account, such as a destination. Uses that wait get equal shares. Limits may
 // differ between uses; each is held to its own, and requests of all count in all. A use named twice is one.

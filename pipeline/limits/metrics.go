@@ -21,7 +21,7 @@ var (
 	leftDesc      = desc("left", "Requests left of a window, over all processes.", "window")
 	resetDesc     = desc("reset_seconds", "Until nothing of a window is used any longer, or the provider begins it anew.", "window")
 	parallelDesc  = desc("parallel", "Requests on their way, over all processes.")
-	parallelMax   = desc("parallel_max", "Requests that may be on their way at a time.")
+	parallelMost  = desc("parallel_max", "Requests that may be on their way at a time.")
 	holdDesc      = desc("hold_seconds", "Rest of the silence that the provider asked for.")
 	shareDesc     = desc("share", "Share of the configured rate that is made use of; below 1 after refusals, beside other programs or at slow answers.")
 	waitingDesc   = desc("waiting", "Requests that wait for a turn, over all processes.", "use")
@@ -36,7 +36,7 @@ var (
 // Describe implements prometheus.Collector.
 func (b *Book) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		requestsDesc, usedDesc, leftDesc, resetDesc, parallelDesc, parallelMax, holdDesc, shareDesc, waitingDesc,
+		requestsDesc, usedDesc, leftDesc, resetDesc, parallelDesc, parallelMost, holdDesc, shareDesc, waitingDesc,
 		turnsDesc, waitedDesc, refusedDesc, discardedDesc, restoredDesc, unknownDesc,
 	} {
 		out <- d
@@ -87,7 +87,7 @@ func (b *Book) Collect(out chan<- prometheus.Metric) {
 		}
 		if v.Parallel > 0 {
 			gauge(parallelDesc, float64(v.InParallel), v.Account)
-			gauge(parallelMax, float64(v.Parallel), v.Account)
+			gauge(parallelMost, float64(v.Parallel), v.Account)
 		}
 		gauge(holdDesc, left(v.HoldUntil), v.Account)
 		gauge(shareDesc, v.Share, v.Account)

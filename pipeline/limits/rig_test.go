@@ -32,7 +32,9 @@ func process(t *testing.T, m *miniredis.Miniredis, name string) *Book {
 	client := redis.NewClient(&redis.Options{Addr: m.Addr(), MaxRetries: -1, DisableIdentity: true, Protocol: 2})
 	client.AddHook(telling{m})
 	t.Cleanup(func() { _ = client.Close() })
-	return New(Options{Redis: client, Instance: name, Now: time.Now})
+	b := New(Options{Redis: client, Instance: name, Now: time.Now})
+	t.Cleanup(b.Close)
+	return b
 }
 
 // telling sets Redis's clock.

@@ -2,7 +2,7 @@
 -- goes, so that somebody who wakes up late cannot bunch requests up.
 --
 -- KEYS: state, windows, leases, waiting, uses; all of one account, in one slot of a cluster.
--- ARGV: 1 epoch and 2 number of turns that the process saw last, 3 an epoch should a new one begin, 4 silence after that,
+-- ARGV: 1 epoch and 2 number of turns that the process saw last, 3 a word for the epoch should a new one begin, 4 silence after that,
 --   5 use, 6 who waits, 7 how many wait there, 8 lease, 9 leases at most, 10 length of a lease, 11 grace, 12 how much a
 --   late turn may be made up for, 13 longest wait, 14 credit, 15 bucket, 16 rest of the hold that the process knows of,
 --   17 margin of spaced windows, 18 pause before a lease is looked for again; then of each window: name, requests,
@@ -20,11 +20,13 @@ local st = redis.call('HMGET', KEYS[1], 'epoch', 'turns', 'next', 'hold', 'quiet
 local epoch, turns = st[1], num(st[2], 0)
 local next, hold, quiet, v, share = num(st[3], 0), num(st[4], 0), num(st[5], 0), num(st[6], 0), num(st[7], 1)
 
--- Redis lost its memory, or a part of it: what was sent in the last second is unknown, so a second passes first, in which
--- those who know restore what they know.
-if not epoch or (epoch == ARGV[1] and turns < arg(2)) then
+-- Redis lost its memory, or was set back: what was sent in the last second is unknown, so a second passes first, in which
+-- those who know restore what they know. An epoch is named by its beginning: one that is older than what the process saw
+-- has come back.
+local function began(e) return num(string.match(e or '', '^%d+'), 0) end
+if not epoch or (epoch == ARGV[1] and turns < arg(2)) or began(epoch) < began(ARGV[1]) then
   redis.call('DEL', KEYS[2], KEYS[3], KEYS[4], KEYS[5])
-  epoch, turns, next, quiet, v = ARGV[3], 0, 0, now + arg(4), 0
+  epoch, turns, next, quiet, v = int(math.max(now, began(ARGV[1]) + 1)) .. ' ' .. ARGV[3], 0, 0, now + arg(4), 0
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'turns', 0, 'next', 0, 'quiet', int(quiet), 'v', 0)
 end
 if ARGV[1] ~= '' and ARGV[1] ~= epoch then return { -1, epoch, turns, now, 'restore' } end

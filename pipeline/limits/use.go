@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ type use struct {
 	limits   outbound.Limits
 	windows  []window
 	buckets  map[string][]window // with those of the account
+	kept     bool                // it has something that a process restores
 	instance string
 	counts   *useCounts
 
@@ -46,6 +48,7 @@ func newUse(a *account, name string, l outbound.Limits) *use {
 		account: a, name: name, limits: l, windows: windowsOf("", l.Windows), buckets: map[string][]window{},
 		instance: a.book.o.Instance, counts: &useCounts{}, queues: map[string]*queue{},
 	}
+	u.kept = l.Parallel > 0 || len(l.Buckets) > 0 || slices.ContainsFunc(u.windows, func(w window) bool { return !w.Spaced() })
 	for _, b := range l.Buckets {
 		u.buckets[b.Name] = append(windowsOf(b.Name, b.Windows), u.windows...)
 	}
@@ -85,7 +88,7 @@ func (u *use) Acquire(ctx context.Context) (outbound.Turn, error) {
 		t.Done(outbound.Feedback{}) // a grant that was too old may have left its lease
 		return nil, err
 	}
-	if t.lease != "" {
+	if u.kept {
 		u.account.begin()
 	}
 	return t, nil
@@ -134,9 +137,10 @@ func (t *turn) take(ctx context.Context) error {
 // ask asks Redis until it grants the turn, and takes none that came too late to be used.
 func (t *turn) ask(ctx context.Context, q *queue) error {
 	a, ageMax, pause, why := t.use.account, turnAgeMax, redisPauseMin, "redis"
+	full := parallelPause
 	var down error
 	for discarded := 0; ; {
-		r, err := t.run(ctx, q)
+		r, err := t.run(ctx, q, full)
 		wait := r.wait
 		switch {
 		case err != nil:
@@ -161,7 +165,11 @@ func (t *turn) ask(ctx context.Context, q *queue) error {
 		default:
 			pause, down, why = redisPauseMin, nil, r.why
 		}
-		if err := sleep(ctx, wait); err != nil {
+		var wake chan struct{}
+		if wait > 0 && why == "parallel" {
+			full, wake = min(2*full, parallelMax), a.freed
+		}
+		if err := sleep(ctx, wait, wake); err != nil {
 			return t.gaveUp(err, down, why)
 		}
 	}
@@ -191,13 +199,13 @@ func (t *turn) gaveUp(err, down error, why string) error {
 
 var errAnswer = errors.New("redis gave an answer of another form")
 
-func (t *turn) run(ctx context.Context, q *queue) (reply, error) {
+func (t *turn) run(ctx context.Context, q *queue, full time.Duration) (reply, error) {
 	u, a := t.use, t.use.account
 	epoch, turns := a.seen()
 	args := []any{
 		epoch, turns, newID(), settle.Microseconds(), u.name, q.who, max(q.waiting.Load(), 1), t.lease, u.limits.Parallel, leaseFor.Microseconds(),
 		graceOfUse.Microseconds(), lateAllowance.Microseconds(), waitMax.Microseconds(), creditTurns, t.bucket, a.heldFor().Microseconds(),
-		arrivalMargin.Microseconds(), parallelPause.Microseconds(),
+		arrivalMargin.Microseconds(), full.Microseconds(),
 	}
 	for _, w := range q.windows {
 		args = append(args, w.args()...)
@@ -251,6 +259,9 @@ func (t *turn) Done(f outbound.Feedback) {
 	// Where Redis does not answer nobody gets a turn; the lease runs out by itself, and the hold is told with the next
 	// question.
 	_ = t.learn(ctx, f)
+	if leased {
+		a.wake()
+	}
 }
 
 // due reports whether Redis should be told of an answer as usual: not of each.
@@ -268,7 +279,8 @@ func (a *account) due(f outbound.Feedback) bool {
 	return true
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// sleep waits for d, or until wake gives something.
+func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -279,6 +291,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	defer t.Stop()
 	select {
 	case <-t.C:
+		return nil
+	case <-wake:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
