@@ -29,7 +29,7 @@ func (d *Deliverer) commit(ctx context.Context, s kafka.Session) error {
 	// The end of a transaction is not cut short by the end of the process: its outcome would be unknown.
 	endCtx, cancel := d.clock.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
-	produceErr := d.produce(endCtx, s, batch)
+	produceErr := d.produce(endCtx, s, batch, plan)
 	committed := false
 	if produceErr == nil {
 		committed, err = s.Commit(endCtx, plan.offsets())
@@ -48,7 +48,7 @@ func (d *Deliverer) commit(ctx context.Context, s kafka.Session) error {
 		}
 		d.metrics.aborts.Inc()
 	}
-	d.mu.Lock()
+	d.lock()
 	defer d.mu.Unlock()
 	if committed {
 		d.trouble = nil
@@ -57,24 +57,33 @@ func (d *Deliverer) commit(ctx context.Context, s kafka.Session) error {
 	}
 	// Nothing was written: the same goes into the next transaction.
 	d.outbox = append(batch, d.outbox...)
+	for _, e := range plan.ended {
+		e.win.ended = append(e.win.ended, e)
+	}
 	d.forget()
 	return produceErr
 }
 
 // produce writes records in the transaction and waits for their fate.
-func (d *Deliverer) produce(ctx context.Context, s kafka.Session, batch []output) error {
+func (d *Deliverer) produce(ctx context.Context, s kafka.Session, batch []output, plan *plan) error {
 	var mu sync.Mutex
 	var first error
+	promise := func(_ *kgo.Record, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if first == nil && err != nil {
+			first = err
+		}
+	}
 	for _, o := range batch {
 		r := *o.record
 		r.Partition = kafka.Partition(r.Key, d.counts[r.Topic])
-		s.Produce(ctx, &r, func(_ *kgo.Record, err error) {
-			mu.Lock()
-			defer mu.Unlock()
-			if first == nil && err != nil {
-				first = err
-			}
-		})
+		s.Produce(ctx, &r, promise)
+	}
+	for _, row := range plan.rows {
+		if row.record != nil {
+			s.Produce(ctx, row.record, promise)
+		}
 	}
 	err := s.Flush(ctx)
 	mu.Lock()
@@ -82,7 +91,10 @@ func (d *Deliverer) produce(ctx context.Context, s kafka.Session, batch []output
 	if first != nil {
 		return first
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return plan.recorded()
 }
 
 // settle asks the broker what became of a transaction that the client does not vouch for.

@@ -55,14 +55,14 @@ func TestOffsetAheadOfReadingIsNoRewind(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.cluster.Close)
-	text := r.progress(progress{topicID: r.topicID(), owner: 1, seq: 1, runs: []run{{open, 1}, {finished, 3}}})
+	text := r.progress(progress{topicID: r.topicID(), owner: 1, seq: 1, marks: marksOf(run{open, 1}, run{finished, 3})})
 	d.assign(t.Context(), []kafka.Offset{{Topic: schemas.TopicCommands, At: 1, Metadata: text}})
 	d.inspect(t.Context())
 	d.lock()
 	defer d.mu.Unlock()
 	d.admit(fetched(kgo.FetchPartition{Records: []*kgo.Record{{Topic: schemas.TopicCommands, Offset: 1}}}))
 	w := d.windows[0]
-	w.finish(w.entries[0])
+	w.finish(w.inOrder()[0])
 	batch, p, err := d.plan()
 	if err != nil {
 		t.Fatal(err)
@@ -75,8 +75,8 @@ func TestOffsetAheadOfReadingIsNoRewind(t *testing.T) {
 	if w.stalled != nil {
 		t.Errorf("stalled: %s: %v", w.stalled.reason, w.stalled.err)
 	}
-	if w.next != 6 || w.open != 1 {
-		t.Errorf("next %d with %d to be done, want 6 and 1", w.next, w.open)
+	if w.next != 6 || w.unfinished() != 1 {
+		t.Errorf("next %d with %d to be done, want 6 and 1", w.next, w.unfinished())
 	}
 }
 

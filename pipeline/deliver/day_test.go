@@ -54,7 +54,7 @@ type day struct {
 func newDay(t *testing.T, seed uint64) *day {
 	network := new(kfake.VirtualNetwork)
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(network.Listen),
-		kfake.SeedTopics(2, schemas.TopicCommands, schemas.TopicDeliveries, schemas.TopicAutomationInbox), kfake.SeedTopics(1, schemas.TopicDeadLetters))
+		kfake.SeedTopics(2, schemas.TopicCommands, schemas.TopicDeliveries, schemas.TopicAutomationInbox, schemas.TopicProgress), kfake.SeedTopics(1, schemas.TopicDeadLetters))
 	if err != nil {
 		t.Fatal(err)
 	}

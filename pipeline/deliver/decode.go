@@ -1,8 +1,11 @@
 package deliver
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/schemas/codec"
@@ -66,7 +69,7 @@ func (d *Deliverer) take(x decoded) {
 	e, err := x.e, x.err
 	cmd, ok := x.rec.(*schemas.Command)
 	if err == nil && !ok {
-		err = fmt.Errorf("the record is a %T, not a Command", x.rec)
+		err = fmt.Errorf("%w: it is a %T", errNoCommand, x.rec)
 	}
 	if err != nil {
 		d.deadLetter(e, schemas.CauseUndecodable, result{entry: e, outcome: sinks.Outcome{
@@ -74,9 +77,20 @@ func (d *Deliverer) take(x decoded) {
 		}})
 		return
 	}
+	e.win.decoded(e)
+	e.know(cmd)
+	d.place(e)
+}
+
+// take keeps what the record says. The record itself shares its memory with all that was fetched with it.
+func (e *entry) take(r *kgo.Record) {
+	e.key, e.value, e.at, e.trace = bytes.Clone(r.Key), bytes.Clone(r.Value), r.Timestamp, traceOf(r)
+}
+
+// know keeps the command that was decoded.
+func (e *entry) know(cmd *schemas.Command) {
 	e.cmd = cmd
 	if !cmd.At.IsZero() {
 		e.at = cmd.At
 	}
-	d.enqueue(e)
 }

@@ -38,10 +38,9 @@ const (
 	DefaultParallel  = 8
 	DefaultRetryFor  = 72 * time.Hour
 	DefaultSettle    = 30 * time.Second
-	DefaultWindowMax = 10_000
+	DefaultWindowMax = 25_000
 
-	windowBytesMax        = 32 << 20 // values of unfinished commands of one partition
-	contactsRememberedMax = 10_000   // per destination
+	contactsRememberedMax = 10_000 // per destination
 	deadValueBytesMax     = 512 << 10
 	pollMax               = 500
 	sessionTimeout        = 15 * time.Second
@@ -89,8 +88,11 @@ type Options struct {
 	// Settle is how long an effect whose outcome is unknown rests before the destination is asked; default 30 s. It must
 	// be longer than a request can be on its way.
 	Settle time.Duration
-	// WindowMax bounds the unfinished commands of one partition; default 10,000.
+	// WindowMax bounds the commands of one destination that are held in memory, for each partition; default 25,000. What
+	// is beyond it is read again when its turn comes. It should not become smaller while deliverers with another one run.
 	WindowMax int
+	// Pauses are what people hold back; nil: nothing.
+	Pauses Pauses
 	// RetryBase and RetryMax shape the back-off with full jitter; default 1 s and 10 min.
 	RetryBase, RetryMax time.Duration
 	// AnswerFor is how long a question is asked before it is answered with StandingUnknown; default 10 min.
@@ -133,16 +135,23 @@ type Deliverer struct {
 	outbox    []output
 	results   []result
 	starts    []flight // dispatched, to be started once mu is free
-	stopPoll  context.CancelFunc
-	closing   bool
-	trouble   error
-	broken    error // a record that could not be encoded; ends the session
-	misplaced bool  // the client went back to what it knows to be committed
-	joined    bool
-	awaited   map[int32]bool // assigned, and the group's offset of them not known yet; the session's own
-	stopping  time.Time      // when the process was told to end; zero: it was not
-	rand      *rand.Rand
-	measured  time.Time
+	rereads   []func() // the same for reading deferred commands
+	held      int      // commands in memory, or ended and not committed; of all partitions
+	heldBytes int64    // their values
+
+	pauses     map[pauseKey]pauseState // that were asked for
+	pausesSeen <-chan struct{}         // Pauses.Changed as of then
+	commitAt   time.Time               // not before, but for the end: long progress is not written all the time
+	stopPoll   context.CancelFunc
+	closing    bool
+	trouble    error
+	broken     error // a record that could not be encoded; ends the session
+	misplaced  bool  // the client went back to what it knows to be committed
+	joined     bool
+	awaited    map[int32]bool // assigned, and the group's offset of them not known yet; the session's own
+	stopping   time.Time      // when the process was told to end; zero: it was not
+	rand       *rand.Rand
+	measured   time.Time
 
 	notAsked map[string]time.Time // by schema id: until when the registry is not asked again; the session's own
 	turned   atomic.Int64         // when the loop last turned, in Unix nanoseconds; 0: no session
@@ -199,7 +208,7 @@ func New(o Options) (*Deliverer, error) {
 	if o.Random == nil {
 		o.Random = crand.Reader
 	}
-	d := &Deliverer{opts: o, windows: map[int32]*window{}, awaited: map[int32]bool{}, refusals: map[int32]refusal{}, lanes: map[string]*lane{}, answers: newAnswers(answersRememberedMax), clock: o.Clock, flights: o.Clock.NewGroup()}
+	d := &Deliverer{opts: o, windows: map[int32]*window{}, awaited: map[int32]bool{}, pauses: map[pauseKey]pauseState{}, refusals: map[int32]refusal{}, lanes: map[string]*lane{}, answers: newAnswers(answersRememberedMax), clock: o.Clock, flights: o.Clock.NewGroup()}
 	var err error
 	if d.rand, err = seeded(o.Random); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package deliver
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tillstream/tillstream/schemas"
@@ -18,7 +19,7 @@ func (d *Deliverer) statesMax() int { return max(2, d.opts.WindowMax/statesShare
 
 // expired reports whether e has been tried for long enough.
 func (d *Deliverer) expired(e *entry, now time.Time) bool {
-	return now.Sub(e.at) > d.opts.RetryFor && e.failures >= failuresBeforeGiveUp
+	return e.failures >= failuresBeforeGiveUp && !d.heldBack(e.connection) && now.Sub(d.since(e)) > d.opts.RetryFor
 }
 
 // failedFor counts a failure of e for the states that it stands for. Those whose time is over are given up; where too
@@ -65,10 +66,35 @@ func (d *Deliverer) thin(q *queue, n int) {
 		if !isState(i) || !isState(i+1) || o.flying || o.cmd.Version > next.cmd.Version {
 			continue
 		}
-		if isState(i+2) && o.at.Before(next.at) {
-			next.at, next.failures = o.at, max(next.failures, o.failures)
-		}
-		d.final(o, schemas.OutcomeSuperseded, result{entry: o, started: d.now})
+		d.replace(o, next, isState(i+2))
 		n--
 	}
+}
+
+// merge supersedes the state right before e, which has just come, if e is a state too: however many changes wait for
+// one contact, they are one. What a person holds back takes nothing with it that he does not.
+func (d *Deliverer) merge(q *queue, e *entry) {
+	at := slices.Index(q.entries, e)
+	if e.cmd.Kind != schemas.CommandContact {
+		return
+	}
+	for at--; at >= 0 && (q.entries[at].done || q.entries[at].win.dropped); at-- {
+	}
+	if at < 0 {
+		return
+	}
+	o := q.entries[at]
+	if o.cmd.Kind != schemas.CommandContact || o.flying || o.cmd.Version > e.cmd.Version || d.heldBack(e.connection) && !d.heldBack(o.connection) {
+		return
+	}
+	d.replace(o, e, true)
+	q.entries = slices.Delete(q.entries, at, at+1)
+}
+
+// replace ends a state by a newer one. ages: the newer one is as old as it from now on.
+func (d *Deliverer) replace(o, next *entry, ages bool) {
+	if ages && o.at.Before(next.at) {
+		next.at, next.failures = o.at, max(next.failures, o.failures)
+	}
+	d.final(o, schemas.OutcomeSuperseded, result{entry: o, started: d.now})
 }

@@ -39,6 +39,10 @@ func (h *hopeless) take(cmd schemas.Command) {
 	h.made[cmd.CommandID], h.kinds[cmd.CommandID] = cmd.At, cmd.Kind
 	e := h.w.admit(h.w.next)
 	h.d.take(decoded{e: e, rec: &cmd})
+	for _, e := range h.w.ended { // as a commit does
+		h.d.released(e)
+	}
+	h.w.ended = nil
 }
 
 // fail has the contact's next request fail, if it has one by now.
@@ -47,7 +51,7 @@ func (h *hopeless) fail() {
 	if q == nil {
 		return
 	}
-	if s := q.next(h.d.now); s.send != nil {
+	if s := q.next(h.d.now, h.d.heldBack); s.send != nil {
 		h.d.judge(result{entry: s.send, outcome: retryable(), started: h.d.now})
 		q.remove()
 	}
@@ -91,8 +95,8 @@ func TestHopelessContactIsGivenUp(t *testing.T) {
 			h.fail()
 			h.d.now = h.d.now.Add(every / 5)
 		}
-		if most := 2 * int(retryFor/every+3); h.w.open > most {
-			t.Fatalf("after %d states %d commands are held, want %d at most", i+1, h.w.open, most)
+		if most := 2 * int(retryFor/every+3); h.w.unfinished() > most {
+			t.Fatalf("after %d states %d commands are held, want %d at most", i+1, h.w.unfinished(), most)
 		}
 	}
 	finals, letters := h.ends()
@@ -101,8 +105,8 @@ func TestHopelessContactIsGivenUp(t *testing.T) {
 			t.Errorf("%s %s ended as %s after %v, want REJECTED a little after %v", h.kinds[id], id, f.Outcome, age, retryFor)
 		}
 	}
-	if len(finals)+h.w.open != 2*n {
-		t.Errorf("%d commands ended and %d are held, of %d", len(finals), h.w.open, 2*n)
+	if len(finals)+h.w.unfinished() != 2*n {
+		t.Errorf("%d commands ended and %d are held, of %d", len(finals), h.w.unfinished(), 2*n)
 	}
 	if letters[schemas.CauseGaveUp] < n-10 || letters[schemas.CauseGaveUp] != letters[schemas.CauseRejected] {
 		t.Errorf("dead letters: %v", letters)
@@ -117,11 +121,12 @@ func TestHopelessContactDoesNotFillTheWindow(t *testing.T) {
 	follows := h.r.effect("a@x.example")
 	h.take(first)
 	h.take(follows)
+	h.d.now = h.d.now.Add(time.Minute)
 	for i := range 40 * 60 {
 		h.take(h.r.contact("a@x.example", int64(i+2)))
 		h.fail()
-		if most := windowMax/statesShare + 2; h.w.open > most {
-			t.Fatalf("after %d states %d commands are held, want %d at most", i+1, h.w.open, most)
+		if most := windowMax/statesShare + 2; h.w.unfinished() > most {
+			t.Fatalf("after %d states %d commands are held, want %d at most", i+1, h.w.unfinished(), most)
 		}
 		h.d.now = h.d.now.Add(time.Minute)
 		if i%60 != 0 {
@@ -143,7 +148,7 @@ func TestHopelessContactDoesNotFillTheWindow(t *testing.T) {
 	if f := finals[follows.CommandID]; f.Outcome != schemas.OutcomeRejected {
 		t.Errorf("the effect ended as %q", f.Outcome)
 	}
-	if len(finals)+h.w.open != len(h.made) {
-		t.Error(fmt.Sprint(len(finals), " commands ended and ", h.w.open, " are held, of ", len(h.made)))
+	if len(finals)+h.w.unfinished() != len(h.made) {
+		t.Error(fmt.Sprint(len(finals), " commands ended and ", h.w.unfinished(), " are held, of ", len(h.made)))
 	}
 }

@@ -15,12 +15,16 @@ type lane struct {
 	name    string
 	writer  sinks.Writer
 	queues  map[string]*queue
-	ready   []*queue // may have something to do
-	waiting waiting  // have something to do later
-	flying  int      // contacts with a request in flight
-	intents int      // that are in the outbox or in a transaction under way
-	seen    *versions
-	asked   *list.List // of *entry: questions, in the order of their deadlines
+	ready   []*queue         // may have something to do
+	waiting waiting          // have something to do later
+	flying  int              // contacts with a request in flight
+	slots   int              // requests, as far as they are limited: many contacts in one count once
+	bulk    sinks.BulkWriter // nil: it takes one at a time
+	// withheld are queues of which a person holds back something.
+	withheld int
+	intents  int // that are in the outbox or in a transaction under way
+	seen     *versions
+	asked    *list.List // of *entry: questions, in the order of their deadlines
 
 	failures int       // in a row, of any command
 	hold     time.Time // nothing is sent before
@@ -30,7 +34,7 @@ type lane struct {
 }
 
 func newLane(name string, w sinks.Writer) *lane {
-	return &lane{name: name, writer: w, queues: map[string]*queue{}, seen: newVersions(contactsRememberedMax), asked: list.New()}
+	return &lane{name: name, writer: w, bulk: bulkWriter(w), queues: map[string]*queue{}, seen: newVersions(contactsRememberedMax), asked: list.New()}
 }
 
 // queue is what is unfinished for one contact, in the order of offsets.
@@ -41,8 +45,30 @@ type queue struct {
 	flying  bool
 	queued  bool    // in lane.ready
 	parked  *window // waits for it to catch up; nil: it does not
+	held    bool    // counted in lane.withheld
 	index   int     // in lane.waiting; -1: not there
 	wake    time.Time
+}
+
+// takeOff notes that e is sent. slot: its flight counts.
+func (q *queue) takeOff(e *entry, slot bool) {
+	q.flying, e.flying, e.slot = true, true, slot
+	q.lane.flying++
+	if slot {
+		q.lane.slots++
+	}
+}
+
+// withhold counts q among those of which a person holds back something, or not.
+func (q *queue) withhold(held bool) {
+	if q.held != held {
+		q.held = held
+		if held {
+			q.lane.withheld++
+		} else {
+			q.lane.withheld--
+		}
+	}
 }
 
 // add puts e into its contact's queue.
@@ -60,7 +86,12 @@ func (l *lane) add(key string, e *entry) *queue {
 			}
 		}
 	}
-	q.entries = append(q.entries, e)
+	// What waited for the registry has its place before what came after it.
+	at := len(q.entries)
+	for at > 0 && q.entries[at-1].win == e.win && q.entries[at-1].offset > e.offset {
+		at--
+	}
+	q.entries = slices.Insert(q.entries, at, e)
 	l.touch(q)
 	return q
 }
@@ -99,6 +130,7 @@ func (l *lane) due(now time.Time) {
 func (q *queue) remove() {
 	q.entries = slices.DeleteFunc(q.entries, func(e *entry) bool { return e.done || e.win.dropped })
 	if len(q.entries) == 0 && !q.flying {
+		q.withhold(false)
 		if q.index >= 0 {
 			heap.Remove(&q.lane.waiting, q.index)
 		}
@@ -122,13 +154,16 @@ func (q *queue) hasContact() bool {
 type step struct {
 	send   *entry
 	intend *entry
-	park   *window   // must catch up first
-	wake   time.Time // zero: nothing to wait for by the clock
+	park   *window // must catch up first
+	// withheld: a person holds back something of it.
+	withheld bool
+	wake     time.Time // zero: nothing to wait for by the clock
 }
 
 // next decides. Effects and questions older than every unfinished desired state come first, in order: one that waits holds the later
-// ones. Then the newest desired state, which stands for all older ones; it waits for no effect's next try. A request in flight, or an intent on its way, makes the contact wait.
-func (q *queue) next(now time.Time) step {
+// ones. Then the newest desired state, which stands for all older ones; it waits for no effect's next try. A request in
+// flight, or an intent on its way, makes the contact wait. What a person holds back is passed over.
+func (q *queue) next(now time.Time, heldBack func(connection string) bool) step {
 	var s step
 	if q.flying {
 		return s
@@ -141,6 +176,10 @@ func (q *queue) next(now time.Time) step {
 		}
 		if oldestContact < 0 {
 			oldestContact = e.offset
+		}
+		if heldBack(e.connection) {
+			s.withheld = true
+			continue
 		}
 		if newest == nil || e.cmd.Version >= newest.cmd.Version {
 			newest = e
@@ -162,6 +201,10 @@ func (q *queue) next(now time.Time) step {
 		if oldestContact >= 0 && e.offset > oldestContact {
 			break
 		}
+		if heldBack(e.connection) && e.intent != intentQueued {
+			s.withheld = true
+			continue
+		}
 		if e.intent == noIntent && !e.isQuestion() {
 			s.intend = e
 			return s
@@ -175,7 +218,7 @@ func (q *queue) next(now time.Time) step {
 		}
 		break
 	}
-	if newest != nil && !newest.win.states {
+	if newest != nil && !newest.win.mayState(q.lane) {
 		s.park = newest.win
 	} else if newest != nil && !later(newest) {
 		s.send = newest

@@ -18,6 +18,8 @@ type metrics struct {
 	backlog     *prometheus.GaugeVec
 	oldest      *prometheus.GaugeVec
 	paused      *prometheus.GaugeVec
+	deferred    *prometheus.GaugeVec
+	withheld    *prometheus.GaugeVec
 
 	stalled, windowFull, windowUnfinished *prometheus.GaugeVec
 	offsetAlarms                          prometheus.Counter
@@ -62,6 +64,14 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: name("paused"),
 			Help: "1 while a destination is paused; reason refused is an alarm.",
 		}, []string{"destination", "reason"}),
+		deferred: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: name("deferred"),
+			Help: "Unfinished commands that are not held in memory, but read again when their turn comes.",
+		}, []string{"destination"}),
+		withheld: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: name("withheld"),
+			Help: "Commands in memory that wait because a person paused their destination or the connection they came of.",
+		}, []string{"destination"}),
 		stalled: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: name("partitions_stalled"),
 			Help: "1 for a partition of the commands that does not go on; an alarm.",
@@ -92,13 +102,13 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.commands, m.outcomes, m.deadLetters, m.answers, m.aborts, m.inFlight, m.backlog, m.oldest, m.paused, m.stalled, m.windowFull, m.windowUnfinished, m.offsetAlarms}
+	return []prometheus.Collector{m.commands, m.outcomes, m.deadLetters, m.answers, m.aborts, m.inFlight, m.backlog, m.oldest, m.paused, m.deferred, m.withheld, m.stalled, m.windowFull, m.windowUnfinished, m.offsetAlarms}
 }
 
 // window shows one partition.
 func (m *metrics) window(w *window, full bool) {
 	p := strconv.Itoa(int(w.partition))
-	m.windowUnfinished.WithLabelValues(p).Set(float64(w.open))
+	m.windowUnfinished.WithLabelValues(p).Set(float64(w.unfinished()))
 	value := 0.0
 	if full {
 		value = 1

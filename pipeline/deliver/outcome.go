@@ -268,7 +268,7 @@ func (d *Deliverer) deadLetter(e *entry, cause string, r result) {
 	dl := &schemas.DeadLetter{
 		ID: fmt.Sprintf("%s-%d-%d", e.win.topic, e.win.partition, e.offset), Stage: "deliver", Cause: cause,
 		Remedy: r.outcome.Remedy, Topic: e.win.topic, Partition: int64(e.win.partition), Offset: e.offset,
-		Key: e.key, Value: e.value, At: now,
+		Key: e.recordKey(), Value: e.value, At: now,
 	}
 	if r.outcome.Err != nil {
 		dl.Reason = r.outcome.Err.Error()

@@ -17,7 +17,7 @@ import (
 // its topic's id and its end are compared with what the group's offset says. Where they differ, the partition stops: to
 // go on would skip commands, or take new ones for old.
 
-// ReasonProgressUnreadable: a later version wrote how far the partition is. The other reasons are package pipeline's.
+// ReasonProgressUnreadable: a later version wrote how far the partition is, or the record that says so is gone. The other reasons are package pipeline's.
 const ReasonProgressUnreadable pipeline.Reason = "PROGRESS_UNREADABLE"
 
 const (
@@ -53,7 +53,7 @@ func (d *Deliverer) stall(w *window, s stall) {
 	w.stalled = &s
 	if s.final {
 		d.refusals[w.partition] = refusal{w.before, s}
-		w.dropped, w.spill = true, nil
+		d.leave(w)
 		d.forget()
 	}
 	d.metrics.window(w, false)
@@ -97,9 +97,19 @@ func (d *Deliverer) inspect(ctx context.Context) {
 		if err == nil {
 			p.start, p.end, err = d.cluster.Bounds(ctx, w.topic, w.partition)
 		}
+		unreadable := false
+		if err == nil && w.pointer != nil && (p.id == w.topicID || w.topicID == [topicIDBytes]byte{}) {
+			err, unreadable = d.readProgress(ctx, w)
+		}
 		d.lock()
 		switch {
 		case w.dropped, ctx.Err() != nil && errors.Is(err, context.Canceled):
+		case unreadable:
+			d.stall(w, stall{
+				reason: ReasonProgressUnreadable, err: err, final: true,
+				remedy: "topic " + schemas.TopicProgress + " lost what says which commands are finished: stop every deliverer, set the group's offset to where to go on " +
+					"(kafka-consumer-groups.sh --reset-offsets), and start again; commands from there on are delivered, even those that had been",
+			})
 		case err != nil:
 			d.unasked(w, err)
 		default:

@@ -182,7 +182,7 @@ func TestTruncatedTopicStops(t *testing.T) {
 		progress progress
 	}{
 		"offset beyond the end":   {at: 50},
-		"finished beyond the end": {at: 2, progress: progress{runs: []run{{open, 1}, {finished, 40}}}},
+		"finished beyond the end": {at: 2, progress: progress{marks: marksOf(run{open, 1}, run{finished, 40})}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, c := newRig(t), newCRM(t)
@@ -298,7 +298,7 @@ func TestProgressOfAnOlderVersionGoesOn(t *testing.T) {
 	r, c := newRig(t), newCRM(t)
 	cmds := []schemas.Command{r.contact("a@x.example", 1), r.contact("b@x.example", 1), r.contact("c@x.example", 1)}
 	r.produce(cmds...)
-	r.commit(0, r.progress(progress{owner: 7, seq: 3, runs: []run{{open, 1}, {finished, 1}}}))
+	r.commit(0, r.progress(progress{owner: 7, seq: 3, marks: marksOf(run{open, 1}, run{finished, 1})}))
 	r.start(r.options("one", c))
 	r.ended(cmds[0], cmds[2])
 	if c.triesOf(cmds[1]) != 0 {
@@ -353,8 +353,8 @@ func TestExpiredCommandsAreTold(t *testing.T) {
 	}
 }
 
-// The window of unfinished commands is seen by people.
-func TestFullWindowIsSeen(t *testing.T) {
+// What a destination has no room for is seen by people.
+func TestDeferredCommandsAreSeen(t *testing.T) {
 	r, c := newRig(t), newCRM(t)
 	var open atomic.Bool
 	c.answer = func(schemas.Command, int) (sinks.Outcome, bool) {
@@ -373,8 +373,11 @@ func TestFullWindowIsSeen(t *testing.T) {
 	r.produce(cmds...)
 	eventually(t, "full", func() bool {
 		w := run.window(0)
-		return w.State == "full" && w.Unfinished == 5 && w.UnfinishedMax == 5 && w.Next == 5
+		return w.State == "running" && w.Unfinished == 20 && w.UnfinishedMax == 5 && w.Deferred == 15 && w.Next == 20
 	})
+	if s := run.Status().Destinations[0]; s.Unfinished != 20 || s.Deferred != 15 {
+		t.Errorf("got %+v, want 20 unfinished, 15 of them deferred", s)
+	}
 	open.Store(true)
 	r.ended(cmds...)
 	eventually(t, "running", func() bool { w := run.window(0); return w.State == "running" && w.Unfinished == 0 })

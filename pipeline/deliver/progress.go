@@ -8,33 +8,22 @@ import (
 	"strings"
 )
 
-// Kafka keeps at most 4,096 bytes of metadata beside an offset. Base64 leaves three quarters of them.
+// Kafka keeps at most 4,096 bytes of metadata beside an offset. Base64 leaves three quarters of them. What is longer
+// goes into a record on crm.progress, in the same transaction, and the metadata says where that is.
 const (
 	metadataBytesMax = 4096
+	textBytesMax     = 3000 // of progress as metadata, where it can be a record instead
+	recordBytesMax   = 512 << 10
 	progressPrefix   = "ts1."
 	topicPrefix      = "ts2." // the same behind the topic's id
+	pointerPrefix    = "ts3." // topic's id, owner, transaction, and the offset of the record
 	prefixFamily     = "ts"
 	topicIDBytes     = 16
 	headerBytesMax   = topicIDBytes + 1 + 2*binary.MaxVarintLen64
 	payloadBytesMax  = (metadataBytesMax-len(progressPrefix))/4*3 - headerBytesMax - binary.MaxVarintLen64
+	recordPayloadMax = recordBytesMax - headerBytesMax - binary.MaxVarintLen64
 	offsetsMax       = 1 << 40 // that one progress may speak of; more is a broken record
-	bitsPerOffset    = 2
 )
-
-// stand is how far a command is.
-type stand byte
-
-const (
-	open     stand = iota // to be done
-	finished              // its final delivery is committed
-	intended              // an effect whose intent is committed: it may have been sent
-)
-
-// run is a number of consecutive offsets of one stand.
-type run struct {
-	stand stand
-	n     int64
-}
 
 // progress is what a deliverer knows beyond the committed offset, which is the oldest unfinished command.
 type progress struct {
@@ -42,7 +31,10 @@ type progress struct {
 	// not known.
 	topicID    [topicIDBytes]byte
 	owner, seq uint64 // who wrote it, and which of its transactions it was
-	runs       []run  // from the committed offset on
+	marks      marks  // from the committed offset on
+	// recorded: the marks are in the record at this offset of crm.progress.
+	recorded bool
+	record   int64
 }
 
 // errNewer says that a version of this program wrote an offset's metadata that this one can't read.
@@ -51,14 +43,23 @@ var errNewer = errors.New("delivery progress of another version of tillstream")
 // errProgress says that an offset's metadata is not ours.
 var errProgress = errors.New("offset metadata is no delivery progress")
 
-// encode writes p as text for an offset commit: run lengths, or two bits for each offset, whichever is shorter.
-func (p progress) encode() (string, error) {
+// body is p without its topic: run lengths, or two bits for each offset, whichever is shorter.
+func (p progress) body() []byte {
 	header := binary.AppendUvarint(binary.AppendUvarint(nil, p.owner), p.seq)
 	payload, kind := p.lengths(), byte(0)
 	if bits := p.bitmap(len(payload)); bits != nil && len(bits) < len(payload) {
 		payload, kind = bits, 1
 	}
-	body := append(append(header, kind), payload...)
+	return append(append(header, kind), payload...)
+}
+
+// encode writes p as text for an offset commit.
+func (p progress) encode() (string, error) {
+	if p.recorded {
+		b := binary.AppendUvarint(binary.AppendUvarint(p.topicID[:], p.owner), p.seq)
+		return pointerPrefix + base64.RawURLEncoding.EncodeToString(binary.AppendUvarint(b, uint64(p.record))), nil
+	}
+	body := p.body()
 	text := progressPrefix + base64.RawURLEncoding.EncodeToString(body)
 	if p.topicID != [topicIDBytes]byte{} {
 		// What was written without an id may leave no room for one.
@@ -73,9 +74,26 @@ func (p progress) encode() (string, error) {
 	return text, nil
 }
 
+// encodeRecord writes p for a record of crm.progress.
+func (p progress) encodeRecord() ([]byte, error) {
+	b := append(p.topicID[:], p.body()...)
+	if len(b) > recordBytesMax {
+		return nil, fmt.Errorf("delivery progress needs %d bytes of the %d that a record of it may have", len(b), recordBytesMax)
+	}
+	return b, nil
+}
+
+// decodeRecord reads what encodeRecord wrote.
+func decodeRecord(b []byte) (progress, error) {
+	if len(b) > recordBytesMax {
+		return progress{}, errProgress
+	}
+	return decodeBody(b, true)
+}
+
 func (p progress) lengths() []byte {
 	var b []byte
-	for _, r := range p.runs {
+	for r := range p.marks.runs {
 		b = binary.AppendUvarint(b, uint64(r.n)<<bitsPerOffset|uint64(r.stand))
 	}
 	return b
@@ -83,17 +101,15 @@ func (p progress) lengths() []byte {
 
 // bitmap returns nil where it would be no shorter than atMost.
 func (p progress) bitmap(atMost int) []byte {
-	var n int64
-	for _, r := range p.runs {
-		n += r.n
-	}
+	from, _ := p.marks.from()
+	n := p.marks.end() - from
 	if n/4 >= int64(atMost) {
 		return nil
 	}
 	b := binary.AppendUvarint(nil, uint64(n))
 	bits := make([]byte, (n+3)/4)
 	var i int64
-	for _, r := range p.runs {
+	for r := range p.marks.runs {
 		for range r.n {
 			bits[i/4] |= byte(r.stand) << (i % 4 * bitsPerOffset)
 			i++
@@ -102,38 +118,70 @@ func (p progress) bitmap(atMost int) []byte {
 	return append(b, bits...)
 }
 
-// decodeProgress reads what encode wrote; errNewer for what a later version did, errProgress for anything else.
+// decodeProgress reads what encode wrote; errNewer for what a later version did, errProgress for anything else. The
+// marks begin at offset 0.
 func decodeProgress(text string) (progress, error) {
-	var p progress
-	body, ok := strings.CutPrefix(text, progressPrefix)
-	withID := false
-	if !ok {
-		body, withID = strings.CutPrefix(text, topicPrefix)
+	prefix, body := "", ""
+	for _, known := range []string{progressPrefix, topicPrefix, pointerPrefix} {
+		if rest, ok := strings.CutPrefix(text, known); ok {
+			prefix, body = known, rest
+		}
 	}
 	switch {
 	case len(text) > metadataBytesMax:
-		return p, errProgress
-	case !ok && !withID && later(text):
-		return p, errNewer
-	case !ok && !withID:
-		return p, errProgress
+		return progress{}, errProgress
+	case prefix == "" && later(text):
+		return progress{}, errNewer
+	case prefix == "":
+		return progress{}, errProgress
 	}
 	b, err := base64.RawURLEncoding.DecodeString(body)
-	if err != nil {
-		return p, fmt.Errorf("%w: %w", errProgress, err)
+	switch {
+	case err != nil:
+		return progress{}, fmt.Errorf("%w: %w", errProgress, err)
+	case prefix == pointerPrefix:
+		return decodePointer(b)
 	}
+	return decodeBody(b, prefix == topicPrefix)
+}
+
+func decodePointer(b []byte) (progress, error) {
+	p := progress{recorded: true}
+	b, err := p.header(b, true)
+	if err != nil {
+		return progress{}, err
+	}
+	at, n := binary.Uvarint(b)
+	if n <= 0 || n != len(b) || at > 1<<62 {
+		return progress{}, errProgress
+	}
+	p.record = int64(at)
+	return p, nil
+}
+
+// header reads what is before the marks, and returns the rest.
+func (p *progress) header(b []byte, withID bool) ([]byte, error) {
 	if withID {
 		if len(b) < topicIDBytes {
-			return p, errProgress
+			return nil, errProgress
 		}
 		p.topicID, b = [topicIDBytes]byte(b), b[topicIDBytes:]
 	}
 	for _, into := range []*uint64{&p.owner, &p.seq} {
 		v, n := binary.Uvarint(b)
 		if n <= 0 {
-			return progress{}, errProgress
+			return nil, errProgress
 		}
 		*into, b = v, b[n:]
+	}
+	return b, nil
+}
+
+func decodeBody(b []byte, withID bool) (progress, error) {
+	var p progress
+	b, err := p.header(b, withID)
+	if err != nil {
+		return progress{}, err
 	}
 	if len(b) == 0 {
 		return progress{}, errProgress
@@ -141,9 +189,9 @@ func decodeProgress(text string) (progress, error) {
 	kind, b := b[0], b[1:]
 	switch kind {
 	case 0:
-		p.runs, err = readLengths(b)
+		p.marks, err = readLengths(b)
 	case 1:
-		p.runs, err = readBitmap(b)
+		p.marks, err = readBitmap(b)
 	default:
 		err = errProgress
 	}
@@ -160,59 +208,37 @@ func later(text string) bool {
 	return ok && dot && digits != "" && strings.Trim(digits, "0123456789") == ""
 }
 
-func readLengths(b []byte) ([]run, error) {
-	var runs []run
+func readLengths(b []byte) (marks, error) {
+	var m marks
 	var total uint64
 	for len(b) > 0 {
 		v, n := binary.Uvarint(b)
 		if n <= 0 {
-			return nil, errProgress
+			return marks{}, errProgress
 		}
 		b = b[n:]
 		s, length := stand(v&3), v>>bitsPerOffset
 		if total += length; s > intended || length == 0 || length > offsetsMax || total > offsetsMax {
-			return nil, errProgress
+			return marks{}, errProgress
 		}
-		runs = appendRun(runs, s, int64(length))
+		m.add(0, int64(length), s)
 	}
-	return runs, nil
+	return m, nil
 }
 
-func readBitmap(b []byte) ([]run, error) {
+func readBitmap(b []byte) (marks, error) {
 	count, n := binary.Uvarint(b)
 	if n <= 0 || count > uint64(len(b)-n)*4 || (count+3)/4 != uint64(len(b)-n) {
-		return nil, errProgress
+		return marks{}, errProgress
 	}
 	b = b[n:]
-	var runs []run
+	var m marks
 	for i := range count {
 		s := stand(b[i/4] >> (i % 4 * bitsPerOffset) & 3)
 		if s > intended {
-			return nil, errProgress
+			return marks{}, errProgress
 		}
-		runs = appendRun(runs, s, 1)
+		m.add(0, 1, s)
 	}
-	return runs, nil
-}
-
-// appendRun adds n offsets and joins them to a last run of the same stand.
-func appendRun(runs []run, s stand, n int64) []run {
-	if n <= 0 {
-		return runs
-	}
-	if k := len(runs); k > 0 && runs[k-1].stand == s {
-		runs[k-1].n += n
-		return runs
-	}
-	return append(runs, run{s, n})
-}
-
-// fits reports whether every progress that unfinished commands within span offsets can ever come to has room. Finishing
-// one never needs more: finished neighbours join.
-func fits(unfinished int, span int64) bool {
-	if (span+3)/4 <= int64(payloadBytesMax-binary.MaxVarintLen64) {
-		return true
-	}
-	longest := len(binary.AppendUvarint(nil, uint64(span)<<bitsPerOffset|3))
-	return unfinished+(unfinished+1)*longest <= payloadBytesMax
+	return m, nil
 }

@@ -11,7 +11,20 @@ import (
 	"pgregory.net/rapid"
 )
 
-var cmpRuns = cmp.AllowUnexported(progress{}, run{})
+// cmpRuns compares marks by what they say.
+var cmpRuns = cmp.Options{
+	cmp.AllowUnexported(progress{}, run{}),
+	cmp.Transformer("runs", func(m marks) []run { return slices.Collect(m.runs) }),
+}
+
+// marksOf are marks from offset 0 on.
+func marksOf(runs ...run) marks {
+	var m marks
+	for _, r := range runs {
+		m.add(0, r.n, r.stand)
+	}
+	return m
+}
 
 func drawProgress(t *rapid.T) progress {
 	p := progress{owner: rapid.Uint64().Draw(t, "owner"), seq: rapid.Uint64().Draw(t, "seq")}
@@ -19,7 +32,7 @@ func drawProgress(t *rapid.T) progress {
 		p.topicID = [topicIDBytes]byte(rapid.SliceOfN(rapid.Byte(), topicIDBytes, topicIDBytes).Draw(t, "id"))
 	}
 	for range rapid.IntRange(0, 200).Draw(t, "runs") {
-		p.runs = appendRun(p.runs, stand(rapid.IntRange(0, 2).Draw(t, "stand")), rapid.Int64Range(1, 40).Draw(t, "n"))
+		p.marks.add(0, rapid.Int64Range(1, 40).Draw(t, "n"), stand(rapid.IntRange(0, 2).Draw(t, "stand")))
 	}
 	return p
 }
@@ -58,13 +71,14 @@ func TestProgressOfSomethingElseIsRefused(t *testing.T) {
 
 // What fills the metadata to the last byte without a topic's id is kept, rather than the id.
 func TestProgressGoesBeforeTheTopic(t *testing.T) {
-	p := progress{owner: 1, seq: 1}
+	p, runs := progress{owner: 1, seq: 1}, []run{}
 	for i := 0; ; i++ {
-		next := append(slices.Clone(p.runs), run{stand(i % 2), 1 << 13})
-		if _, err := (progress{owner: 1, seq: 1, runs: next}).encode(); err != nil {
+		runs = append(runs, run{stand(i % 2), 1 << 13})
+		next := progress{owner: 1, seq: 1, marks: marksOf(runs...)}
+		if _, err := next.encode(); err != nil {
 			break
 		}
-		p.runs = next
+		p = next
 	}
 	want, err := p.encode()
 	if err != nil {
@@ -78,7 +92,7 @@ func TestProgressGoesBeforeTheTopic(t *testing.T) {
 
 func TestProgressOfALaterVersion(t *testing.T) {
 	for text, want := range map[string]error{
-		"ts3.AAAA": errNewer, "ts12.": errNewer, "ts.AAAA": errProgress, "ts3": errProgress, "tsx.": errProgress, "ts2.AAAA": errProgress,
+		"ts4.AAAA": errNewer, "ts12.": errNewer, "ts.AAAA": errProgress, "ts3": errProgress, "ts3.AAAA": errProgress, "tsx.": errProgress, "ts2.AAAA": errProgress,
 	} {
 		if _, err := decodeProgress(text); !errors.Is(err, want) {
 			t.Errorf("%q: got %v, want %v", text, err, want)
@@ -89,8 +103,9 @@ func TestProgressOfALaterVersion(t *testing.T) {
 func FuzzDecodeProgress(f *testing.F) {
 	for _, p := range []progress{
 		{},
-		{owner: 1, seq: 2, runs: []run{{open, 1}, {finished, 1000}, {intended, 2}}},
-		{owner: 1 << 63, seq: 3, runs: []run{{open, 1}, {finished, 1}, {open, 1}, {finished, 1}, {intended, 1}}},
+		{owner: 1, seq: 2, marks: marksOf(run{open, 1}, run{finished, 1000}, run{intended, 2})},
+		{owner: 1 << 63, seq: 3, marks: marksOf(run{open, 1}, run{finished, 1}, run{open, 1}, run{finished, 1}, run{intended, 1})},
+		{owner: 7, seq: 4, recorded: true, record: 1 << 40},
 	} {
 		text, err := p.encode()
 		if err != nil {
@@ -123,7 +138,7 @@ func FuzzDecodeProgress(f *testing.F) {
 func TestWindowAlwaysFitsItsMetadata(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWindow(t.Context(), "t", 0, 1, rapid.Int64Range(-1, 1000).Draw(t, "from"), progress{})
-		offset := max(w.low, 0)
+		offset := max(w.next, 0)
 		gapMax := rapid.SampledFrom([]int64{0, 1, 50, 100_000}).Draw(t, "gapMax")
 		rnd := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1))
 		every := rapid.IntRange(1, 4).Draw(t, "every")
@@ -131,14 +146,14 @@ func TestWindowAlwaysFitsItsMetadata(t *testing.T) {
 			if gapMax > 0 && i%3 == 0 {
 				offset += rnd.Int64N(gapMax + 1)
 			}
-			if !w.room(offset, 10, DefaultWindowMax) {
+			if !w.room(offset, 10) {
 				break
 			}
 			e := w.admit(offset)
 			if i%every != 0 {
 				w.finish(e)
 			} else if i%2 == 0 {
-				e.intent = intentQueued
+				w.intend(e)
 			}
 			offset++
 		}
@@ -156,7 +171,7 @@ func TestWindowAlwaysFitsItsMetadata(t *testing.T) {
 			t.Fatal(err)
 		}
 		next := newWindow(t.Context(), "t", 0, 2, low, back)
-		for _, e := range w.entries {
+		for _, e := range w.inOrder() {
 			got := next.admit(e.offset)
 			if got == nil {
 				t.Fatalf("offset %d is lost: it counts as finished", e.offset)

@@ -56,6 +56,11 @@ func (d *Deliverer) overdue(l *lane) {
 		if e.win.dropped || e.flying {
 			continue
 		}
+		if e.aside {
+			e.share.deferred--
+			e.share.aside--
+			e.aside, e.share = false, nil
+		}
 		d.unanswered(e, e.last)
 		if q := l.queues[contactKey(e)]; q != nil {
 			l.touch(q)

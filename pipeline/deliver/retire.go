@@ -18,7 +18,7 @@ func (d *Deliverer) drop(parts []int32) {
 	for _, p := range parts {
 		delete(d.awaited, p)
 		if w := d.windows[p]; w != nil {
-			w.dropped = true
+			d.leave(w)
 			gone = append(gone, w)
 			delete(d.windows, p)
 			d.metrics.forgetWindow(p)
@@ -84,7 +84,7 @@ func (d *Deliverer) dropAll() {
 	d.drop(all)
 	d.lock()
 	d.collect()
-	d.outbox = nil
+	d.outbox, d.rereads = nil, nil
 	for _, l := range d.lanes {
 		l.intents = 0
 	}

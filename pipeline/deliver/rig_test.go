@@ -39,7 +39,7 @@ type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(100*time.Millisecond),
-		kfake.SeedTopics(2, schemas.TopicCommands, schemas.TopicDeliveries, schemas.TopicAutomationInbox), kfake.SeedTopics(1, schemas.TopicDeadLetters))
+		kfake.SeedTopics(2, schemas.TopicCommands, schemas.TopicDeliveries, schemas.TopicAutomationInbox, schemas.TopicProgress), kfake.SeedTopics(1, schemas.TopicDeadLetters))
 	if err != nil {
 		t.Fatal(err)
 	}

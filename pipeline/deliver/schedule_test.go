@@ -48,7 +48,7 @@ func TestFullPartitionThatComesBackIsRead(t *testing.T) {
 	eventually(t, "both windows full", func() bool {
 		first.mu.Lock()
 		defer first.mu.Unlock()
-		return len(first.windows) == 2 && first.windows[0].paused && first.windows[1].paused
+		return len(first.windows) == 2 && first.windows[0].deferred() == 35 && first.windows[1].deferred() == 35
 	})
 	second := r.start(options("two"))
 	eventually(t, "one each", func() bool { return len(first.Status().Partitions) == 1 && len(second.Status().Partitions) == 1 })

@@ -45,16 +45,18 @@ func (d *Deliverer) enqueue(e *entry) {
 	case e.cmd.Kind == schemas.CommandContact && known && v.refused:
 		l.seen.set(key, v.sent, false)
 	case e.isQuestion():
-		d.deadlined(l, e)
+		if e.asked == nil {
+			d.deadlined(l, e)
+		}
 	case e.cmd.Kind != schemas.CommandContact && known && v.refused && e.intent == noIntent && !l.queues[key].hasContact():
 		d.refuseEffect(e)
 		return
 	}
-	if e.unsure {
+	if e.unsure && e.nextTry.IsZero() {
 		// An earlier owner may have sent it a moment ago.
 		e.nextTry = d.now.Add(d.opts.Settle)
 	}
-	l.add(key, e)
+	d.merge(l.add(key, e), e)
 }
 
 // dispatch decides what may start: intents go into the outbox, requests into starts, for launch. Deliverer.mu is held.
@@ -74,7 +76,7 @@ func (d *Deliverer) dispatch() {
 func (d *Deliverer) dispatchLane(l *lane, now time.Time) {
 	l.due(now)
 	d.overdue(l)
-	if l.hold.After(now) {
+	if l.hold.After(now) || d.pausedAt(l.name) {
 		return
 	}
 	if l.reason == "asked" {
@@ -92,12 +94,16 @@ func (d *Deliverer) dispatchLane(l *lane, now time.Time) {
 		}
 	}
 	// Intents are ahead of requests, but only so far that a crash leaves few to be asked about.
-	for len(l.ready) > 0 && l.flying+l.intents < parallel {
+	for len(l.ready) > 0 && l.slots+l.intents < parallel {
+		if !l.probing && d.dispatchBulk(l, now) {
+			continue
+		}
 		q := l.ready[0]
 		l.ready = l.ready[1:]
 		q.queued = false
 		q.remove()
-		s := q.next(now)
+		s := q.next(now, d.heldBack)
+		q.withhold(s.withheld)
 		if s.park != nil {
 			s.park.park(q)
 		}
@@ -105,9 +111,7 @@ func (d *Deliverer) dispatchLane(l *lane, now time.Time) {
 		case s.send != nil && s.send.isQuestion() && d.known(l, s.send):
 			l.touch(q)
 		case s.send != nil:
-			q.flying = true
-			s.send.flying = true
-			l.flying++
+			q.takeOff(s.send, true)
 			if s.send.unsure || s.send.isQuestion() {
 				d.start(l, []*entry{s.send})
 				break
@@ -117,8 +121,7 @@ func (d *Deliverer) dispatchLane(l *lane, now time.Time) {
 			}
 		case s.intend != nil:
 			l.intents++
-			s.intend.intent = intentQueued
-			s.intend.win.dirty = true
+			s.intend.win.intend(s.intend)
 			d.emit(s.intend, schemas.OutcomeIntent, result{entry: s.intend, started: now})
 		case !s.wake.IsZero():
 			l.wait(q, s.wake)
@@ -149,9 +152,12 @@ func (d *Deliverer) start(l *lane, batch []*entry) {
 // launch lets the flights go that were decided upon.
 func (d *Deliverer) launch() {
 	d.mu.Lock()
-	starts := d.starts
-	d.starts = nil
+	starts, rereads := d.starts, d.rereads
+	d.starts, d.rereads = nil, nil
 	d.mu.Unlock()
+	for _, read := range rereads {
+		d.flights.Go(read)
+	}
 	for _, f := range starts {
 		d.flights.Go(func() { d.fly(f) })
 	}
@@ -203,26 +209,23 @@ func (d *Deliverer) write(ctx context.Context, w sinks.Writer, batch []*entry, u
 	if batch[0].isQuestion() {
 		return []result{d.ask(ctx, w, batch[0])}
 	}
+	cmds, err := d.wholes(batch)
 	started := d.clock.Now()
-	if !d.leased(started) {
-		return unsent(batch)
+	if err != nil || !d.leased(started) {
+		return unsent(batch, err)
 	}
 	ctx, span := follow(ctx, batch[0])
 	defer span.End()
 	var before []schemas.Exchange
 	if unsure {
-		o := guard(func() []sinks.Outcome { return []sinks.Outcome{w.Reconcile(ctx, *batch[0].cmd)} }, batch[:1], sinks.Retryable)[0]
+		o := guard(func() []sinks.Outcome { return []sinks.Outcome{w.Reconcile(ctx, cmds[0])} }, batch[:1], sinks.Retryable)[0]
 		if o.Kind != sinks.NotHappened {
 			return []result{{entry: batch[0], outcome: o, started: started, reconciled: true}}
 		}
 		before = o.Exchanges
 		if !d.leased(d.clock.Now()) {
-			return unsent(batch)
+			return unsent(batch, nil)
 		}
-	}
-	cmds := make([]schemas.Command, len(batch))
-	for i, e := range batch {
-		cmds[i] = *e.cmd
 	}
 	outcomes := guard(func() []sinks.Outcome { return w.Write(ctx, cmds) }, batch, sinks.Unknown)
 	out := make([]result, len(batch))
@@ -233,9 +236,23 @@ func (d *Deliverer) write(ctx context.Context, w sinks.Writer, batch []*entry, u
 	return out
 }
 
-func unsent(batch []*entry) (out []result) {
+// wholes are the commands of a batch as they were made.
+func (d *Deliverer) wholes(batch []*entry) ([]schemas.Command, error) {
+	cmds := make([]schemas.Command, len(batch))
+	for i, e := range batch {
+		cmd, err := d.whole(e)
+		if err != nil {
+			return nil, fmt.Errorf("decode a command once more: %w", err)
+		}
+		cmds[i] = *cmd
+	}
+	return cmds, nil
+}
+
+// unsent are the results of what did not leave: the lease had run out, or, with an error, it could not be read.
+func unsent(batch []*entry, err error) (out []result) {
 	for _, e := range batch {
-		out = append(out, result{entry: e, unsent: true})
+		out = append(out, result{entry: e, unsent: true, outcome: sinks.Outcome{Err: err}})
 	}
 	return out
 }
@@ -269,12 +286,19 @@ func (d *Deliverer) collect() {
 	for _, r := range results {
 		l := d.lane(r.entry.cmd.Destination)
 		l.flying--
+		if r.entry.slot {
+			r.entry.slot = false
+			l.slots--
+		}
 		q := l.queues[contactKey(r.entry)]
 		if q != nil {
 			q.flying = false
 		}
 		if r.unsent {
 			r.entry.flying = false
+			if r.outcome.Err != nil {
+				r.entry.nextTry = d.now.Add(d.opts.RetryBase)
+			}
 		} else if !r.entry.win.dropped {
 			if r.entry.unsure && !r.reconciled {
 				// It was asked, had not happened, and was sent.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tillstream/tillstream/pipeline/kafka"
@@ -71,8 +72,12 @@ func (d *Deliverer) describe(ctx context.Context) error {
 	ctx, cancel := d.clock.WithTimeout(ctx, endTimeout)
 	defer cancel()
 	d.counts = map[string]int32{}
-	for _, topic := range []string{schemas.TopicDeliveries, schemas.TopicDeadLetters, schemas.TopicAutomationInbox} {
+	for _, topic := range []string{schemas.TopicDeliveries, schemas.TopicDeadLetters, schemas.TopicAutomationInbox, schemas.TopicProgress} {
 		info, err := d.cluster.Describe(ctx, topic)
+		if topic == schemas.TopicProgress && errors.Is(err, kerr.UnknownTopicOrPartition) {
+			d.opts.Log.Warn().Str("topic", topic).Msg("the topic is missing: only what fits beside an offset can be unfinished")
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -158,11 +163,15 @@ func (d *Deliverer) assign(work context.Context, offsets []kafka.Offset) {
 		}
 		w := newWindow(work, schemas.TopicCommands, o.Partition, d.owner, o.At, known)
 		if old := d.windows[o.Partition]; old != nil { // lost and come back without a word: its work is another's by now
-			old.dropped = true
+			d.leave(old)
 			old.cancel()
 			d.forget()
 		}
 		w.landed, w.before, w.held = d.clock.NewSignal(), stampOf(o), true
+		w.unreadMax = min(unreadMax, d.opts.WindowMax)
+		if d.counts[schemas.TopicProgress] > 0 {
+			w.payloadMax = recordPayloadMax
+		}
 		d.windows[o.Partition] = w
 		delete(d.awaited, o.Partition)
 		switch r := d.refusals[o.Partition]; {
@@ -205,10 +214,13 @@ func (d *Deliverer) turn(ctx context.Context, s kafka.Session) error {
 	}
 	d.mu.Unlock()
 	d.decodeWaiting()
+	d.readmit(ctx)
 	d.lock()
+	d.watchPauses()
 	d.catchUp()
 	d.dispatch()
-	pending, broken := len(d.outbox) > 0, d.broken
+	d.readDeferred()
+	pending, broken := len(d.outbox) > 0 && !d.now.Before(d.commitAt), d.broken
 	d.measure()
 	d.mu.Unlock()
 	d.launch()
@@ -230,7 +242,7 @@ func (d *Deliverer) poll(ctx context.Context, s kafka.Session) error {
 	pollCtx, stop := d.clock.WithTimeout(ctx, wait)
 	defer stop()
 	d.mu.Lock()
-	if len(d.results) > 0 {
+	if len(d.results) > 0 || d.came() {
 		d.mu.Unlock()
 		return nil
 	}
@@ -262,12 +274,17 @@ func (d *Deliverer) untilDue() time.Duration {
 	if !leased {
 		at(d.now.Add(leasePause))
 	}
+	if len(d.outbox) > 0 {
+		at(d.commitAt)
+	}
 	for _, l := range d.lanes {
 		if first := l.asked.Front(); leased && first != nil {
 			at(first.Value.(*entry).deadline)
 		}
 		switch { // what is due already waits for something else than time
 		case !leased:
+		case len(l.queues) > 0 && (l.withheld > 0 || d.pausedAt(l.name)):
+			at(d.now.Add(pausePatience))
 		case l.hold.After(d.now):
 			at(l.hold)
 		case len(l.waiting) > 0 && l.waiting[0].wake.After(d.now):
@@ -275,8 +292,14 @@ func (d *Deliverer) untilDue() time.Duration {
 		}
 	}
 	for _, w := range d.windows {
-		if !w.dropped {
-			at(w.inspectAt)
+		if w.dropped {
+			continue
+		}
+		at(w.inspectAt)
+		for _, s := range w.shares {
+			if s.retryAt.After(d.now) {
+				at(s.retryAt)
+			}
 		}
 	}
 	if len(d.undecoded) > 0 {
@@ -292,7 +315,7 @@ func (d *Deliverer) throttle(s kafka.Session) {
 	var changed []*window
 	d.mu.Lock()
 	for _, w := range d.byPartition() {
-		if full := w.held || w.dropped || w.full(d.opts.WindowMax); full != w.paused {
+		if full := w.held || w.dropped || w.full(); full != w.paused {
 			w.paused = full
 			changed = append(changed, w)
 		}
@@ -366,13 +389,14 @@ func (d *Deliverer) drain(w *window) {
 			w.pass(r.Offset)
 			continue
 		}
-		if r.Offset >= w.next && !w.room(r.Offset, len(r.Value), d.opts.WindowMax) {
+		if r.Offset >= w.next && !w.room(r.Offset, len(r.Value)) {
 			return
 		}
 		w.spill = w.spill[1:]
 		if e := w.admit(r.Offset); e != nil {
-			e.key, e.value, e.at, e.trace = r.Key, r.Value, r.Timestamp, traceOf(r)
-			w.bytes += int64(len(r.Value))
+			e.take(r)
+			w.unread++
+			w.unreadBytes += int64(len(e.value))
 			d.undecoded = append(d.undecoded, e)
 		}
 	}

@@ -7,8 +7,9 @@ import "time"
 // to where the log ended at its assignment before it sends a state; whatever it then sends for a contact is the newest
 // of what an earlier owner can have sent, or newer. Effects need not wait: each of them is asked about by itself.
 //
-// A window without room can't read so far. Then the newest state in it is sent, and as soon as that makes room, reading
-// goes on first. Beyond the window the promise is kept for each contact only by what its owner remembers itself.
+// Where a destination's share is full before that, it holds all that an earlier owner can have sent (see share), and its
+// states may be sent. Only where the progress itself has no room for more, or this process less memory than the one
+// before, the promise is kept for each contact by no more than what its owner remembers itself.
 
 // catchUpPatience is how long nothing may come below where the log ended, before what is missing is taken for a
 // transaction that nobody ends: earlier owners can't have read past it either. It is longer than any transaction of
@@ -24,27 +25,24 @@ func (d *Deliverer) catchUp() {
 		if w.next > w.readTo {
 			w.readTo, w.readAt = w.next, d.now
 		}
-		read := w.next >= w.mark && !w.unknownBelow(w.mark)
+		read := w.next >= w.mark && !d.unknownBelow(w, w.mark)
 		late := !read && d.now.Sub(w.readAt) >= d.opts.catchUp
 		if late {
 			d.opts.Log.Warn().Int32("partition", w.partition).Int64("read", w.next).Int64("end", w.mark).Dur("waited", d.opts.catchUp).
 				Msg("commands below the end of the log at the takeover did not come: an open transaction, or a schema registry that does not answer; contact states are sent without them")
 		}
 		w.caughtUp = read || late
-		w.states = w.caughtUp || w.full(d.opts.WindowMax)
+		w.states = w.caughtUp || w.full()
 		if w.states {
 			w.unpark()
 		}
 	}
 }
 
-// unknownBelow reports whether a command before an offset is not decoded yet.
-func (w *window) unknownBelow(offset int64) bool {
-	for _, e := range w.entries {
-		if e.offset >= offset {
-			break
-		}
-		if !e.done && e.cmd == nil {
+// unknownBelow reports whether a command of w before an offset is not decoded yet. Deliverer.mu is held.
+func (d *Deliverer) unknownBelow(w *window, offset int64) bool {
+	for _, e := range d.undecoded {
+		if e.win == w && e.offset < offset {
 			return true
 		}
 	}

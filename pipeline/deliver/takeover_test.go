@@ -135,7 +135,7 @@ func TestNewOwnerWaitsForTheRegistry(t *testing.T) {
 
 // A marker is no command: it takes no place in the progress, and what an earlier owner said of it is passed over.
 func TestMarkersCostNothing(t *testing.T) {
-	w := newWindow(t.Context(), schemas.TopicCommands, 0, 1, 10, progress{runs: []run{{open, 2}, {finished, 3}, {open, 1}}})
+	w := newWindow(t.Context(), schemas.TopicCommands, 0, 1, 10, progress{marks: marksOf(run{open, 2}, run{finished, 3}, run{open, 1})})
 	w.admit(10)
 	w.pass(11)
 	w.pass(11)
@@ -148,15 +148,15 @@ func TestMarkersCostNothing(t *testing.T) {
 	if !ok || low != 10 || e == nil || w.next != 17 {
 		t.Fatalf("got low %d, next %d, entry %v", low, w.next, e)
 	}
-	// Offset 12 is finished, as the earlier owner said; 16 is behind the last command.
-	if want := []run{{open, 1}, {finished, 4}, {open, 1}, {finished, 1}}; !slices.Equal(p.runs, want) {
-		t.Errorf("got %v, want %v", p.runs, want)
+	// Offset 12 is finished, as the earlier owner said; what holds no command counts as what is before it.
+	if got, want := slices.Collect(p.marks.runs), []run{{open, 2}, {finished, 3}, {open, 2}}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
-	for _, e := range w.entries {
+	for _, e := range w.inOrder() {
 		w.finish(e)
 	}
-	if low, p, _ := w.progress(); low != 17 || len(p.runs) > 0 {
-		t.Errorf("got low %d and %v, want 17 and nothing beyond", low, p.runs)
+	if low, p, _ := w.progress(); low != 17 || len(p.marks.segs) > 0 {
+		t.Errorf("got low %d and %v, want 17 and nothing beyond", low, p.marks)
 	}
 	first := newWindow(t.Context(), schemas.TopicCommands, 0, 1, -1, progress{})
 	first.pass(0)

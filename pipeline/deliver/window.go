@@ -3,7 +3,9 @@ package deliver
 import (
 	"container/list"
 	"context"
+	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -13,23 +15,29 @@ import (
 	"github.com/tillstream/tillstream/schemas"
 )
 
-// entry is one unfinished command.
+// entry is one unfinished command that is held in memory.
 type entry struct {
 	win    *window
 	offset int64
-	prev   int64 // offset of the record before it, to see which gaps hold no record
 	key    []byte
 	value  []byte
+	size   int64            // of value, for as long as it counts
 	cmd    *schemas.Command // nil: not decoded yet
+	lean   bool             // cmd is without what only its sending needs: that is decoded once more then
+	bulk   bool             // may be written with others
+	share  *share           // counts it; nil: not decoded yet
 	// refusedID: its schema is known to nobody but the registry, which could not be asked
-	refusedID bool
-	at        time.Time // when the command was made
-	trace     string    // of the webhook that caused it, as the record's header says; empty: tracing is off
+	refusedID  bool
+	at         time.Time // when the command was made
+	trace      string    // of the webhook that caused it, as the record's header says; empty: tracing is off
+	connection string    // whose event caused it; empty: not known
 
 	done     bool // its final delivery is in the outbox or committed
 	flying   bool
+	slot     bool // its flight is counted by it
 	intent   intentState
 	unsure   bool // an effect that may have been sent: ask before sending
+	aside    bool // a question whose turn has not come: only its deadline counts
 	attempts int64
 	failures int // that were the command's own
 	nextTry  time.Time
@@ -46,33 +54,34 @@ const (
 	intentCommitted
 )
 
-func (e *entry) stand() stand {
-	switch {
-	case e.done:
-		return finished
-	case e.intent != noIntent:
-		return intended
-	}
-	return open
-}
-
 // window is what is unfinished in one partition. Deliverer.mu guards it.
 type window struct {
 	topic     string
 	partition int32
 	owner     uint64
 	seq       uint64 // of the last committed transaction
-	low       int64  // offset at which the window began; -1: none yet
 	next      int64  // first offset that was not admitted; -1: none yet
-	last      int64  // offset of the last record seen
-	tail      []run  // what an earlier owner said about the offsets from next on
-	entries   []*entry
-	open      int   // entries that are not done
-	bytes     int64 // of their values
-	paused    bool
-	spill     []*kgo.Record // fetched, and without room so far
-	before    string        // what the broker has, as planRow.stamp writes it
-	floor     int64         // the offset of it; -1: none
+	low       int64  // all before it is finished
+	// marks are of all offsets from the oldest unfinished one on, also of those that an earlier owner spoke of and that
+	// were not read yet. pointer says where they are to be read; nil: they are known.
+	marks   marks
+	pointer *progress
+	// payloadMax is how long the marks may become when they are written, payload how long they are at most; stale: they may
+	// have become shorter.
+	payloadMax, payload int
+	stale               bool
+
+	entries     map[int64]*entry // unfinished and in memory, by offset
+	unread      int              // of them, not decoded yet; unreadMax at most
+	unreadMax   int
+	unreadBytes int64
+	shares      map[*lane]*share
+	ended       []*entry      // finished in the next transaction
+	spill       []*kgo.Record // fetched, and without room so far
+	paused      bool          // its fetching
+	reading     *reading      // deferred commands are read again; nil: they are not
+	before      string        // what the broker has, as planRow.stamp writes it
+	floor       int64         // the offset of it; -1: none
 
 	topicID   [16]byte // of the topic that the offsets are of; zero: not known
 	proven    bool     // the offsets were found to mean what they say
@@ -80,7 +89,6 @@ type window struct {
 	inspectAt time.Time
 	suspect   time.Time // since when the log seems to end too early; zero: it does not
 	stalled   *stall
-	dirty     bool
 
 	mark     int64     // where the log ended at the assignment; -1: it held nothing
 	readTo   int64     // how far it was read
@@ -98,77 +106,115 @@ type window struct {
 
 // newWindow starts at the committed offset (below zero: none) with what its metadata says.
 func newWindow(ctx context.Context, topic string, partition int32, owner uint64, offset int64, p progress) *window {
-	w := &window{topic: topic, partition: partition, owner: owner, low: offset, floor: offset, next: offset, last: offset - 1, tail: slices.Clone(p.runs), topicID: p.topicID}
-	if offset < 0 {
-		w.low, w.next, w.last, w.tail = -1, -1, -1, nil
+	w := &window{
+		topic: topic, partition: partition, owner: owner, floor: offset, next: max(-1, offset), low: max(0, offset), topicID: p.topicID,
+		payloadMax: payloadBytesMax, unreadMax: unreadMax, entries: map[int64]*entry{}, shares: map[*lane]*share{},
+	}
+	switch {
+	case offset < 0:
+	case p.recorded:
+		w.pointer = &p
+	default:
+		w.know(p.marks)
 	}
 	w.ctx, w.cancel = context.WithCancel(ctx)
 	return w
 }
 
+// know takes the marks of an earlier owner, which begin at the committed offset.
+func (w *window) know(m marks) {
+	w.pointer, w.marks = nil, m
+	w.marks.move(w.floor)
+	w.recount()
+}
+
 // admit takes the record at offset. It returns nil where an earlier owner finished it, or where it was admitted before.
 func (w *window) admit(offset int64) *entry {
-	if w.next >= 0 && offset < w.next {
+	switch {
+	case w.next >= 0 && offset < w.next:
+		return nil
+	case offset < w.low:
+		w.next = offset + 1
 		return nil
 	}
-	s := open
-	if w.next >= 0 {
-		s = w.skip(offset - w.next)
+	w.skip(offset)
+	if offset >= w.marks.end() {
+		w.extend(offset, 1, open)
 	}
-	if w.low < 0 {
-		w.low = offset
-	}
-	prev := w.last
-	w.next, w.last = offset+1, offset
-	if s == finished {
+	w.next = offset + 1
+	if w.marks.get(offset) == finished {
 		return nil
 	}
-	e := &entry{win: w, offset: offset, prev: prev}
-	if s == intended {
+	return w.hold(offset)
+}
+
+// hold makes an entry of an unfinished command.
+func (w *window) hold(offset int64) *entry {
+	e := &entry{win: w, offset: offset}
+	if w.marks.get(offset) == intended {
 		e.intent, e.unsure = intentCommitted, true
 	}
-	w.entries = append(w.entries, e)
-	w.open++
+	w.entries[offset] = e
 	return e
 }
 
 // pass takes the record at offset, which holds no command.
 func (w *window) pass(offset int64) {
-	if w.next >= 0 {
-		if offset < w.next {
-			return
-		}
-		w.skip(offset - w.next)
+	if w.next >= 0 && offset < w.next {
+		return
 	}
-	if w.low < 0 {
-		w.low = offset
-	}
+	w.skip(offset + 1)
 	w.next = offset + 1
 }
 
-// skip passes over n offsets of the tail and returns the stand of the one after them, which it takes away too.
-func (w *window) skip(n int64) stand {
-	for len(w.tail) > 0 && w.tail[0].n <= n {
-		n -= w.tail[0].n
-		w.tail = w.tail[1:]
+// skip says that no command is between what was admitted and offset.
+func (w *window) skip(offset int64) {
+	from := max(w.next, w.low)
+	if w.next < 0 {
+		from = offset
 	}
-	if len(w.tail) == 0 {
-		return open
+	w.marks.fill(from, offset, void)
+	if end := max(w.marks.end(), from); end < offset {
+		w.extend(end, offset-end, void)
 	}
-	w.tail[0].n -= n + 1
-	s := w.tail[0].stand
-	if w.tail[0].n == 0 {
-		w.tail = w.tail[1:]
+}
+
+func (w *window) extend(at, n int64, s stand) {
+	if s != void && (at == 0 || w.marks.get(at-1) != s) {
+		w.payload += longest(at + n)
 	}
-	return s
+	w.marks.add(at, n, s)
+}
+
+// longest is how many bytes a run within span offsets needs at most.
+func longest(span int64) int {
+	return len(binary.AppendUvarint(nil, uint64(max(0, span))<<bitsPerOffset|uint64(intended)))
+}
+
+// intend says that the intent of e is on its way into a transaction.
+func (w *window) intend(e *entry) {
+	e.intent = intentQueued
+	w.marks.set(e.offset, intended)
 }
 
 // finish says that e's final delivery is on its way into a transaction.
 func (w *window) finish(e *entry) {
 	e.done = true
-	w.open--
-	w.bytes -= int64(len(e.value))
-	w.dirty = true
+	if e.cmd == nil {
+		w.decoded(e)
+	}
+	delete(w.entries, e.offset)
+	w.marks.set(e.offset, finished)
+	w.payload += longest(w.span()) + 1
+	w.stale = true
+	e.value, e.key = nil, nil
+	w.ended = append(w.ended, e)
+}
+
+// decoded says that e waits for the schema registry no longer.
+func (w *window) decoded(e *entry) {
+	w.unread--
+	w.unreadBytes -= int64(len(e.value))
 }
 
 // progress returns the oldest unfinished offset and what lies beyond it; ok is false where there is nothing to commit.
@@ -176,70 +222,74 @@ func (w *window) progress() (low int64, p progress, ok bool) {
 	if w.next < 0 {
 		return 0, progress{}, false
 	}
-	w.entries = slices.DeleteFunc(w.entries, func(e *entry) bool { return e.done })
-	p = progress{topicID: w.topicID, owner: w.owner, seq: w.seq + 1}
-	low = w.next
-	if len(w.entries) > 0 {
-		low = w.entries[0].offset
-	}
-	at := low
-	var lastStand stand
-	var lastOffset int64 = -1
-	for _, e := range w.entries {
-		if gap := e.offset - at; gap > 0 {
-			// A gap that holds no record (a transaction's marker) must cost no run of its own.
-			s := finished
-			if e.prev == lastOffset {
-				s = lastStand
-			}
-			p.runs = appendRun(p.runs, s, gap)
-		}
-		p.runs = appendRun(p.runs, e.stand(), 1)
-		at, lastStand, lastOffset = e.offset+1, e.stand(), e.offset
-	}
-	if len(w.entries) > 0 {
-		p.runs = appendRun(p.runs, finished, w.next-at)
-	}
-	for _, r := range w.tail {
-		p.runs = appendRun(p.runs, r.stand, r.n)
-	}
-	if len(w.entries) == 0 && len(p.runs) > 0 && p.runs[0].stand == finished {
-		low += p.runs[0].n
-		p.runs = p.runs[1:]
-	}
-	return low, p, true
+	w.recount()
+	return w.low, progress{topicID: w.topicID, owner: w.owner, seq: w.seq + 1, marks: w.marks}, true
 }
 
-// room reports whether one more record at offset can be held, in memory and in the metadata.
-func (w *window) room(offset int64, size int, entriesMax int) bool {
-	if w.open == 0 {
+// recount finds out what is unfinished and how long the marks are.
+func (w *window) recount() {
+	w.low = max(w.low, w.marks.trim())
+	if len(w.marks.segs) == 0 {
+		w.low = max(w.low, w.next)
+	}
+	w.payload, w.stale = 0, false
+	for r := range w.marks.runs {
+		w.payload += longest(r.n)
+	}
+}
+
+// span is how many offsets the marks are of.
+func (w *window) span() int64 {
+	from, _ := w.marks.from()
+	return w.marks.end() - from
+}
+
+// fits reports whether every progress that what is held, and one more command at offset, can ever come to is no longer
+// than max: finishing one splits a run, or joins some.
+func (w *window) fits(offset int64, max int) bool {
+	for {
+		span := w.span()
+		if over := offset + 1 - w.marks.end(); over > 0 {
+			span += over
+		}
+		if (span+3)/4 <= int64(max) {
+			return true
+		}
+		if each := longest(span) + 1; w.payload+(len(w.entries)+2)*each <= max {
+			return true
+		}
+		if !w.stale {
+			return false
+		}
+		w.recount()
+	}
+}
+
+// room reports whether one more record at offset can be held until it is known whose it is.
+func (w *window) room(offset int64, size int) bool {
+	if len(w.marks.segs) == 0 || len(w.entries) == 0 && !w.deferring() {
 		return true
 	}
-	oldest := w.next
-	for _, e := range w.entries {
-		if !e.done {
-			oldest = e.offset
-			break
-		}
+	if w.unread > 0 && (w.unread >= w.unreadMax || w.unreadBytes+int64(size) > unreadBytesMax) {
+		return false
 	}
-	end := max(offset, w.next) + 1
-	runs := 0
-	for _, r := range w.tail {
-		end += r.n
-		runs++
+	limit := w.payloadMax
+	if limit > payloadBytesMax { // what is deferred needs room when its turn comes
+		limit -= limit / 4
 	}
-	return w.open < entriesMax && w.bytes+int64(size) <= windowBytesMax && fits(w.open+1+runs, end-oldest)
+	return w.fits(offset, limit)
 }
 
 // full reports whether nothing more is read before a command ends.
-func (w *window) full(entriesMax int) bool {
-	return len(w.spill) > 0 || !w.room(w.next, 0, entriesMax)
-}
+func (w *window) full() bool { return len(w.spill) > 0 || !w.room(w.next, 0) }
 
 // undecoded counts the commands that wait for the schema registry.
 func (w *window) undecoded() (n int) {
+	if w.unread == 0 {
+		return 0
+	}
 	for _, e := range w.entries {
-		if !e.done && e.cmd == nil && e.refusedID {
+		if e.cmd == nil && e.refusedID {
 			n++
 		}
 	}
@@ -251,11 +301,16 @@ func (w *window) reach() int64 {
 	if w.next < 0 {
 		return -1
 	}
-	at := w.next
-	for _, r := range w.tail {
-		at += r.n
+	return max(w.next, w.low, w.marks.end())
+}
+
+// inOrder are the entries in the order of their offsets.
+func (w *window) inOrder() []*entry {
+	out := make([]*entry, 0, len(w.entries))
+	for _, o := range slices.Sorted(maps.Keys(w.entries)) {
+		out = append(out, w.entries[o])
 	}
-	return at
+	return out
 }
 
 func (w *window) String() string { return fmt.Sprintf("%s-%d", w.topic, w.partition) }
