@@ -17,13 +17,12 @@ import (
 )
 
 // api makes a request of another program on the account.
-func (b *bench) api(t *testing.T, method, path, body string) (status int, err error) {
-	t.Helper()
+func (b *bench) api(method, path, body string) (status int) {
 	req := httptest.NewRequest(method, "/v3"+path, strings.NewReader(body))
 	req.Header.Set("X-Auth-Token", "api-key "+apiKey)
 	rec := httptest.NewRecorder()
 	b.Handler().ServeHTTP(rec, req)
-	return rec.Code, nil
+	return rec.Code
 }
 
 // panel does what people do in the account.
@@ -76,6 +75,25 @@ func TestChangedInTheCRM(t *testing.T) {
 				t.Errorf("got - want:\n%s", d)
 			}
 		})
+	}
+}
+
+// TestGoneWhileItIsWritten: someone who leaves between the look and the write is looked for again, and not put back.
+func TestGoneWhileItIsWritten(t *testing.T) {
+	b := open(t, twin.Options{})
+	b.deliver(t, ada())
+	b.onTheWay(func(r *http.Request) {
+		if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/custom-fields") {
+			b.TakeOff(ada().Contact.Email, "unsubscribe")
+		}
+	})
+	next := ada()
+	next.Contact.Fields = map[string]string{"order_id": "the next"}
+	if o := b.write(t.Context(), next); o.Kind != sinks.Retryable || o.Account {
+		t.Errorf("got %d, account %v: %v", o.Kind, o.Account, o.Err)
+	}
+	if o := b.write(t.Context(), next); o.Kind != sinks.Rejected {
+		t.Errorf("then: got %d: %v", o.Kind, o.Err)
 	}
 }
 
