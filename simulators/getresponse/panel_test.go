@@ -239,6 +239,22 @@ func TestConditionAfterAnEvent(t *testing.T) {
 	}
 }
 
+// TestOnceForAContact: by default a condition is met, or not met, once for a contact; then the workflow begins no more.
+func TestOnceForAContact(t *testing.T) {
+	f := start(t, Options{})
+	f.AddWorkflow(Workflow{Name: "paid in time?", AfterEvent: "order_placed", Status: "PAID", WithinSeconds: 60})
+	f.DefineEvent("order_placed")
+	f.place(t, "jo@example.com")
+	contact := f.Contacts()[0].ID
+	for range 3 {
+		f.call(t, "POST", "/v3/custom-events/trigger", `{"name":"order_placed","contactId":"`+contact+`","attributes":[]}`)
+		f.now = f.now.Add(time.Hour)
+		if n := len(f.WorkflowRuns()); n != 1 {
+			t.Fatalf("got %d runs, want one", n)
+		}
+	}
+}
+
 // BenchmarkContactWrites is a contact's change as the sink makes it: look, read, write.
 func BenchmarkContactWrites(b *testing.B) {
 	s, err := New(Options{APIKey: key, Unlimited: true, Seed: 1, Now: time.Now})
