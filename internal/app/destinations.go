@@ -125,8 +125,8 @@ func CatalogueOf(ctx context.Context, d config.Destination, kind sinks.EntryKind
 	for _, kind := range kinds {
 		s, ok, err := kept.Get(ctx, d, kind)
 		if err != nil {
-			list.Problem = outbound.Redact(err.Error())
-			break
+			// The account's limit is kept there, too: nothing is asked without it.
+			return list, connections.Refuse(connections.Failed, "%s", outbound.Redact(err.Error()))
 		}
 		if ok {
 			list.Catalogue = append(list.Catalogue, s)
@@ -173,7 +173,12 @@ func (p *process) heldBack(pause schemas.Pause) *int64 {
 		}
 		return &n
 	}
-	return nil
+	for _, s := range d.Status().Connections {
+		if s.Name == pause.Name {
+			n += int64(s.Waiting)
+		}
+	}
+	return &n
 }
 
 // DestinationOpener opens destinations of a configuration for a command beside the processes that run, through the limits

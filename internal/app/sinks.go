@@ -80,7 +80,7 @@ func (p *process) startDeliverer(ctx context.Context) error {
 		served = append(served, destinations.Served{Destination: d, Writer: w})
 	}
 	d, err := deliver.New(deliver.Options{
-		Kafka: s.Kafka, Codec: p.codec, Group: "tillstream-deliver", Instance: s.Instance, Writers: writers, Accounts: accounts,
+		Kafka: s.Kafka, Codec: p.codec, Group: "tillstream-deliver", Instance: s.Instance, Writers: writers, Accounts: accounts, Pauses: p.pauses,
 		Log: p.Log.With().Str("role", "deliver").Logger(), Registerer: p.metrics,
 	})
 	if err != nil {
