@@ -86,7 +86,7 @@ type ClickHouse struct {
 	TLS           bool           `yaml:"tls"`
 	FlushInterval time.Duration  `yaml:"flush_interval" jsonschema:"description=How long a row may wait for others. Default: 1s."`
 	FlushRows     int            `yaml:"flush_rows" jsonschema:"description=Rows that are inserted at once at the most. Default: 50000."`
-	FlushBytes    int            `yaml:"flush_bytes" jsonschema:"description=Bytes of records that are inserted at once at the most. Default: 32 MiB."`
+	FlushBytes    int            `yaml:"flush_bytes" jsonschema:"description=Bytes of records that are inserted at once at the most. Default: 16 MiB."`
 	// Cluster: see the package of the sink for what is made of it.
 	Cluster string `yaml:"cluster" jsonschema:"description=Name of the cluster (of the server's remote_servers) over which the tables are spread\\, replicated. Left out: one server."`
 	// Retention is a decision of the operator's: nothing is deleted unless it is made.

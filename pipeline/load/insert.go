@@ -39,7 +39,16 @@ func (l *Loader) insert(ctx context.Context, p *partition) error {
 		l.metrics.inserted(p.topic, rows, l.o.Clock.Now().Sub(started))
 	}
 	p.plan.inserted = true
+	release(rows)
 	return l.crash("after insert")
+}
+
+// release lets go of what stored rows hold, which is several times their bytes. Until their offset is committed, only that
+// they are there is of use.
+func release(rows []sinks.Row) {
+	for i := range rows {
+		rows[i].Key, rows[i].Value, rows[i].Record = nil, nil, nil
+	}
 }
 
 // decode fills in the records. A registry that is away is waited for; what cannot be decoded goes on as bytes.

@@ -56,8 +56,8 @@ type Options struct {
 	Stage         string
 	FlushInterval time.Duration // age of the oldest row at which a range is inserted, default 1 s
 	FlushRows     int           // rows of a range, default 50,000
-	FlushBytes    int           // bytes of keys and values of a range, default 32 MiB
-	// BufferBytesMax bounds what is held over all partitions, default 128 MiB. Beyond it fetching pauses.
+	FlushBytes    int           // bytes of keys and values of a range, default 16 MiB: decoded and as columns they take several times that
+	// BufferBytesMax bounds what is held over all partitions, default 64 MiB. Beyond it fetching pauses.
 	BufferBytesMax int
 	// InsertTimeout bounds one try of an insert, default 30 s. It must stay below the group's rebalance timeout, because a
 	// partition is given up only between tries.
@@ -77,8 +77,8 @@ const (
 	flushIntervalDefault  = time.Second
 	flushRowsDefault      = 50_000
 	flushRowsMax          = 500_000 // one block of ClickHouse must hold a range
-	flushBytesDefault     = 32 << 20
-	bufferBytesMaxDefault = 128 << 20
+	flushBytesDefault     = 16 << 20
+	bufferBytesMaxDefault = 64 << 20
 	insertTimeoutDefault  = 30 * time.Second
 	rebalanceTimeout      = 60 * time.Second
 	sessionTimeoutDefault = 15 * time.Second
@@ -99,7 +99,7 @@ const (
 	// cutAfter is when calls of Kafka that hang are cut after the loader was told to end.
 	cutAfter      = farewellMax + time.Second
 	pollRowsMax   = 10_000
-	fetchBytesMax = 16 << 20
+	fetchBytesMax = 8 << 20
 	pollMax       = time.Second
 	pollMin       = time.Millisecond
 	retryMin      = 200 * time.Millisecond

@@ -27,7 +27,7 @@ type buffer struct {
 
 const (
 	// bufferBytesKept bounds what is kept over all columns, bufferBytesLeast what is worth it.
-	bufferBytesKept  = 128 << 20
+	bufferBytesKept  = 64 << 20
 	bufferBytesLeast = 4 << 10
 	// bufferAge is how long a buffer is kept that is too large for its use.
 	bufferAge = time.Minute
