@@ -4,6 +4,10 @@
 // It sends no webhooks about orders, as the original does not. What the provider's documentation leaves open is decided
 // here and said beside it.
 //
+// Below /_simulator other processes look inside (stats, contacts with the history of what was written, messages, mails,
+// triggered, placed-orders, workflow-runs) and act: faults (rates), plan (rates by the clock), failures (the next requests of
+// a path), panel (what people do: Action), workflows, drafts.
+//
 // It keeps every order and every change of a billing status: Orders and Changes are the truth for an audit, Contacts,
 // Triggered, Messages and WorkflowRuns that of what clients did.
 package getresponse
