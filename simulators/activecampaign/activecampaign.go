@@ -154,6 +154,7 @@ func (s *Server) Handler() http.Handler { return s.mux }
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.account.settle(s.opts.Now())
 	out := s.stats
 	out.MaxPerSecond = s.window.max
 	out.Contacts = len(s.account.contacts)

@@ -26,14 +26,13 @@ const (
 
 // batch is one queued import.
 type batch struct {
-	id       string
-	due      time.Time
-	status   string // queued: "waiting"
-	input    importInput
-	excluded bool
-	success  []string // ids
-	failure  []string // addresses
-	reasons  []object
+	id      string
+	due     time.Time
+	status  string // queued: "waiting"
+	input   importInput
+	success []string // ids
+	failure []string // addresses
+	reasons []object
 }
 
 type importInput struct {

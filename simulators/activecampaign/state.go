@@ -30,6 +30,7 @@ func (s *Server) Enrolments() []Enrolment {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := &s.account
+	a.settle(s.opts.Now())
 	out := make([]Enrolment, 0, len(a.enrolled))
 	for _, id := range slices.Sorted(maps.Keys(a.enrolled)) {
 		e := a.enrolled[id]
@@ -48,6 +49,7 @@ func (s *Server) Enrolments() []Enrolment {
 func (s *Server) Messages() []Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.account.settle(s.opts.Now())
 	return slices.Clone(s.account.messages)
 }
 
