@@ -10,6 +10,7 @@ import (
 	"time"
 
 	clickhouse "github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
 // Limits bound a query. Zero means the default.
@@ -88,7 +89,7 @@ func (s *Store) Query(ctx context.Context, sql string, limits Limits) (Result, e
 		for i, t := range types {
 			dest[i] = reflect.New(t.ScanType()).Interface()
 		}
-		if err := rows.Scan(dest...); err != nil {
+		if err := scanned(rows, dest); err != nil {
 			return Result{}, fmt.Errorf("query: read row %d: %w", len(res.Rows)+1, err)
 		}
 		for i := range dest {
@@ -100,6 +101,16 @@ func (s *Store) Query(ctx context.Context, sql string, limits Limits) (Result, e
 		return Result{}, fmt.Errorf("query: %w", explainQuery(err))
 	}
 	return res, nil
+}
+
+// scanned reads a row. The client panics at some types that it cannot hold, such as maps of 128-bit numbers.
+func scanned(rows driver.Rows, dest []any) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a value is of a type that the client cannot read; convert it with toString: %v", p)
+		}
+	}()
+	return rows.Scan(dest...)
 }
 
 // plain follows pointers; a nil one is NULL.
@@ -137,11 +148,56 @@ func readOnly(sql string) (string, error) {
 		switch {
 		case w == "INTO" && next == "OUTFILE":
 			return "", fmt.Errorf("%w: INTO OUTFILE writes a file: redirect the output instead", ErrRefused)
+		case w == "SETTINGS" && (i == 0 || st.words[i-1] != "SYSTEM"):
+			return "", fmt.Errorf("%w: leave SETTINGS out: limits are options of the command", ErrRefused)
+		case reachesOut(w):
+			return "", fmt.Errorf("%w: %s reaches outside of the tables; where it is only a name, take another", ErrRefused, strings.ToLower(w))
 		case w == "FORMAT" && i > 0 && i+1 == len(st.words)-1:
 			return "", fmt.Errorf("%w: leave FORMAT %s out: the output format is an option of the command", ErrRefused, next)
 		}
 	}
+	for _, name := range quotedNames(st.text) {
+		if reachesOut(strings.ToUpper(name)) || strings.ContainsRune(name, '\\') {
+			return "", fmt.Errorf("%w: the quoted name %q may be that of something outside of the tables", ErrRefused, name)
+		}
+	}
 	return st.text, nil
+}
+
+// outside are functions that read or write files, ask other servers, or run programs, in upper case. The server's
+// read-only mode stops most of them, not all: the function file, unlike the table function, reads whatever the server's
+// process may where it is embedded. They are refused as names anywhere, because a function can be named without a call.
+var outside = []string{
+	"AICLASSIFY", "AIEMBED", "AIEXTRACT", "AIGENERATE", "AITRANSLATE", "ARROWFLIGHT", "AZUREBLOBSTORAGE", "BIGLAKE", "CATBOOSTEVALUATE", "CLUSTER", "CLUSTERALLREPLICAS", "COSN", "DATALAKE", "DELTALAKE", "DELTALAKEAZURE",
+	"DELTALAKELOCAL", "DELTALAKES3", "DICTIONARY", "EXECUTABLE", "EXECUTABLEPOOL", "FILE", "FILESYSTEM", "GCS", "GETSECRET", "GLUE", "HDFS", "HIVE", "HUDI", "ICEBERG",
+	"ICEBERGAZURE", "ICEBERGHDFS", "ICEBERGLOCAL", "ICEBERGS3", "INPUT", "JDBC", "KAFKA", "LOADLIBRARY", "MERGETREEINDEX", "MERGETREEPROJECTION", "MONGODB", "MYSQL",
+	"NATS", "ODBC", "OSS", "PAIMON", "PAIMONAZURE", "PAIMONHDFS", "PAIMONLOCAL", "PAIMONS3", "POSTGRESQL", "PROMETHEUSQUERY", "PROMETHEUSQUERYRANGE", "PYTHON", "RABBITMQ", "REDIS",
+	"REMOTE", "REMOTESECURE", "S3", "SQLITE", "TIMESERIESDATA", "TIMESERIESSAMPLES", "EVAL", "ARROWSTREAM", "TIMESERIESMETRICS", "TIMESERIESTAGS", "TIMESERIESSELECTOR", "URL", "YTSAURUS", "ADDRESSTOLINE", "ADDRESSTOLINEWITHINLINES",
+}
+
+// reachesOut judges a name in upper case. Variants for clusters bear the name of the original with a suffix.
+func reachesOut(name string) bool {
+	return slices.Contains(outside, strings.TrimSuffix(name, "CLUSTER")) || slices.Contains(outside, name)
+}
+
+// quotedNames are the names in double quotes and backticks, as they stand between them.
+func quotedNames(sql string) (names []string) {
+	for i := 0; i < len(sql); {
+		n := blank(sql[i:])
+		switch c := sql[i]; {
+		case n != 0:
+		case c == '\'' || c == '"' || c == '`':
+			if n = quoted(sql[i:]); n > 0 && c != '\'' {
+				names = append(names, sql[i+1:i+n-1])
+			}
+		case c == '$':
+			n = heredoc(sql[i:])
+		default:
+			n = 1
+		}
+		i += max(1, n)
+	}
+	return names
 }
 
 // explainQuery keeps the server's words about the user's own statement whole.
