@@ -231,7 +231,7 @@ func (d *Desk) Job(ctx context.Context, id string, q api.ItemsQuery) (any, error
 	if v.Items, err = d.Store.Items(ctx, id, strings.ToUpper(q.Result), q.After, q.Limit); err != nil {
 		return nil, err
 	}
-	if n := len(v.Items); n > 0 && n >= min(max(q.Limit, 0), chsink.PastPageMax) && n >= pageOf(q.Limit) {
+	if n := len(v.Items); n > 0 && n >= pageOf(q.Limit) {
 		v.Next = v.Items[n-1].Number
 	}
 	maskJob(&v.Job, q.PersonalData)
@@ -319,6 +319,7 @@ func (d *Desk) previewLetters(ctx context.Context, p *Preview, f jobs.Filter) er
 	if err != nil {
 		return err
 	}
+	n.Open = maps.Clone(n.Open)
 	if p.Kind == schemas.JobRetry && f.Cause == "" && f.Item == "" {
 		delete(n.Open, schemas.CauseQuarantined) // only who names them lets them through
 	}
