@@ -101,8 +101,12 @@ func printReceipt(w io.Writer, email string, r chsink.Receipt) error {
 	fmt.Fprintf(w, "%s: %s\n\n", what, outbound.MaskEmail(email))
 	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	for _, line := range [][2]string{
-		{"receipt", r.ErasureID}, {"subject (keyed hash)", r.Subject}, {"pseudonym", r.Pseudonym}, {"asked by", r.By},
-		{"asked at", r.At.Format(time.RFC3339)}, {"done at", r.DoneAt.Format(time.RFC3339)},
+		{"receipt", r.ErasureID},
+		{"subject (keyed hash)", r.Subject},
+		{"pseudonym", r.Pseudonym},
+		{"asked by", r.By},
+		{"asked at", r.At.Format(time.RFC3339)},
+		{"done at", r.DoneAt.Format(time.RFC3339)},
 	} {
 		if line[1] != "" && (!r.DryRun || line[0] == "asked at") {
 			fmt.Fprintf(tw, "%s\t%s\n", line[0], harmless(line[1]))

@@ -67,6 +67,9 @@ type Options struct {
 	SessionTimeout time.Duration
 	Log            zerolog.Logger
 	Registerer     prometheus.Registerer // nil: no metrics
+	// Count tells how many records of a partition are rows, from an offset to before another; nil: nobody asks. Every ten
+	// minutes what was acknowledged is held against it.
+	Count func(ctx context.Context, topic, topicID string, partition int32, from, until int64) (int64, error)
 	// DeadLetters publishes what the writer refuses for good, and returns when it is safe.
 	DeadLetters func(context.Context, schemas.DeadLetter) error
 }
@@ -254,6 +257,9 @@ func (l *Loader) session(ctx context.Context) error {
 		}
 		l.inspect(work, s)
 		err := l.pass(work, s, ending)
+		if !ending && err == nil && !l.hurry.Load() {
+			l.audit(work)
+		}
 		cancel()
 		s.AllowRebalance()
 		switch {

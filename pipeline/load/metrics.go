@@ -11,6 +11,7 @@ import (
 
 type metrics struct {
 	rows, inserts, bytes, retries, rowErrors *prometheus.CounterVec
+	audited, disagreeing                     *prometheus.CounterVec
 	seconds                                  *prometheus.HistogramVec
 	lagRecords, lagSeconds, stalled          *prometheus.GaugeVec
 }
@@ -24,11 +25,13 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	}
 	stalled := prometheus.GaugeOpts{Namespace: "tillstream", Subsystem: "load", Name: "partitions_stalled", Help: "Partitions of this member that are not stored any further, and why."}
 	m := &metrics{
-		rows:      counter("rows_total", "Rows of inserts that were acknowledged, repetitions included."),
-		inserts:   counter("inserts_total", "Inserts that were acknowledged."),
-		bytes:     counter("bytes_total", "Bytes of keys and values of acknowledged inserts."),
-		retries:   counter("retries_total", "Tries (plan, decode, insert or commit) that failed and are repeated."),
-		rowErrors: counter("row_errors_total", "Rows that the writer refused and that became dead letters."),
+		rows:        counter("rows_total", "Rows of inserts that were acknowledged, repetitions included."),
+		inserts:     counter("inserts_total", "Inserts that were acknowledged."),
+		bytes:       counter("bytes_total", "Bytes of keys and values of acknowledged inserts."),
+		retries:     counter("retries_total", "Tries (plan, decode, insert or commit) that failed and are repeated."),
+		rowErrors:   counter("row_errors_total", "Rows that the writer refused and that became dead letters."),
+		audited:     counter("audited_rows_total", "Acknowledged rows that were counted again."),
+		disagreeing: counter("audit_disagreeing_rows_total", "Acknowledged rows that were not there when they were counted again, or rows that nobody acknowledged."),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "tillstream", Subsystem: "load", Name: "insert_seconds",
 			Help: "Seconds of an acknowledged insert.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 14),
@@ -40,7 +43,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.rows, m.inserts, m.bytes, m.retries, m.rowErrors, m.seconds, m.lagRecords, m.lagSeconds, m.stalled} {
+	for _, c := range []prometheus.Collector{m.rows, m.inserts, m.bytes, m.retries, m.rowErrors, m.audited, m.disagreeing, m.seconds, m.lagRecords, m.lagSeconds, m.stalled} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}

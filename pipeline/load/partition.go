@@ -21,6 +21,7 @@ type plan struct {
 
 // A partition is what the loader knows of one that it owns. It does no I/O.
 type partition struct {
+	tally  tally
 	topic  string
 	number int32
 	replay int64 // replay generation, from the group's metadata
@@ -145,6 +146,7 @@ func (p *partition) refuse(offset int64) {
 // finish passes the plan.
 func (p *partition) finish() {
 	after := p.plan.after
+	p.tally.stored(p.plan.from, after, int64(len(p.planned())))
 	p.drop(func(r sinks.Row) bool { return r.Offset < after })
 	p.refused = slices.DeleteFunc(p.refused, func(o int64) bool { return o < after })
 	p.next, p.plan = after, nil

@@ -275,3 +275,32 @@ func TestTroublesOfTheServer(t *testing.T) {
 		})
 	}
 }
+
+func TestRowsAreCountedOnceHoweverOftenTheyWereInserted(t *testing.T) {
+	store, conn := prepared(t)
+	rows := rowsOf(10, anEvent("E1"), anEvent("E2"), anEvent("E3"))
+	rows = append(rows, sinks.Row{Offset: 13, At: epoch, Value: []byte("no avro")})
+	r := rangeOf(schemas.TopicPayPalEvents, rows)
+	for replay := range int64(3) {
+		r.Replay = replay
+		insert(t, store, r, rows)
+	}
+	counted := func(from, until int64) int64 {
+		t.Helper()
+		n, err := store.CountOffsets(context.Background(), r.Topic, r.TopicID, r.Partition, from, until)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if got := counted(10, 14); got != 4 {
+		t.Errorf("%d rows, want 4", got)
+	}
+	if got := counted(11, 13); got != 2 {
+		t.Errorf("%d rows of two offsets, want 2", got)
+	}
+	exec(t, conn, "ALTER TABLE events DELETE WHERE _offset = 11 SETTINGS mutations_sync = 1")
+	if got := counted(10, 14); got != 3 {
+		t.Errorf("%d rows after one was lost, want 3", got)
+	}
+}

@@ -30,8 +30,10 @@ func aPast(email, root, payer string) map[string][]sinks.Row {
 		schemas.TopicRuns:         rowsOf(0, &schemas.RunStep{RunID: "R-" + root, Workflow: "w", ContactKey: key, RootKey: rootKey, Detail: "wrote to " + email, At: epoch}),
 		schemas.TopicCommands: rowsOf(0, &schemas.Command{CommandID: "C-" + root, Destination: "crm", ContactKey: key, RootKey: rootKey, At: epoch, Contact: schemas.Contact{Email: email, Fields: map[string]string{"f": "Ann"}}},
 			&schemas.Command{CommandID: "P-" + root, Destination: "crm", ContactKey: schemas.PayerKey(schemas.Live, payer), At: epoch}),
-		schemas.TopicDeliveries: rowsOf(0, &schemas.Delivery{CommandID: "C-" + root, ContactKey: key, At: epoch, StartedAt: epoch,
-			Requests: []schemas.Exchange{{Method: "GET", URL: "https://crm/c?email=" + strings.Replace(email, "@", "%40", 1)}, {Method: "PUT", Request: "{}"}}}),
+		schemas.TopicDeliveries: rowsOf(0, &schemas.Delivery{
+			CommandID: "C-" + root, ContactKey: key, At: epoch, StartedAt: epoch,
+			Requests: []schemas.Exchange{{Method: "GET", URL: "https://crm/c?email=" + strings.Replace(email, "@", "%40", 1)}, {Method: "PUT", Request: "{}"}},
+		}),
 		schemas.TopicDeadLetters: rowsOf(0, &schemas.DeadLetter{ID: "D-" + root, Value: []byte("\x00\x00\x0824" + email + "x"), At: epoch}),
 	}
 }

@@ -93,6 +93,21 @@ func (s *Store) StoredOffsets(ctx context.Context, topic, topicID string, partit
 	return got, nil
 }
 
+// CountOffsets tells how many records of a partition are rows, from the first offset to before the last.
+func (s *Store) CountOffsets(ctx context.Context, topic, topicID string, partition int32, from, until int64) (n int64, err error) {
+	table, ok := tableOfTopic(topic)
+	if !ok {
+		return 0, fmt.Errorf("topic %s has no table", topic)
+	}
+	const where = ` WHERE _topic = @topic AND _topic_id = @id AND _partition = @partition AND _offset >= @from AND _offset < @until`
+	err = s.conn.QueryRow(ctx, "SELECT toInt64(uniqExact(_offset)) FROM (SELECT _offset FROM "+table+where+" UNION ALL SELECT _offset FROM "+undecodableTable.name+where+")",
+		clickhouse.Named("topic", topic), clickhouse.Named("id", topicID), clickhouse.Named("partition", partition), clickhouse.Named("from", from), clickhouse.Named("until", until)).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count rows of %s/%d in clickhouse: %w", topic, partition, explain(err, table))
+	}
+	return n, nil
+}
+
 // Conservation is the balance of a span: each record that came in has exactly one end.
 type Conservation struct {
 	Received    uint64 `json:"received"`     // records of events
