@@ -237,9 +237,7 @@ func (p *process) start(ctx context.Context, hooks net.Listener, management stri
 	if err := p.startPauses(ctx); err != nil {
 		return err
 	}
-	p.redis = redis.NewClient(redisOptions(s.Redis))
-	p.atEnd(func() { _ = p.redis.Close() })
-	p.showDestinations()
+	p.openRedis()
 	addresses := Addresses{Management: management}
 	groups := newGroups()
 	if p.Roles.Processors {

@@ -46,6 +46,13 @@ type destinationsDesk struct {
 	catalogues *destinations.Catalogues
 }
 
+// openRedis makes the client for what is kept in Redis. It talks to nobody yet.
+func (p *process) openRedis() {
+	p.redis = RedisOf(p.Config.Settings.Redis)
+	p.atEnd(func() { _ = p.redis.Close() })
+	p.showDestinations()
+}
+
 // showDestinations has the management port answer about destinations, from the files until this process delivers.
 func (p *process) showDestinations() {
 	if p.Desk == nil {
