@@ -70,6 +70,8 @@ func TestOnClickHouse(t *testing.T) {
 	waiting(t, store)
 	t.Run("waits", func(t *testing.T) { waitsAreListedAndShown(t, server.URL) })
 	t.Run("waits closed", func(t *testing.T) { waitsAreClosed(t, server.URL) })
+	pastLetters(t, store)
+	t.Run("issues, retry, jobs", func(t *testing.T) { thePastIsShown(t, server.URL) })
 	t.Run("preview", func(t *testing.T) { previewOfAStoredEvent(t, server.URL, store) })
 	t.Run("erase", func(t *testing.T) { erasesAPerson(t, server.URL, store) })
 }
