@@ -174,6 +174,9 @@ type mark struct{ Class, X, Y, W, H, Points, Text, Title, Anchor string }
 
 const chartWidth = 960
 
+// dotsMax is how many points of a line have a dot of their own, with its value: more would hide the line.
+const dotsMax = 120
+
 func (c *chart) line(x1, y1, x2, y2 float64) {
 	c.Lines = append(c.Lines, struct{ X1, Y1, X2, Y2 string }{px(x1), px(y1), px(x2), px(y2)})
 }
@@ -251,6 +254,9 @@ func lineChart(p picture) chart {
 		for _, pt := range s.Points {
 			x, y := px(across(pt.At)), px(up(pt.Value))
 			points = append(points, x+","+y)
+			if len(s.Points) > dotsMax {
+				continue
+			}
 			c.Dots = append(c.Dots, mark{Class: fmt.Sprint("f", i), X: x, Y: y, Title: strings.TrimSpace(s.Name+" "+pt.X) + ": " + pt.Text})
 		}
 		c.Curves = append(c.Curves, mark{Class: fmt.Sprint("s", i), Points: strings.Join(points, " ")})
