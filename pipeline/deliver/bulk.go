@@ -35,7 +35,7 @@ func (d *Deliverer) dispatchBulk(l *lane, now time.Time) bool {
 		kept = append(kept, q)
 	}
 	l.ready = kept
-	d.start(l, batch)
+	d.start(l, batch, true)
 	return true
 }
 

@@ -81,7 +81,8 @@ type Options struct {
 	Writers map[string]sinks.Writer
 	// Parallel is how many contacts of one destination are written at a time; default 8.
 	Parallel int
-	// BatchMax is how many commands one call of Write gets; default 1.
+	// BatchMax is how many commands are written one after the other before the next are chosen; default 1. How many a
+	// sinks.BulkWriter gets at a time, it says itself.
 	BatchMax int
 	// RetryFor is how long after its making a command is tried; default 72 h.
 	RetryFor time.Duration

@@ -170,7 +170,10 @@ func TestNewestStateStandsForOlderOnes(t *testing.T) {
 	r.produce(v[0])
 	eventually(t, "the first under way", func() bool { return c.triesOf(v[0]) == 1 })
 	r.produce(v[1:]...)
-	eventually(t, "all four read", func() bool { s := run.Status(); return len(s.Destinations) == 1 && s.Destinations[0].Unfinished == 2 && run.window(0).Next == 4 })
+	eventually(t, "all four read", func() bool {
+		s := run.Status()
+		return len(s.Destinations) == 1 && s.Destinations[0].Unfinished == 2 && run.window(0).Next == 4
+	})
 	close(gate)
 	got := r.ended(v...)
 	want := map[string]schemas.OutcomeWord{

@@ -162,7 +162,8 @@ type step struct {
 
 // next decides. Effects and questions older than every unfinished desired state come first, in order: one that waits holds the later
 // ones. Then the newest desired state, which stands for all older ones; it waits for no effect's next try. A request in
-// flight, or an intent on its way, makes the contact wait. What a person holds back is passed over.
+// flight, or an intent on its way, makes the contact wait. Effects that a person holds back are passed over by other
+// effects, but not by questions, and no state is sent where the newest is held back.
 func (q *queue) next(now time.Time, heldBack func(connection string) bool) step {
 	var s step
 	if q.flying {
@@ -177,13 +178,13 @@ func (q *queue) next(now time.Time, heldBack func(connection string) bool) step 
 		if oldestContact < 0 {
 			oldestContact = e.offset
 		}
-		if heldBack(e.connection) {
-			s.withheld = true
-			continue
-		}
 		if newest == nil || e.cmd.Version >= newest.cmd.Version {
 			newest = e
 		}
+	}
+	if newest != nil && heldBack(newest.connection) {
+		// It may have been sent before it was held back: an older one must not follow it.
+		s.withheld, newest = true, nil
 	}
 	later := func(e *entry) bool {
 		if !e.nextTry.After(now) {
@@ -201,8 +202,8 @@ func (q *queue) next(now time.Time, heldBack func(connection string) bool) step 
 		if oldestContact >= 0 && e.offset > oldestContact {
 			break
 		}
-		if heldBack(e.connection) && e.intent != intentQueued {
-			s.withheld = true
+		if e.intent != intentQueued && (heldBack(e.connection) || s.withheld && e.isQuestion()) {
+			s.withheld = true // a question must not be answered as if this had been
 			continue
 		}
 		if e.intent == noIntent && !e.isQuestion() {

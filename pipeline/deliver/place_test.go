@@ -105,7 +105,7 @@ func (r *running) stalledBy(p int32, reason pipeline.Reason, reg *prometheus.Reg
 }
 
 // metric is the value of a counter or gauge with these labels, 0 where there is none.
-func metric(t *testing.T, reg *prometheus.Registry, name string, labels map[string]string) (value float64) {
+func metric(t testing.TB, reg *prometheus.Registry, name string, labels map[string]string) (value float64) {
 	t.Helper()
 	families, err := reg.Gather()
 	if err != nil {

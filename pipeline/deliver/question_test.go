@@ -459,7 +459,7 @@ func TestAnswersAreForgotten(t *testing.T) {
 		name string
 		do   func()
 	}{
-		{"a request leaves", func() { d.start(d.lane("crm"), []*entry{e}) }},
+		{"a request leaves", func() { d.start(d.lane("crm"), []*entry{e}, false) }},
 		{"its outcome comes", func() { d.judge(result{entry: e, started: d.now, outcome: sinks.Outcome{Kind: sinks.Delivered}}) }},
 		{"a partition is assigned", func() {
 			d.mu.Unlock()

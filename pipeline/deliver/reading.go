@@ -176,17 +176,20 @@ func (d *Deliverer) again(w *window, r *reading) (from int64, err error) {
 		case w.dropped || rec.Attrs.IsControl() || rec.Offset < r.from || rec.Offset > s.last || mark == finished || mark == void:
 			d.mu.Unlock()
 			continue
-		case e != nil:
-			if e.aside && e.share == s {
-				d.turnOf(s, e)
-			}
+		case e != nil && !(e.aside && e.share == s):
 			d.mu.Unlock()
 			continue
 		}
 		room := d.roomFor(s, int64(len(rec.Value))) && (w.fits(rec.Offset, w.payloadMax) || w.oldest(rec.Offset))
+		if room && e != nil {
+			d.turnOf(s, e)
+		}
 		d.mu.Unlock()
-		if !room {
+		switch {
+		case !room:
 			return rec.Offset, nil
+		case e != nil:
+			continue
 		}
 		got, err := d.opts.Codec.Decode(rec.Value)
 		cmd, ok := got.(*schemas.Command)

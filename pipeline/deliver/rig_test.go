@@ -25,7 +25,7 @@ const patience = 40 * time.Second
 
 // rig is a Kafka with the topics of delivery.
 type rig struct {
-	t       *testing.T
+	t       testing.TB
 	brokers []string
 	codec   *codec.Codec
 	cluster *kfake.Cluster
@@ -36,7 +36,7 @@ type rig struct {
 
 type dialer func(ctx context.Context, network, address string) (net.Conn, error)
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(100*time.Millisecond),
 		kfake.SeedTopics(2, schemas.TopicCommands, schemas.TopicDeliveries, schemas.TopicAutomationInbox, schemas.TopicProgress), kfake.SeedTopics(1, schemas.TopicDeadLetters))
@@ -47,7 +47,7 @@ func newRig(t *testing.T) *rig {
 	return rigOn(t, c, new(net.Dialer).DialContext)
 }
 
-func rigOn(t *testing.T, c *kfake.Cluster, dial dialer) *rig {
+func rigOn(t testing.TB, c *kfake.Cluster, dial dialer) *rig {
 	t.Helper()
 	r := &rig{t: t, brokers: c.ListenAddrs(), codec: codec.NewLocal(), cluster: c, dial: dial}
 	var err error
@@ -108,7 +108,7 @@ func (r *rig) options(instance string, w sinks.Writer) Options {
 // running is a deliverer at work.
 type running struct {
 	*Deliverer
-	t      *testing.T
+	t      testing.TB
 	cancel context.CancelFunc
 	done   chan error
 	link   *link
@@ -276,7 +276,7 @@ func (r *rig) ended(cmds ...schemas.Command) map[string]schemas.OutcomeWord {
 	return r.finals(list)
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for !ok() {

@@ -82,6 +82,7 @@ func (d *Deliverer) dispatchLane(l *lane, now time.Time) {
 	if l.reason == "asked" {
 		d.recovered(l)
 	}
+	heldBack := d.heldBack
 	parallel := d.opts.Parallel
 	if l.probing {
 		parallel = 1
@@ -89,7 +90,7 @@ func (d *Deliverer) dispatchLane(l *lane, now time.Time) {
 	var batch []*entry
 	send := func() {
 		if len(batch) > 0 {
-			d.start(l, batch)
+			d.start(l, batch, false)
 			batch = nil
 		}
 	}
@@ -102,7 +103,7 @@ func (d *Deliverer) dispatchLane(l *lane, now time.Time) {
 		l.ready = l.ready[1:]
 		q.queued = false
 		q.remove()
-		s := q.next(now, d.heldBack)
+		s := q.next(now, heldBack)
 		q.withhold(s.withheld)
 		if s.park != nil {
 			s.park.park(q)
@@ -113,7 +114,7 @@ func (d *Deliverer) dispatchLane(l *lane, now time.Time) {
 		case s.send != nil:
 			q.takeOff(s.send, true)
 			if s.send.unsure || s.send.isQuestion() {
-				d.start(l, []*entry{s.send})
+				d.start(l, []*entry{s.send}, false)
 				break
 			}
 			if batch = append(batch, s.send); len(batch) >= d.opts.BatchMax {
@@ -135,10 +136,22 @@ type flight struct {
 	lane   *lane
 	batch  []*entry
 	unsure bool
+	bulk   bool
+}
+
+// calls are what the writer gets in one call each. Before each the lease is looked at: the process may have been paused.
+func (f flight) calls() (parts [][]*entry) {
+	if f.bulk {
+		return [][]*entry{f.batch}
+	}
+	for i := range f.batch {
+		parts = append(parts, f.batch[i:i+1])
+	}
+	return parts
 }
 
 // start makes a flight of a batch. Its windows wait for it before they go, from now on. Deliverer.mu is held.
-func (d *Deliverer) start(l *lane, batch []*entry) {
+func (d *Deliverer) start(l *lane, batch []*entry, bulk bool) {
 	for _, e := range batch {
 		e.win.flying++
 		if !e.isQuestion() {
@@ -146,7 +159,7 @@ func (d *Deliverer) start(l *lane, batch []*entry) {
 		}
 	}
 	d.metrics.inFlight.WithLabelValues(l.name).Add(float64(len(batch)))
-	d.starts = append(d.starts, flight{l, batch, batch[0].unsure})
+	d.starts = append(d.starts, flight{l, batch, batch[0].unsure, bulk})
 }
 
 // launch lets the flights go that were decided upon.
@@ -173,7 +186,10 @@ func (d *Deliverer) fly(f flight) {
 			stops = append(stops, d.clock.AfterFunc(e.win.ctx, cancel))
 		}
 	}
-	results := d.write(ctx, f.lane.writer, f.batch, f.unsure)
+	var results []result
+	for _, part := range f.calls() {
+		results = append(results, d.write(ctx, f.lane.writer, part, f.unsure)...)
+	}
 	for _, stop := range stops {
 		stop()
 	}

@@ -32,7 +32,7 @@ func (d *Deliverer) catchUp() {
 				Msg("commands below the end of the log at the takeover did not come: an open transaction, or a schema registry that does not answer; contact states are sent without them")
 		}
 		w.caughtUp = read || late
-		w.states = w.caughtUp || w.full()
+		w.states = w.caughtUp || w.stuck()
 		if w.states {
 			w.unpark()
 		}

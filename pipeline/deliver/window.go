@@ -273,11 +273,20 @@ func (w *window) room(offset int64, size int) bool {
 	if w.unread > 0 && (w.unread >= w.unreadMax || w.unreadBytes+int64(size) > unreadBytesMax) {
 		return false
 	}
-	limit := w.payloadMax
-	if limit > payloadBytesMax { // what is deferred needs room when its turn comes
-		limit -= limit / 4
+	return w.fits(offset, w.readMax())
+}
+
+// readMax is how long the marks may become by reading on: what is deferred needs room when its turn comes.
+func (w *window) readMax() int {
+	if w.payloadMax > payloadBytesMax {
+		return w.payloadMax - w.payloadMax/4
 	}
-	return w.fits(offset, limit)
+	return w.payloadMax
+}
+
+// stuck reports whether nothing more can be known of the partition before a command ends, or the registry answers.
+func (w *window) stuck() bool {
+	return len(w.entries) > 0 && (w.undecoded() >= w.unreadMax || !w.fits(w.next, w.readMax()))
 }
 
 // full reports whether nothing more is read before a command ends.
