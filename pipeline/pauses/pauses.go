@@ -64,7 +64,7 @@ type Follower struct {
 	mu      sync.Mutex
 	next    int64
 	known   bool
-	trouble error // of the last reading
+	trouble error                    // of the last reading
 	words   map[string]schemas.Pause // the last about each
 	changed chan struct{}
 }
