@@ -1,8 +1,15 @@
 // Package deliver takes commands from Kafka to their destinations, each exactly once as far as the destination permits.
 //
 // Progress is kept in the offset commit itself: the offset is the oldest unfinished command, and the metadata beside it
-// says what is finished or intended beyond. So a command that fails holds up no other. Receipts, dead letters and
-// offsets are committed in one transaction.
+// says what is finished or intended beyond; where that is too long, the metadata names a record of crm.progress that the
+// same transaction wrote. So a command that fails holds up no other. Receipts, dead letters and offsets are committed in
+// one transaction.
+//
+// Of each destination so much is held in memory. What is beyond is deferred: a mark in the progress, read again from the
+// log when its turn comes. So no destination that is slow, paused or away stops another on its partition. Desired states
+// that wait for one contact are one, the newest.
+//
+// People pause destinations and connections (Pauses). What is paused waits, and its time to be tried begins anew after.
 //
 // A desired state may be sent again; an effect may not. Its intent is committed before its request leaves, so that
 // after a crash the destination is asked first whether it happened. A question changes nothing and is answered on the

@@ -94,8 +94,10 @@ func (d *Deliverer) Status() Status {
 	}
 	slices.SortFunc(s.Destinations, func(a, b DestinationStatus) int { return strings.Compare(a.Name, b.Name) })
 	waiting := map[string]int{}
-	for _, l := range d.lanes {
-		l.waitingOf(d.heldBack, waiting)
+	if d.opts.Pauses != nil {
+		for _, l := range d.lanes {
+			l.waitingOf(d.heldBack, waiting)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(waiting)) {
 		s.Connections = append(s.Connections, ConnectionStatus{name, d.pauseOf(schemas.PauseConnection, name).person(), waiting[name]})
