@@ -64,14 +64,6 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Name: name("paused"),
 			Help: "1 while a destination is paused; reason refused is an alarm.",
 		}, []string{"destination", "reason"}),
-		deferred: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: name("deferred"),
-			Help: "Unfinished commands that are not held in memory, but read again when their turn comes.",
-		}, []string{"destination"}),
-		withheld: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: name("withheld"),
-			Help: "Commands in memory that wait because a person paused their destination or the connection they came of.",
-		}, []string{"destination"}),
 		stalled: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: name("partitions_stalled"),
 			Help: "1 for a partition of the commands that does not go on; an alarm.",
@@ -89,6 +81,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Help: "Partitions taken over whose offset pointed before the first record: commands expired unread.",
 		}),
 	}
+	m.waiting(name)
 	if r == nil {
 		return m, nil
 	}
@@ -99,6 +92,18 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		}
 	}
 	return m, nil
+}
+
+// waiting makes the gauges of what waits for room, or for people.
+func (m *metrics) waiting(name func(string) string) {
+	m.deferred = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: name("deferred"),
+		Help: "Unfinished commands that are not held in memory, but read again when their turn comes.",
+	}, []string{"destination"})
+	m.withheld = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: name("withheld"),
+		Help: "Commands in memory that wait because a person paused their destination or the connection they came of.",
+	}, []string{"destination"})
 }
 
 func (m *metrics) all() []prometheus.Collector {

@@ -81,7 +81,7 @@ func TestRestartsWithDeferredCommands(t *testing.T) {
 		return sinks.Outcome{}, true
 	}
 	var all []schemas.Command
-	for i := range 7000 {
+	for i := range 11_000 {
 		who := fmt.Sprintf("c%d@x.example", dice.IntN(300))
 		if dice.IntN(5) == 0 {
 			all = append(all, r.effect(who))
