@@ -3,11 +3,13 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
+	"github.com/tillstream/tillstream/internal/e2e/parts"
 	"github.com/tillstream/tillstream/internal/recovery"
 	"github.com/tillstream/tillstream/simulators/story"
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
@@ -22,8 +24,27 @@ func (w *world) asks(t *testing.T, into any, args ...string) {
 	}
 }
 
+// makeField makes a custom field at the CRM, as a person would.
+func (w *world) makeField(t *testing.T, tag string) {
+	t.Helper()
+	body := strings.NewReader(fmt.Sprintf(`{"field":{"title":"Made late","type":"text","perstag":%q}}`, tag))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.crmURL+"/api/3/fields", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Api-Token", "simulator-key")
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= http.StatusBadRequest {
+		t.Fatalf("the field is not made: %s", resp.Status)
+	}
+}
+
 // TestLettersOfAMissingFieldAreRetriedOnceItIsThere: a mapping names a field that the CRM does not have, and letters pile up.
-// Then the name is put right, and one command has all of them tried again: the states of the contacts first, as they should be
+// Then the field is made, and one command has all of them tried again: the states of the contacts first, as they should be
 // now, then the effects that had to follow them.
 func TestLettersOfAMissingFieldAreRetriedOnceItIsThere(t *testing.T) {
 	t.Parallel()
@@ -66,14 +87,15 @@ func TestLettersOfAMissingFieldAreRetriedOnceItIsThere(t *testing.T) {
 		t.Errorf("the dry run says %q", said)
 	}
 
-	w.edit(t, "mappings/orders.yaml", "{to: NOT_MADE_YET,", "{to: ORDER_ID,")
-	w.apply(t)
+	w.makeField(t, "NOT_MADE_YET")
 	var job chsink.Job
 	w.asks(t, &job, "retry", "--cause", "rejected", "--yes", "--wait", "--job-id", "mended")
 	if job.State != "DONE" || job.Done != int64(letters) || job.Failed != 0 {
 		t.Errorf("the job says %+v, want %d done", job, letters)
 	}
-	w.await(t, "everything is delivered", func() error {
+	// The sink looks for a field that was missing once a minute: what fails again meanwhile is a new letter, tried again.
+	parts.Eventually(t, 2*deliverLimit, "everything is delivered", func() error {
+		w.asks(t, &job, "retry", "--cause", "rejected", "--yes", "--wait")
 		var list recovery.DeliveryList
 		w.asks(t, &list, "deliveries", "--outcome", "rejected")
 		for _, d := range list.Deliveries {
@@ -98,8 +120,8 @@ func TestLettersOfAMissingFieldAreRetriedOnceItIsThere(t *testing.T) {
 	w.asks(t, &job, "jobs", "show", "mended")
 	var again recovery.Preview
 	w.asks(t, &again, "retry", "--cause", "rejected", "--yes")
-	if again.Count != 0 || again.Closed != letters {
-		t.Errorf("asked again it is about %+v, want none and %d before", again, letters)
+	if again.Count != 0 || again.Closed < letters {
+		t.Errorf("asked again it is about %+v, want none and at least %d before", again, letters)
 	}
 	var issues recovery.IssueList
 	w.asks(t, &issues, "issues")
