@@ -150,11 +150,11 @@ func open(_ context.Context, cfg any, env sinks.Env) (sinks.Writer, error) {
 		w.tracking.URL = DefaultTrackingURL
 	}
 	w.secrets = []string{c.Key.Reveal(), c.EventTracking.Key.Reveal()}
-	w.catalogue = &catalogue{api: w.api, now: env.Now}
-	w.lists = &names{api: w.api, now: env.Now, path: "/lists", what: "list"}
-	w.automations = &names{api: w.api, now: env.Now, path: "/automations", what: "automation"}
+	w.catalogue = &catalogue{api: w.api, now: env.Now, turn: newTurn()}
+	w.lists = &names{api: w.api, now: env.Now, turn: newTurn(), path: "/lists", what: "list"}
+	w.automations = &names{api: w.api, now: env.Now, turn: newTurn(), path: "/automations", what: "automation"}
 	own := strings.TrimSuffix(base, "/api/3")
-	w.connections = &connections{api: w.api, url: first(c.Shop.URL, own), logo: first(c.Shop.Logo, own+"/favicon.ico")}
+	w.connections = &connections{api: w.api, turn: newTurn(), url: first(c.Shop.URL, own), logo: first(c.Shop.Logo, own+"/favicon.ico")}
 	w.starts, w.destination = newStarts(), env.Destination
 	w.imports = &imports{now: env.Now}
 	return w, nil

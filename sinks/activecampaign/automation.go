@@ -135,10 +135,10 @@ func (w *writer) enrol(ctx context.Context, cmd *schemas.Command, contactID, aut
 		// The server failed after it had the request; whether before or after the start, it does not say.
 		fail.kind = failUnknown
 	case fail.kind == failReject && (fail.code == "related_missing" || fail.status == http.StatusNotFound):
-		w.automations.gone()
+		w.automations.gone(ctx)
 		fail.kind = failRetry
 	case fail.kind == failReject && aboutRow(fail.said):
-		w.automations.gone()
+		w.automations.gone(ctx)
 		fail.remedy = "switch the automation on in ActiveCampaign, or correct its name in the workflow, and replay"
 	}
 	return fail

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -30,7 +29,7 @@ type catalogue struct {
 	api *client
 	now func() time.Time
 
-	mu       sync.Mutex // held while reading, so that one reader serves all who wait
+	turn     turn // what is below is read and written in turn
 	fields   map[string]field
 	fieldsAt time.Time
 	tags     map[string]string // lower-case name to id
@@ -40,8 +39,10 @@ type catalogue struct {
 // find returns the field by personalisation tag or title, whatever the case. ok is false where there is none even after
 // a refresh, which happens at most once a minute.
 func (c *catalogue) find(ctx context.Context, name string) (f field, ok bool, fail *failure) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if fail = c.turn.take(ctx); fail != nil {
+		return field{}, false, fail
+	}
+	defer c.turn.give()
 	key := fieldKey(name)
 	if c.fields != nil && c.now().Sub(c.fieldsAt) >= catalogueFor {
 		// What is known serves on while it cannot be read.
@@ -63,9 +64,11 @@ func (c *catalogue) find(ctx context.Context, name string) (f field, ok bool, fa
 
 // forget makes the next lookups read the fields again, for an id that the account no longer has. It returns how long to
 // wait where they were read less than a minute ago.
-func (c *catalogue) forget() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *catalogue) forget(ctx context.Context) time.Duration {
+	if c.turn.take(ctx) != nil {
+		return 0
+	}
+	defer c.turn.give()
 	if age := c.now().Sub(c.fieldsAt); age < refreshEvery {
 		return refreshEvery - age
 	}
@@ -132,8 +135,10 @@ func (c *catalogue) readFields(ctx context.Context) *failure {
 
 // tag returns the id of a tag, whatever the case of its name; "" where there is none. With create it is made.
 func (c *catalogue) tag(ctx context.Context, name string, create bool) (string, *failure) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if fail := c.turn.take(ctx); fail != nil {
+		return "", fail
+	}
+	defer c.turn.give()
 	key := strings.ToLower(strings.TrimSpace(name))
 	if c.tags != nil && c.now().Sub(c.tagsAt) >= catalogueFor {
 		if fail := c.readTags(ctx); fail != nil {
@@ -221,17 +226,21 @@ func (c *catalogue) createTag(ctx context.Context, name, key string) (string, *f
 }
 
 // forgetTag drops an id that the account no longer has.
-func (c *catalogue) forgetTag(name string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *catalogue) forgetTag(ctx context.Context, name string) {
+	if c.turn.take(ctx) != nil {
+		return
+	}
+	defer c.turn.give()
 	delete(c.tags, strings.ToLower(strings.TrimSpace(name)))
 	c.tagsAt = time.Time{}
 }
 
 // counts returns how many fields and tags are known, after reading them anew.
 func (c *catalogue) counts(ctx context.Context) (fields, tags int, fail *failure) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if fail = c.turn.take(ctx); fail != nil {
+		return 0, 0, fail
+	}
+	defer c.turn.give()
 	if fail = c.readFields(ctx); fail != nil {
 		return 0, 0, fail
 	}

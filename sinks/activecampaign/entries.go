@@ -40,8 +40,10 @@ func (w *writer) Catalogue(ctx context.Context, kind sinks.EntryKind) ([]sinks.E
 
 // fieldEntries reads the fields anew. They stand in the order of their ids.
 func (c *catalogue) fieldEntries(ctx context.Context) ([]sinks.Entry, *failure) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if fail := c.turn.take(ctx); fail != nil {
+		return nil, fail
+	}
+	defer c.turn.give()
 	if fail := c.readFields(ctx); fail != nil {
 		return nil, fail
 	}

@@ -127,7 +127,7 @@ func (w *writer) setStatus(ctx context.Context, contactID, listID, status string
 	fail := classify(r)
 	if fail.code == "related_missing" || fail.status == http.StatusNotFound && fail.kind == failReject {
 		// The list or the contact was deleted after we learnt its id: the next try looks again.
-		w.lists.gone()
+		w.lists.gone(ctx)
 		fail.kind = failRetry
 	}
 	return "", fail

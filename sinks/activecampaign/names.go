@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -17,7 +16,7 @@ type names struct {
 	path string // of the collection, and with its first letter off the member that holds the rows
 	what string // one of them, in words
 
-	mu     sync.Mutex // held while reading, so that one reader serves all who wait
+	turn   turn // what is below is read and written in turn
 	byName map[string][]string
 	ids    map[string]bool
 	readAt time.Time
@@ -29,8 +28,10 @@ func (n *names) id(ctx context.Context, name string) (string, *failure) {
 	if key == "" {
 		return "", &failure{kind: failReject, cause: "the action names no " + n.what, remedy: "name one in the workflow and replay"}
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	if fail := n.turn.take(ctx); fail != nil {
+		return "", fail
+	}
+	defer n.turn.give()
 	fresh := false
 	if n.byName != nil && n.now().Sub(n.readAt) >= catalogueFor {
 		if fail := n.read(ctx); fail != nil {
@@ -113,8 +114,10 @@ func (n *names) read(ctx context.Context) *failure {
 }
 
 // gone makes the next lookup read again: the account does not know an id any more that it gave.
-func (n *names) gone() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+func (n *names) gone(ctx context.Context) {
+	if n.turn.take(ctx) != nil {
+		return
+	}
+	defer n.turn.give()
 	n.byName, n.ids, n.readAt = nil, nil, time.Time{}
 }

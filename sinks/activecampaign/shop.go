@@ -305,7 +305,7 @@ type connections struct {
 	api       *client
 	url, logo string
 
-	mu    sync.Mutex // held while asking, so that none is made twice
+	turn  turn // to ask and to make, so that none is made twice
 	known map[string]string
 }
 
@@ -313,8 +313,10 @@ type connections struct {
 const shopsKnownMax = 1000
 
 func (c *connections) id(ctx context.Context, shop string) (string, *failure) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if fail := c.turn.take(ctx); fail != nil {
+		return "", fail
+	}
+	defer c.turn.give()
 	if id := c.known[shop]; id != "" {
 		return id, nil
 	}

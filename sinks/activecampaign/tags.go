@@ -124,7 +124,7 @@ func (w *writer) addTag(ctx context.Context, contactID string, t tagged) *failur
 	switch {
 	case fail.kind == failReject && (fail.status == http.StatusNotFound || fail.code == "related_missing"):
 		// The tag or the contact was deleted after we learnt its id: the next try makes it again.
-		w.catalogue.forgetTag(t.name)
+		w.catalogue.forgetTag(ctx, t.name)
 		w.contacts.forget(contactID)
 		fail.kind = failRetry
 	case fail.kind == failReject:

@@ -235,7 +235,7 @@ func (w *writer) sync(ctx context.Context, c *schemas.Contact, values []fieldVal
 	case fail.kind != failReject:
 	case fail.code == "related_missing" && strings.HasPrefix(fail.pointer, "field"):
 		// A field went away after the catalogue was read: the next try names it.
-		fail.kind, fail.retryAfter = failRetry, w.catalogue.forget()
+		fail.kind, fail.retryAfter = failRetry, w.catalogue.forget(ctx)
 		fail.cause += " (a field was deleted in activecampaign)"
 	default:
 		if f, ok := pointedAt(fail.pointer, values); ok {

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -23,7 +22,7 @@ type catalogue struct {
 	api *client
 	now func() time.Time
 
-	mu       sync.Mutex // held while reading, so that one reader serves all who wait
+	turn     turn // what is below is read and written in turn
 	fields   map[string]field
 	fieldsAt time.Time
 	tags     map[string]string // lower-case name to id
@@ -38,7 +37,7 @@ type catalogue struct {
 
 func newCatalogue(api *client, now func() time.Time) *catalogue {
 	return &catalogue{
-		api: api, now: now, lists: roster{what: "list", path: "/campaigns"}, shops: roster{what: "store", path: "/shops"},
+		api: api, now: now, turn: newTurn(), lists: roster{what: "list", path: "/campaigns"}, shops: roster{what: "store", path: "/shops"},
 	}
 }
 
@@ -56,8 +55,10 @@ func (c *catalogue) stale(at time.Time, missing bool) bool {
 
 // find returns a field by its name, whatever the case. ok is false where there is none even after a refresh.
 func (c *catalogue) find(ctx context.Context, name string) (f field, ok bool, fail *failure) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if fail = c.turn.take(ctx); fail != nil {
+		return field{}, false, fail
+	}
+	defer c.turn.give()
 	key := strings.ToLower(strings.TrimSpace(name))
 	f, ok = c.fields[key]
 	if c.stale(c.fieldsAt, !ok) {
@@ -98,8 +99,10 @@ func (c *catalogue) readFields(ctx context.Context) *failure {
 
 // tag returns the id of a tag, whatever the case of its name; "" where there is none. With create it is made.
 func (c *catalogue) tag(ctx context.Context, name string, create bool) (string, *failure) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if fail := c.turn.take(ctx); fail != nil {
+		return "", fail
+	}
+	defer c.turn.give()
 	key := strings.ToLower(name)
 	id := c.tags[key]
 	if c.stale(c.tagsAt, id == "") {
@@ -163,14 +166,16 @@ func (c *catalogue) createTag(ctx context.Context, name, key string) (string, *f
 
 // forget makes the next lookups read fields and tags again, for an id that the account no longer has. It reports
 // whether they were old enough to be the reason.
-func (c *catalogue) forget() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *catalogue) forget(ctx context.Context) (bool, *failure) {
+	if fail := c.turn.take(ctx); fail != nil {
+		return false, fail
+	}
+	defer c.turn.give()
 	old := c.now().Sub(c.fieldsAt) >= refreshEvery || c.now().Sub(c.tagsAt) >= refreshEvery
 	if old {
 		c.fieldsAt, c.tagsAt = time.Time{}, time.Time{}
 	}
-	return old
+	return old, nil
 }
 
 // The attributes that a custom event has when this sink defines it.
@@ -181,8 +186,10 @@ const (
 
 // event returns a custom event, which is defined where it is missing.
 func (c *catalogue) event(ctx context.Context, name string) (event, *failure) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if fail := c.turn.take(ctx); fail != nil {
+		return event{}, fail
+	}
+	defer c.turn.give()
 	if e, ok := c.events[name]; ok && c.now().Sub(e.at) < catalogueAge {
 		return e, nil
 	}
@@ -243,16 +250,20 @@ func (c *catalogue) readEvent(ctx context.Context, name string) (found event, ok
 }
 
 // forgetEvent drops an event that the account no longer has.
-func (c *catalogue) forgetEvent(name string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *catalogue) forgetEvent(ctx context.Context, name string) {
+	if c.turn.take(ctx) != nil {
+		return
+	}
+	defer c.turn.give()
 	delete(c.events, name)
 }
 
 // counts returns how many fields and tags there are, after reading them anew.
 func (c *catalogue) counts(ctx context.Context) (fields, tags int, fail *failure) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if fail = c.turn.take(ctx); fail != nil {
+		return 0, 0, fail
+	}
+	defer c.turn.give()
 	if fail = c.readFields(ctx); fail != nil {
 		return 0, 0, fail
 	}

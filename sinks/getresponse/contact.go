@@ -284,7 +284,11 @@ func (w *writer) relatedMissing(ctx context.Context, fail *failure) *failure {
 		}
 		return &failure{kind: failAccount, cause: "the list " + w.list + " does not exist in getresponse", remedy: "correct list in the destination's settings"}
 	}
-	if w.catalogue.forget() {
+	old, cut := w.catalogue.forget(ctx)
+	switch {
+	case cut != nil:
+		return cut
+	case old:
 		// A field or tag went away after its id was read: the next try names it or makes it.
 		fail.kind, fail.retryAfter = failRetry, 0
 		fail.cause += " (a custom field or tag was deleted in getresponse)"

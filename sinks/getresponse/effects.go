@@ -164,7 +164,7 @@ func (w *writer) trigger(ctx context.Context, email, name, contactID string, att
 	if fail.code == codeNotFound {
 		// The contact or the event's definition is gone since it was read; nothing was triggered.
 		w.people.forget(email)
-		w.catalogue.forgetEvent(name)
+		w.catalogue.forgetEvent(ctx, name)
 		fail.kind, fail.retryAfter = failRetry, queueSteps[0]
 	}
 	fail.mayHaveHappened()

@@ -80,8 +80,10 @@ func (w *writer) messageEntries(ctx context.Context) ([]sinks.Entry, *failure) {
 
 // fieldEntries reads the fields anew. The contact's own score stands beside them.
 func (c *catalogue) fieldEntries(ctx context.Context) ([]sinks.Entry, *failure) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if fail := c.turn.take(ctx); fail != nil {
+		return nil, fail
+	}
+	defer c.turn.give()
 	if fail := c.readFields(ctx); fail != nil {
 		return nil, fail
 	}

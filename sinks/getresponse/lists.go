@@ -144,7 +144,11 @@ func (w *writer) related(ctx context.Context, list named, fail *failure) *failur
 	if gone := w.listGone(ctx, list); gone != nil {
 		return gone
 	}
-	if w.catalogue.forget() {
+	old, cut := w.catalogue.forget(ctx)
+	switch {
+	case cut != nil:
+		return cut
+	case old:
 		fail.kind, fail.retryAfter = failRetry, 0
 		fail.cause += " (a custom field or tag was deleted in getresponse)"
 	}

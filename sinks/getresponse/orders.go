@@ -200,7 +200,7 @@ func (w *writer) order(ctx context.Context, shop named, externalID string) (foun
 		return len(page), err
 	})
 	if fail != nil && fail.code == codeNotFound {
-		w.catalogue.forgetShops()
+		w.catalogue.forgetShops(ctx)
 		fail.kind, fail.remedy = failRetry, remedyAgain
 	}
 	return found, fail
@@ -266,7 +266,13 @@ func (w *writer) orderOfWhat(ctx context.Context, shop named, contactID, email s
 	if gone == nil && have == nil {
 		w.people.forget(email)
 		fail.kind, fail.retryAfter = failRetry, queueSteps[0]
-	} else if w.catalogue.forgetVariant(shop) {
+		return fail
+	}
+	old, cut := w.catalogue.forgetVariant(ctx, shop)
+	switch {
+	case cut != nil:
+		return cut
+	case old:
 		fail.kind, fail.retryAfter = failRetry, queueSteps[0]
 	}
 	return fail

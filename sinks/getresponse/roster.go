@@ -71,7 +71,7 @@ func (r *roster) find(word string) (found named, ok, clash bool) {
 	return byName[0], true, false
 }
 
-// pick finds what a word names, after reading the roster again where it is old or misses the word. Catalogue.mu is held.
+// pick finds what a word names, after reading the roster again where it is old or misses the word. The caller has the turn.
 func (c *catalogue) pick(ctx context.Context, r *roster, word string) (found named, ok bool, fail *failure) {
 	found, ok, clash := r.find(word)
 	if c.stale(r.at, !ok) {
@@ -89,8 +89,10 @@ func (c *catalogue) pick(ctx context.Context, r *roster, word string) (found nam
 
 // listIDs are the ids of all lists.
 func (c *catalogue) listIDs(ctx context.Context) ([]string, *failure) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if fail := c.turn.take(ctx); fail != nil {
+		return nil, fail
+	}
+	defer c.turn.give()
 	if c.stale(c.lists.at, false) {
 		if fail := c.read(ctx, &c.lists); fail != nil {
 			return nil, fail
@@ -118,8 +120,10 @@ func (c *catalogue) list(ctx context.Context, word string) (named, *failure) {
 	if word == "" {
 		return named{}, reject("name the list in the action and replay", "the action names no list")
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if fail := c.turn.take(ctx); fail != nil {
+		return named{}, fail
+	}
+	defer c.turn.give()
 	found, ok, fail := c.pick(ctx, &c.lists, word)
 	if fail == nil && !ok {
 		fail = reject("name one of the account's lists, and replay: "+c.lists.names(), "there is no list %s in getresponse", quoted(word))
@@ -136,14 +140,16 @@ func (w *writer) listGone(ctx context.Context, list named) *failure {
 	}
 	fail := classify(r)
 	if fail.code == codeNotFound {
-		w.catalogue.forgetLists()
+		w.catalogue.forgetLists(ctx)
 		return reject("name another list in the action, and replay", "the list %s was deleted in getresponse", quoted(list.name))
 	}
 	return fail
 }
 
-func (c *catalogue) forgetLists() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *catalogue) forgetLists(ctx context.Context) {
+	if c.turn.take(ctx) != nil {
+		return
+	}
+	defer c.turn.give()
 	c.lists.at = time.Time{}
 }

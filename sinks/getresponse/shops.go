@@ -23,8 +23,10 @@ const (
 
 // shopThere returns the store that a word names; without a word, the account's only one. ok is false where there is none.
 func (c *catalogue) shopThere(ctx context.Context, word string) (found named, ok bool, fail *failure) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if fail = c.turn.take(ctx); fail != nil {
+		return named{}, false, fail
+	}
+	defer c.turn.give()
 	if word != "" {
 		return c.pick(ctx, &c.shops, word)
 	}
@@ -51,8 +53,10 @@ func (c *catalogue) shop(ctx context.Context, word, currency string) (named, *fa
 	if n := utf8.RuneCountInString(word); n < shopNameCharsMin || n > shopNameCharsMax {
 		return named{}, reject("name the store in the action: 4 to 124 characters, it is made when there is none", "there is no store %s in getresponse", quoted(word))
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if fail := c.turn.take(ctx); fail != nil {
+		return named{}, fail
+	}
+	defer c.turn.give()
 	r := c.api.call(ctx, http.MethodPost, "/shops", nil, map[string]string{"name": word, "locale": shopLocale, "currency": currency})
 	var made struct {
 		ID string `json:"shopId"`
@@ -78,16 +82,20 @@ func (c *catalogue) shop(ctx context.Context, word, currency string) (named, *fa
 	return named{}, &failure{kind: failRetry, cause: "the store " + quoted(word) + " is not to be seen yet", remedy: remedyAgain, retryAfter: queueSteps[0]}
 }
 
-func (c *catalogue) forgetShops() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *catalogue) forgetShops(ctx context.Context) {
+	if c.turn.take(ctx) != nil {
+		return
+	}
+	defer c.turn.give()
 	c.shops.at = time.Time{}
 }
 
 // variant returns the id of the one variant of the store's product for payments, which is made where it is missing.
 func (c *catalogue) variant(ctx context.Context, shop named) (string, *failure) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if fail := c.turn.take(ctx); fail != nil {
+		return "", fail
+	}
+	defer c.turn.give()
 	if known, ok := c.variants[shop.id]; ok {
 		return known.id, nil
 	}
@@ -171,14 +179,16 @@ type variant struct {
 
 // forgetVariant drops the store's product, and the stores, for something that the account no longer has. It reports
 // whether it was known for long enough to be the reason.
-func (c *catalogue) forgetVariant(shop named) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *catalogue) forgetVariant(ctx context.Context, shop named) (bool, *failure) {
+	if fail := c.turn.take(ctx); fail != nil {
+		return false, fail
+	}
+	defer c.turn.give()
 	known, ok := c.variants[shop.id]
 	if !ok || c.now().Sub(known.at) < refreshEvery {
-		return false
+		return false, nil
 	}
 	delete(c.variants, shop.id)
 	c.shops.at = time.Time{}
-	return true
+	return true, nil
 }

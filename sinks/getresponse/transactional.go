@@ -72,7 +72,7 @@ func (w *writer) mail(ctx context.Context, cmd *schemas.Command) sinks.Outcome {
 	case codeState:
 		fail.remedy = "look whether the message's sender is active in GetResponse, and whether the address bounced or is on a blocklist; correct it and replay"
 	case codeRelated:
-		w.catalogue.forgetSender()
+		w.catalogue.forgetSender(ctx)
 		fail.remedy = "look whether the message's sender is still there and confirmed in GetResponse, and replay"
 	}
 	fail.mayHaveHappened()
@@ -192,8 +192,10 @@ func (c *catalogue) sender(ctx context.Context, named string) (sender, *failure)
 	if named != "" {
 		return sender{named}, nil
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	if fail := c.turn.take(ctx); fail != nil {
+		return sender{}, fail
+	}
+	defer c.turn.give()
 	if c.from.ID != "" && c.now().Sub(c.fromAt) < catalogueAge {
 		return c.from, nil
 	}
@@ -215,9 +217,11 @@ func (c *catalogue) sender(ctx context.Context, named string) (sender, *failure)
 	return found, fail
 }
 
-func (c *catalogue) forgetSender() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+func (c *catalogue) forgetSender(ctx context.Context) {
+	if c.turn.take(ctx) != nil {
+		return
+	}
+	defer c.turn.give()
 	c.from = sender{}
 }
 
