@@ -156,6 +156,6 @@ func open(_ context.Context, cfg any, env sinks.Env) (sinks.Writer, error) {
 	own := strings.TrimSuffix(base, "/api/3")
 	w.connections = &connections{api: w.api, turn: newTurn(), url: first(c.Shop.URL, own), logo: first(c.Shop.Logo, own+"/favicon.ico")}
 	w.starts, w.destination = newStarts(), env.Destination
-	w.imports = &imports{now: env.Now}
+	w.imports, w.halfway = &imports{now: env.Now}, newHalfway(env.Now)
 	return w, nil
 }

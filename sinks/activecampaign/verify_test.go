@@ -154,6 +154,7 @@ func TestContactsInBadWeather(t *testing.T) {
 				left := make([]schemas.Command, contacts)
 				for i := range left {
 					left[i] = ada()
+					left[i].CommandID, left[i].Version = fmt.Sprintf("%d of contact %d", v, i), int64(v+1)
 					left[i].Origin, left[i].Contact.Email = origin, fmt.Sprintf("c%d@shop.example", i)
 					left[i].Contact.Tags, left[i].Contact.NoTags = []string{"paid"}, nil
 					left[i].Contact.Fields = map[string]string{"ORDER_ID": fmt.Sprint(v)}

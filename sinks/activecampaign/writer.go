@@ -27,6 +27,7 @@ type writer struct {
 	connections        *connections
 	created            dates
 	starts             *starts
+	halfway            *halfway
 	imports            *imports
 	destination        string
 
@@ -127,7 +128,8 @@ func (w *writer) scrub(list []schemas.Exchange) []schemas.Exchange {
 
 // contact brings the contact into the desired state. All its requests may be repeated. The contact is found by its
 // address each time, by the request that writes it: one that was deleted in the account is made again, and one that was
-// merged into another, or has another address now, is not written under an id of the past.
+// merged into another, or has another address now, is not written under an id of the past. Only where that request went
+// well not long ago and one about tags did not, the next try goes on with the tags.
 func (w *writer) contact(ctx context.Context, cmd *schemas.Command) *failure {
 	c := &cmd.Contact
 	if strings.TrimSpace(c.Email) == "" {
@@ -139,19 +141,26 @@ func (w *writer) contact(ctx context.Context, cmd *schemas.Command) *failure {
 			cause: "an import with an older state of the contact is not finished in activecampaign",
 		}
 	}
-	values, fail := w.values(ctx, c.Fields)
-	if fail != nil {
-		return fail
+	at, ok := w.halfway.take(cmd.CommandID)
+	if !ok {
+		values, fail := w.values(ctx, c.Fields)
+		if fail != nil {
+			return fail
+		}
+		at.since = w.api.now()
+		if at.contactID, at.made, fail = w.sync(ctx, c, values); fail != nil {
+			return fail
+		}
+		if cmd.Origin == schemas.OriginReplay {
+			w.contacts.forget(at.contactID) // somebody wants it to be right, whatever we believe
+		}
+		w.contacts.writes(at.contactID, cmd.Version)
 	}
-	id, made, fail := w.sync(ctx, c, values)
-	if fail != nil {
-		return fail
+	fail := w.tags(ctx, at.contactID, at.made, c)
+	if fail != nil && (fail.status == 0 || fail.status == http.StatusTooManyRequests || fail.status >= 500) {
+		w.halfway.note(cmd.CommandID, at)
 	}
-	if cmd.Origin == schemas.OriginReplay {
-		w.contacts.forget(id) // somebody wants it to be right, whatever we believe
-	}
-	w.contacts.writes(id, cmd.Version)
-	return w.tags(ctx, id, made, c)
+	return fail
 }
 
 type fieldValue struct {
