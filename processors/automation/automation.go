@@ -235,7 +235,7 @@ func (w *work) contacts() {
 			c.Origin, c.Test = schemas.OriginReplay, w.s.OnlyTests
 		}
 		c.CommandID = id(d.Name, w.key, number(d.Version))
-		c.Contact = d.contact()
+		c.Contact = d.contact(w.filled(d, before))
 		for _, i := range w.issues {
 			if i.destination == d.Name {
 				c.Issues = append(c.Issues, i.text)

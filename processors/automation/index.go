@@ -55,7 +55,7 @@ func (r Rules) WithWorkflows(list []*workflows.Program) Rules {
 			x.sources[name] = mapping.NewSource(name)
 		}
 	}
-	r.indexed = x
+	r.indexed, r.fills = x, fillsOf(&r)
 	return r
 }
 

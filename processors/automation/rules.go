@@ -23,6 +23,8 @@ type Rules struct {
 
 	workflows []*workflows.Program // by name
 	indexed   index
+	// fills are the fields of each destination that some mapping or workflow fills, in order; nil: not known.
+	fills map[string][]string
 }
 
 // Mapping is one compiled mapping file.
@@ -182,6 +184,7 @@ func Compile(files map[string]MappingFile, known Known) (Rules, []Problem) {
 	if len(problems) > 0 {
 		return Rules{}, problems
 	}
+	rules.fills = fillsOf(&rules)
 	return rules, nil
 }
 

@@ -251,14 +251,14 @@ func (d *desired) equal(o *desired) bool {
 		slices.Equal(d.Fields, o.Fields) && slices.Equal(d.Tags, o.Tags) && slices.Equal(d.NoTags, o.NoTags)
 }
 
-func (d *desired) contact() schemas.Contact {
+func (d *desired) contact(fields []field) schemas.Contact {
 	c := schemas.Contact{
 		Email: d.Email, FirstName: d.First, LastName: d.Last, Phone: d.Phone,
 		Tags: d.Tags, NoTags: d.NoTags, // never changed in place
 	}
-	if len(d.Fields) > 0 {
-		c.Fields = make(map[string]string, len(d.Fields))
-		for _, f := range d.Fields {
+	if len(fields) > 0 {
+		c.Fields = make(map[string]string, len(fields))
+		for _, f := range fields {
 			c.Fields[f.Name] = f.Value
 		}
 	}
