@@ -27,6 +27,12 @@ type Turn interface {
 	Done(Feedback)
 }
 
+// A Timeless turn does not age, however late it is used, and a request may be repeated with it: it is never renewed.
+type Timeless interface {
+	Turn
+	Timeless()
+}
+
 // Feedback is what a limiter learns of a request.
 type Feedback struct {
 	Status  int           // of the answer; 0: none came

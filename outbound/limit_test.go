@@ -252,3 +252,37 @@ func TestARepetitionTakesATurnOfItsOwn(t *testing.T) {
 		t.Errorf("renewed %v, want %v: the repetition says that it is one", l.renewed, want)
 	}
 }
+
+// A turn that does not age is not renewed, and told of the answer like any other.
+func TestTimelessTurn(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTooManyRequests) }))
+	defer srv.Close()
+	l := &timeless{}
+	c, err := NewClient(Options{AllowPrivate: true, Limiter: l})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := c.Get(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if _, err := c.Get("http://127.0.0.1:1"); err == nil {
+		t.Error("nobody listens there, and it answered")
+	}
+	if diff := cmp.Diff([]Feedback{{Status: 429, Hold: time.Second}, {}}, l.told); diff != "" || len(l.renewed) > 0 {
+		t.Errorf("renewed %v, told (-want +got):\n%s", l.renewed, diff)
+	}
+}
+
+type timeless struct{ teller }
+
+// Acquire implements Limiter.
+func (l *timeless) Acquire(context.Context) (Turn, error) {
+	return timelessTurn{&told1{l: &l.teller}}, nil
+}
+
+type timelessTurn struct{ *told1 }
+
+// Timeless implements Timeless.
+func (timelessTurn) Timeless() {}

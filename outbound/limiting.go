@@ -42,26 +42,39 @@ func (t *limitingTransport) RoundTrip(req *http.Request) (*http.Response, error)
 		}
 		return nil, &sendError{method: req.Method, err: fmt.Errorf("waiting for the rate limit: %w", err)}
 	}
-	ctx, cancel := context.WithCancelCause(req.Context())
 	began := t.now()
-	resp, err := t.next.RoundTrip(req.WithContext(renewing(ctx, req.Method, turn, cancel)))
+	resp, end, err := t.send(req, turn)
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil && req.Context().Err() == nil {
-			err = cause
-		}
-		cancel(nil)
 		turn.Done(Feedback{})
 		return nil, err
 	}
-	resp.Request = req
 	f := Feedback{Status: resp.StatusCode, Latency: max(t.now().Sub(began), 0), Told: told(resp.Header, t.now())}
 	f.Hold = t.silence(resp)
 	if f.Hold > 0 {
 		turn.Done(f) // at once: nobody else is to be refused, too
 	}
 	// The provider counts a request as going on until its answer is out.
-	resp.Body = &closingBody{ReadCloser: resp.Body, close: func() { turn.Done(f); cancel(nil) }}
+	resp.Body = &closingBody{ReadCloser: resp.Body, close: func() { turn.Done(f); end() }}
 	return resp, nil
+}
+
+// send sends the request with its turn. end is to be called once the answer is read.
+func (t *limitingTransport) send(req *http.Request, turn Turn) (resp *http.Response, end func(), err error) {
+	if _, ok := turn.(Timeless); ok {
+		resp, err = t.next.RoundTrip(req)
+		return resp, func() {}, err
+	}
+	ctx, cancel := context.WithCancelCause(req.Context())
+	resp, err = t.next.RoundTrip(req.WithContext(renewing(ctx, req.Method, turn, cancel)))
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil && req.Context().Err() == nil {
+			err = cause
+		}
+		cancel(nil)
+		return nil, nil, err
+	}
+	resp.Request = req
+	return resp, func() { cancel(nil) }, nil
 }
 
 // renewing has the turn looked at once more when the request is about to be written. Between the turn and that moment

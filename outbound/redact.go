@@ -33,6 +33,7 @@ var (
 var (
 	secretWords = []string{"token", "key", "secret", "passw", "nonce", "authorization", "cookie", "assertion", "transmission", "bearer", "basic"}
 	phoneWords  = []string{"phone", "number", "mobile"}
+	headerWords = []string{"api-token", "authorization", "x-auth-token", "x-api-key", "cookie", "paypal-auth-assertion", "paypal-transmission-sig"}
 	ats         = []string{"@", "%40", `\u0040`}
 )
 
@@ -40,11 +41,9 @@ var (
 // body. It errs on the side of masking too much.
 func Redact(text string) string {
 	lower := strings.ToLower(text)
-	if containsAny(lower, secretWords) {
-		text = secretJSON.ReplaceAllString(text, `$1"`+mask+`"`)
-		text = secretHeader.ReplaceAllString(text, "${1}"+mask)
-		text = secretForm.ReplaceAllString(text, "${1}${2}"+mask)
-		text = scheme.ReplaceAllString(text, "${1}${2}"+mask)
+	plain := !strings.ContainsAny(text, "\u017f\u212a") // the letters beyond ASCII that (?i) takes for an s or a k
+	if !plain || containsAny(lower, secretWords) {
+		text = maskSecrets(text, lower, plain)
 	}
 	if strings.Contains(text, "A21AA") || strings.Contains(text, "A101.") {
 		text = paypalToken.ReplaceAllString(text, mask)
@@ -52,11 +51,14 @@ func Redact(text string) string {
 	if strings.Contains(text, "://") && strings.Contains(text, "@") {
 		text = userinfo.ReplaceAllString(text, "${1}"+mask+"@")
 	}
-	if containsAny(lower, phoneWords) {
-		text = replaceSecond(phoneJSON, text, MaskPhone)
-		text = replaceSecond(phoneForm, text, MaskPhone)
+	if !plain || containsAny(lower, phoneWords) {
+		if plain {
+			text = scanForm(scanJSON(text, phoneSet, phoneMember), phoneSet, " \t\n\f\r?&;", MaskPhone)
+		} else {
+			text = replaceSecond(phoneForm, replaceSecond(phoneJSON, text, MaskPhone), MaskPhone)
+		}
 	}
-	if strings.Contains(text, "+") || strings.Contains(lower, "%2b") {
+	if mayBeE164(text, lower) {
 		text = phoneE164.ReplaceAllStringFunc(text, MaskPhone)
 	}
 	return maskEmails(text)

@@ -82,6 +82,11 @@ type freeTurn struct {
 	done atomic.Bool
 }
 
+var _ outbound.Timeless = (*freeTurn)(nil)
+
+// Timeless implements outbound.Timeless.
+func (t *freeTurn) Timeless() {}
+
 // Renew implements outbound.Turn.
 func (t *freeTurn) Renew(context.Context, bool) error { return nil }
 
