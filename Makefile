@@ -23,8 +23,8 @@ demo: install-chdb build ## play a story on embedded parts and show what happene
 test: install-chdb install-kafka install-redis lint ## all tests, on embedded and on real parts
 	@echo "==> tests of every package (real Kafka, Redis and ClickHouse engine where a test asks for them)"
 	@TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 20m $(TEST_FLAGS) $$($(GO) list ./... | grep -vE '/internal/(e2e|chaos)$$')
-	@echo "==> engine, delivery and loader on the real client in virtual time: rebalances, storms of faults, days"
-	@$(GO) test -tags synctests -timeout 10m $(TEST_FLAGS) ./pipeline ./pipeline/deliver ./pipeline/load ./internal/virtual
+	@echo "==> engine, delivery and loader on the real client in virtual time: rebalances, storms of faults, days, a soak"
+	@$(GO) test -tags synctests -timeout 10m $(TEST_FLAGS) ./pipeline ./pipeline/deliver ./pipeline/load ./internal/virtual ./internal/soak
 	@$(MAKE) --no-print-directory simulate
 	@echo "==> end to end: the built program, killed in mid-story"
 	@TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 20m $(TEST_FLAGS) ./internal/e2e
@@ -68,6 +68,11 @@ KILLS ?= 100
 CHAOS_ARGS ?=
 chaos: install-kafka install-redis build ## KILLS kills of real processes beside every other fault, on three real brokers (half an hour)
 	$(GO) run ./internal/chaos -kills $(KILLS) -binary $(abspath $(BIN)) $(CHAOS_ARGS)
+
+.PHONY: soak
+SOAK_ARGS ?= -contacts 20000 -kills 30 -rate 600 -gap 20s
+soak: install-kafka install-redis ## many contacts at a CRM in bad weather, with real processes that are killed (SOAK_ARGS="-contacts 1000 -rate 60")
+	TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test ./internal/soak -run '^TestSoak$$' -v -timeout 4h $(SOAK_ARGS)
 
 BENCH ?= all
 BENCH_ARGS ?=

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -21,10 +22,10 @@ const ratioMax = 1.3
 // finals are the last words about commands, by id.
 type finals map[string]schemas.OutcomeWord
 
-// read takes the deliveries of about a second.
-func (f finals) read(ctx context.Context, t *testing.T, words *kgo.Client, c *codec.Codec) error {
+// read takes the deliveries of about the time given.
+func (f finals) read(ctx context.Context, t *testing.T, words *kgo.Client, c *codec.Codec, during time.Duration) error {
 	t.Helper()
-	look, cancel := context.WithTimeout(ctx, lookEvery)
+	look, cancel := context.WithTimeout(ctx, during)
 	defer cancel()
 	for look.Err() == nil {
 		for _, r := range words.PollFetches(look).Records() {

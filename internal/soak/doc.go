@@ -5,8 +5,10 @@
 //
 // TestSoak runs the built program against a real Kafka and a real Redis; its flags make it longer:
 //
-//	go test ./internal/soak -run TestSoak -v -timeout 3h -contacts 20000 -kills 30
+//	make soak SOAK_ARGS="-contacts 20000 -kills 30 -rate 600 -gap 20s"
 //
 // TestVirtualSoak (build tag synctests) runs the same plan with the deliverers of this process in virtual time, at the
-// account's documented limit of 5 requests a second.
+// account's documented limit of 5 requests a second:
+//
+//	go test -tags synctests ./internal/soak -run TestVirtualSoak -v -timeout 2h -virtual-contacts 20000 -virtual-kills 30
 package soak

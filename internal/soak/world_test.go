@@ -270,7 +270,7 @@ func (w *world) play(t *testing.T) {
 	next, quiet := w.gap(), time.Now()
 	for len(w.finals) < w.r.Commands {
 		before := len(w.finals)
-		if err := w.finals.read(ctx, t, words, w.codec); err != nil {
+		if err := w.finals.read(ctx, t, words, w.codec, lookEvery); err != nil {
 			t.Fatal(err)
 		}
 		if len(w.finals) > before {
