@@ -8,13 +8,14 @@ import (
 // Bounds of what is remembered of commands that are half done.
 const (
 	halfwayMax = 10_000
-	// halfwayFor bounds how long a contact that was written is taken to be the one that its address means. At the limit's
-	// 5 requests a second a next try may have thousands of others before it.
-	halfwayFor = cachedFor
+	// halfwayFor bounds how long that is of use. In a backlog the next try may have thousands of other contacts before it,
+	// at 5 requests a second.
+	halfwayFor = 24 * time.Hour
 )
 
 // halfway remembers the commands whose contact was written and whose tags did not all arrive, so that the next try does
-// not write the contact again: while the account refuses much, those are many requests.
+// not write the contact again: while the account refuses much, those are many requests. A contact that was deleted or
+// merged since answers so to its tags, and the command begins anew.
 type halfway struct {
 	now func() time.Time
 
@@ -45,7 +46,7 @@ func (h *halfway) take(commandID string) (at written, ok bool) {
 	return at, true
 }
 
-// note remembers how far the command came. Where too many are known all are forgotten: they begin anew.
+// note remembers how far the command came. Where too many are known one of them is forgotten, and begins anew.
 func (h *halfway) note(commandID string, at written) {
 	if commandID == "" {
 		return
@@ -53,7 +54,10 @@ func (h *halfway) note(commandID string, at written) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.known) >= halfwayMax {
-		clear(h.known)
+		for any := range h.known {
+			delete(h.known, any)
+			break
+		}
 	}
 	h.known[commandID] = at
 }

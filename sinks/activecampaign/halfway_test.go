@@ -21,10 +21,10 @@ func TestNextTryGoesOnWithTheTags(t *testing.T) {
 		another bool // the next try is of a newer state
 		syncs   int64
 	}{
-		"the server failed":    {status: 500, later: 20 * time.Minute, syncs: 1},
+		"the server failed":    {status: 500, later: 5 * time.Hour, syncs: 1},
 		"too many requests":    {status: 429, later: time.Second, syncs: 1},
 		"a newer state":        {status: 500, later: time.Second, another: true, syncs: 2},
-		"it is too long ago":   {status: 500, later: 30 * time.Minute, syncs: 2},
+		"it is too long ago":   {status: 500, later: 24 * time.Hour, syncs: 2},
 		"the contact was gone": {status: 404, later: time.Second, syncs: 2},
 	} {
 		t.Run(name, func(t *testing.T) {

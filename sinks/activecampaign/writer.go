@@ -129,7 +129,7 @@ func (w *writer) scrub(list []schemas.Exchange) []schemas.Exchange {
 // contact brings the contact into the desired state. All its requests may be repeated. The contact is found by its
 // address each time, by the request that writes it: one that was deleted in the account is made again, and one that was
 // merged into another, or has another address now, is not written under an id of the past. Only where that request went
-// well not long ago and one about tags did not, the next try goes on with the tags.
+// well and one about tags did not, the next try goes on with the tags, of the contact that has the rest.
 func (w *writer) contact(ctx context.Context, cmd *schemas.Command) *failure {
 	c := &cmd.Contact
 	if strings.TrimSpace(c.Email) == "" {
