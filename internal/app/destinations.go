@@ -19,7 +19,7 @@ import (
 	"github.com/tillstream/tillstream/sinks"
 )
 
-// OpenDestination opens a destination for a few readings. limiter is the account's; nil: its limit is not kept to.
+// OpenDestination opens a destination for a few readings. limiter is the account's; nil: it has none.
 func OpenDestination(ctx context.Context, d config.Destination, now func() time.Time, limiter outbound.Limiter) (sinks.Writer, error) {
 	o := outbound.Options{AllowPrivate: d.AllowPrivate, Limiter: limiter}
 	if t, ok := d.Settings.(interface{ RequestTimeout() time.Duration }); ok {
@@ -189,10 +189,13 @@ func (p *process) heldBack(pause schemas.Pause) *int64 {
 }
 
 // DestinationOpener opens destinations of a configuration for a command beside the processes that run, through the limits
-// of their accounts, which are kept in Redis. The caller ends it.
+// of their accounts, which are kept in Redis: where that does not answer nothing is opened. The caller ends it.
 func DestinationOpener(c *config.Config, now func() time.Time) (open destinations.Opener, end func()) {
 	a := openAccounts(c, now)
 	return func(ctx context.Context, d config.Destination) (sinks.Writer, error) {
+		if err := a.reached(ctx); err != nil {
+			return nil, err
+		}
 		return OpenDestination(ctx, d, now, a.destination(d))
 	}, a.close
 }

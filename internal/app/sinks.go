@@ -119,7 +119,7 @@ func (p *process) startLoader(ctx context.Context, options *clickhouse.Options) 
 	l, err := load.New(load.Options{
 		Kafka: s.Kafka, Codec: p.codec, Writer: store, Topics: chsink.Topics(), Group: "tillstream-load",
 		FlushInterval: s.ClickHouse.FlushInterval, FlushRows: s.ClickHouse.FlushRows, FlushBytes: s.ClickHouse.FlushBytes, Log: log, Registerer: p.metrics,
-		Count: store.CountOffsets,
+		Count:       store.CountOffsets,
 		DeadLetters: func(ctx context.Context, dl schemas.DeadLetter) error { return p.deadLetter(ctx, letters, dl) },
 	})
 	if err != nil {

@@ -75,7 +75,13 @@ func OpenSources(ctx context.Context, c *config.Config, now func() time.Time, lo
 
 // Connect opens one connection of the configuration. It registers nothing. The caller closes it.
 func (s *Sources) Connect(ctx context.Context, c config.Connection) (connectors.Source, error) {
-	client, err := outbound.NewClient(outbound.Options{AllowPrivate: c.AllowPrivate, RootCAs: c.TLSRoots, Limiter: s.accounts.connection(c)})
+	limiter := s.accounts.connection(c)
+	if limiter != nil {
+		if err := s.accounts.reached(ctx); err != nil {
+			return nil, err
+		}
+	}
+	client, err := outbound.NewClient(outbound.Options{AllowPrivate: c.AllowPrivate, RootCAs: c.TLSRoots, Limiter: limiter})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.File, err)
 	}

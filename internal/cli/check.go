@@ -78,7 +78,7 @@ Exit codes: 0 nothing found, 1 findings, 2 the configuration is refused.`,
 			if err != nil {
 				return refused(c.OutOrStdout(), err, asJSON)
 			}
-			k := checker{p: p, cfg: cfg, offline: offline}
+			k := checker{p: p, cfg: cfg, offline: offline, limits: p.beside(func() (*config.Config, error) { return cfg, nil })}
 			r := k.run(c.Context())
 			if asJSON {
 				if err := json.NewEncoder(c.OutOrStdout()).Encode(r); err != nil {
@@ -139,6 +139,7 @@ type checker struct {
 	p       Process
 	cfg     *config.Config
 	offline bool
+	limits  *app.Beside
 	r       checkResult
 	// fieldsOf are the fields of the destinations that were asked for them.
 	fieldsOf map[string][]sinks.Entry
@@ -237,7 +238,7 @@ func (k *checker) destinations(ctx context.Context, all []mention) {
 
 // destination asks one; where it does not answer once, it is not asked again.
 func (k *checker) destination(ctx context.Context, d config.Destination, kinds []sinks.EntryKind, named map[sinks.EntryKind][]mention) {
-	w, err := openWriter(ctx, d, k.p.Now)
+	w, err := k.limits.Open(ctx, d)
 	if err != nil {
 		k.fromKept(ctx, d, kinds, named, err)
 		return
@@ -300,9 +301,4 @@ func (k *checker) fromKept(ctx context.Context, d config.Destination, kinds []si
 	if len(unknown) > 0 {
 		k.notChecked("the %s that are named at destination %s: nothing is kept of them", strings.Join(unknown, " and "), d.Name)
 	}
-}
-
-// openWriter opens a destination as a command does: without the account's shared limiter, for a few readings.
-func openWriter(ctx context.Context, d config.Destination, now func() time.Time) (sinks.Writer, error) {
-	return app.OpenDestination(ctx, d, now, nil)
 }

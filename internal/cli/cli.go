@@ -32,6 +32,8 @@ type Process struct {
 	Connectors *connectors.Registry
 	Sinks      *sinks.Registry
 	Now        func() time.Time
+
+	atEnd *[]func() // of the command
 }
 
 // Exit codes.
@@ -60,6 +62,12 @@ func Main(ctx context.Context, p Process) int {
 		cancel()
 		<-signals
 		os.Exit(ExitStopped)
+	}()
+	p.atEnd = &[]func(){}
+	defer func() {
+		for _, end := range *p.atEnd {
+			end()
+		}
 	}()
 	root := p.root()
 	root.SetArgs(p.Args)
@@ -168,3 +176,12 @@ func (p Process) configOptions(getenv func(string) (string, bool)) config.Option
 }
 
 func (p Process) logger(t config.Telemetry) zerolog.Logger { return app.NewLogger(p.Stderr, t) }
+
+// beside holds a command to the limits of the accounts that it asks a little of.
+func (p Process) beside(load func() (*config.Config, error)) *app.Beside {
+	b := app.NewBeside(load, p.Now)
+	if p.atEnd != nil {
+		*p.atEnd = append(*p.atEnd, b.Close)
+	}
+	return b
+}

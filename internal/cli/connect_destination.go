@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tillstream/tillstream/internal/app"
 	"github.com/tillstream/tillstream/internal/local"
 	"github.com/tillstream/tillstream/pipeline/config"
 	"github.com/tillstream/tillstream/pipeline/connections"
@@ -63,12 +61,9 @@ func (p Process) listSinks(w io.Writer) {
 
 // destinationDesk is the folder's desk of destinations.
 func (p Process) destinationDesk(dir string) *destinations.Desk {
-	folder := p.desk(dir, local.CheckEnv(dir, p.Getenv))
+	folder := p.desk(dir, local.CheckEnv(dir, local.Environment(dir, p.Getenv)))
 	folder.AllowPrivate = true
-	// A check is a few requests, and one makes it before anything runs: it waits for no Redis.
-	return &destinations.Desk{Folder: folder, Open: func(ctx context.Context, d config.Destination) (sinks.Writer, error) {
-		return app.OpenDestination(ctx, d, p.Now, nil)
-	}}
+	return &destinations.Desk{Folder: folder, Open: p.beside(folder.Load).Open}
 }
 
 func (p Process) connectDestination(c *cobra.Command, f *connectFlags, typ string) error {

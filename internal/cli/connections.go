@@ -28,9 +28,11 @@ import (
 
 // desk is the folder of a configuration, as commands and running processes change its connections.
 func (p Process) desk(dir string, getenv func(string) (string, bool)) *connections.Desk {
-	return &connections.Desk{
+	d := &connections.Desk{
 		Dir: dir, Options: p.configOptions(getenv), Check: app.Check, Opener: connections.Opener{Now: p.Now, Log: zerolog.Nop()},
 	}
+	d.Opener.Limiter = p.beside(d.Load).Connection
+	return d
 }
 
 // counter is where connections are looked at and changed: the process that runs them, else the folder's desk.
@@ -56,7 +58,7 @@ func (d *deskFlags) flags(c *cobra.Command) {
 
 // folder is the desk of the folder. What a process that runs with it answers is waited for.
 func (d *deskFlags) folder(p Process) (*connections.Desk, *remote) {
-	desk := p.desk(d.dir, local.CheckEnv(d.dir, p.Getenv))
+	desk := p.desk(d.dir, local.CheckEnv(d.dir, local.Environment(d.dir, p.Getenv)))
 	desk.AllowPrivate = true
 	r := &remote{address: d.address}
 	if r.address == "" {
