@@ -34,8 +34,12 @@ func TestDifferencesAreNamed(t *testing.T) {
 		t.Fatalf("got %+v after a write", got)
 	}
 	for _, act := range []twin.Act{
-		{Do: "set", Name: "ORDER_AMOUNT", Value: "11"}, {Do: "set", Name: "NEXT_BILLING", Value: ""}, {Do: "set", Name: "CITY", Value: "Rome"},
-		{Do: "untag", Name: "paid"}, {Do: "tag", Name: "UNPAID"}, {Do: "tag", Name: "other"},
+		{Do: "set", Name: "ORDER_AMOUNT", Value: "11"},
+		{Do: "set", Name: "NEXT_BILLING", Value: ""},
+		{Do: "set", Name: "CITY", Value: "Rome"},
+		{Do: "untag", Name: "paid"},
+		{Do: "tag", Name: "UNPAID"},
+		{Do: "tag", Name: "other"},
 	} {
 		act.Email = adasAddress
 		doTo(t, s, act)
@@ -46,9 +50,12 @@ func TestDifferencesAreNamed(t *testing.T) {
 	now = now.Add(time.Minute) // tags that are new to the account are looked for again
 	got := verify(t, w, ada().Contact)
 	want := []sinks.Difference{
-		{Part: "first name", Want: "Ada", Got: "Augusta"}, {Part: "phone", Want: "+4917012345678", Got: "+441"},
-		{Part: "field NEXT_BILLING", Want: "2026-02-28"}, {Part: "field ORDER_AMOUNT", Want: "10.00", Got: "11"},
-		{Part: "tag paid", Want: "paid"}, {Part: "tag unpaid", Got: "unpaid"},
+		{Part: "first name", Want: "Ada", Got: "Augusta"},
+		{Part: "phone", Want: "+4917012345678", Got: "+441"},
+		{Part: "field NEXT_BILLING", Want: "2026-02-28"},
+		{Part: "field ORDER_AMOUNT", Want: "10.00", Got: "11"},
+		{Part: "tag paid", Want: "paid"},
+		{Part: "tag unpaid", Got: "unpaid"},
 	}
 	slices.SortFunc(got.Differences, func(a, b sinks.Difference) int {
 		order := func(d sinks.Difference) int {
