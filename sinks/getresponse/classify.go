@@ -163,10 +163,6 @@ func paidPart(path string) bool {
 func withoutAnswer(f *failure, r reply, what string) *failure {
 	var unsent notSent
 	switch {
-	case errors.Is(r.err, errQuota):
-		f.kind, f.cause, f.retryAfter = failAccount, what+" was not sent: "+errQuota.Error(), r.wait
-		f.remedy = accountRemedies[codeThrottled]
-		return f
 	case errors.As(r.err, &unsent):
 		f.kind, f.cause, f.remedy = failRetry, what+" was not sent: "+shorten(outbound.Redact(r.err.Error())), remedyAgain
 		return f

@@ -28,12 +28,10 @@ const (
 
 var (
 	errTooLarge = errors.New("answer is larger than allowed")
-	errQuota    = errors.New("the account's requests of ten minutes are used up")
 )
 
-// client speaks the API of one account, within its limits.
+// client speaks the API of one account.
 type client struct {
-	*limits
 	base, domain string
 	key          schemas.Secret
 	http         *http.Client
@@ -47,7 +45,6 @@ type reply struct {
 	body         []byte
 	err          error // of the request, or of reading the body
 	at           time.Time
-	wait         time.Duration // with errQuota: until the window ends
 }
 
 func (r reply) status() int {
@@ -85,17 +82,6 @@ func seconds(text string) (time.Duration, bool) {
 // call sends one request of the API. body is encoded as JSON; nil sends none.
 func (c *client) call(ctx context.Context, method, path string, query url.Values, body any) reply {
 	r := reply{method: method, path: path, at: c.now()}
-	select {
-	case c.turns <- struct{}{}:
-	case <-ctx.Done():
-		r.err = notSent{ctx.Err()}
-		return r
-	}
-	defer func() { <-c.turns }()
-	if r.wait = c.open(c.now()); r.wait > 0 {
-		r.err = notSent{errQuota}
-		return r
-	}
 	target := c.base + path
 	if len(query) > 0 {
 		target += "?" + query.Encode() // brackets percent-encoded: plain ones can be refused
@@ -139,7 +125,6 @@ func (c *client) do(req *http.Request, r reply) reply {
 		return r
 	}
 	defer resp.Body.Close()
-	c.learn(resp.Header, r.at)
 	r.body, r.err = io.ReadAll(io.LimitReader(resp.Body, bodyBytesMax+1))
 	if r.err == nil && len(r.body) > bodyBytesMax {
 		r.err = errTooLarge

@@ -2,14 +2,12 @@ package getresponse_test
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/schemas"
 	twin "github.com/tillstream/tillstream/simulators/getresponse"
 	"github.com/tillstream/tillstream/sinks"
@@ -543,53 +541,5 @@ func TestEffectsThatGetResponseHasNot(t *testing.T) {
 		if o := b.write(t.Context(), action(kind, "x")); o.Err != nil && strings.Contains(o.Err.Error(), "has no effect") && kind != schemas.QuestionOnList {
 			t.Errorf("%s: got %v", kind, o.Err)
 		}
-	}
-}
-
-// TestOneKeyIsOneAccount: two destinations on one key wait for the window together; another key does not.
-func TestOneKeyIsOneAccount(t *testing.T) {
-	now := time.Date(2026, 11, 2, 10, 0, 0, 0, time.UTC)
-	s := newTwin(t, twin.Options{WindowMax: 100, SecondMax: 1_000_000, Now: func() time.Time { return now }})
-	srv := httptest.NewServer(s.Handler())
-	defer srv.Close()
-	client, err := outbound.NewClient(outbound.Options{AllowPrivate: true, Timeout: 5 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.CloseIdleConnections()
-	start := func(key string) sinks.Writer {
-		c := config(srv.URL).(*getresponse.Config)
-		c.Key = schemas.NewSecret(key)
-		w, err := getresponse.Sink.Open(t.Context(), c, sinks.Env{Destination: "crm", Now: func() time.Time { return now }, HTTP: client})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return w
-	}
-	first, second, other := start(apiKey), start(apiKey), start("another")
-	ask := func(w sinks.Writer) int {
-		_, o := w.(sinks.ListReader).Standing(t.Context(), email, "V")
-		return len(o.Exchanges)
-	}
-	asked := 0
-	for n := ask(first); n > 0; n = ask(first) {
-		asked += n
-	}
-	if asked != 100 {
-		t.Fatalf("the first asked %d times, want 100", asked)
-	}
-	if n := ask(second); n != 0 {
-		t.Errorf("the window is used up, and the second destination made %d requests", n)
-	}
-	if n := ask(other); n == 0 {
-		t.Error("another key waits, too")
-	}
-	for _, w := range []sinks.Writer{first, first, second, other} {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	}
-	if n := ask(start(apiKey)); n == 0 {
-		t.Error("all have left, and the account is still held")
 	}
 }

@@ -1,7 +1,6 @@
 package getresponse
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -9,9 +8,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -228,7 +225,6 @@ func TestClassify(t *testing.T) {
 		{"200 with nothing", answered(200, ""), failUnknown, 0, "other than the documented JSON"},
 		{"cut", reply{method: "POST", path: "/tags", err: io.ErrUnexpectedEOF}, failUnknown, 0, ""},
 		{"not sent", reply{method: "POST", path: "/tags", err: notSent{errors.New("x")}}, failRetry, 0, "was not sent"},
-		{"window used up", reply{method: "POST", path: "/tags", err: notSent{errQuota}, wait: time.Minute}, failAccount, time.Minute, "used up"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := classify(c.r)
@@ -272,91 +268,6 @@ func TestClassifyKnowsTheDocumentedErrors(t *testing.T) {
 			t.Errorf("%s: got kind %d, code %d, after %s: %s", name, f.kind, f.code, f.retryAfter, f.cause)
 		}
 	}
-}
-
-// TestWindow: the numbers beside a refusal of the second do not close the window; those of the window do.
-func TestWindow(t *testing.T) {
-	now := time.Unix(1_700_000_000, 0)
-	for _, c := range []struct {
-		name, limit, left, reset string
-		want                     time.Duration
-	}{
-		{"some left", "30000", "1", "267 seconds", 0},
-		{"none left", "30000", "0", "267 seconds", 267 * time.Second},
-		{"a refusal of the second", "80", "0", "1 seconds", 0},
-		{"a reset beyond the window", "30000", "0", "99999 seconds", Window},
-		{"no unit", "30000", "0", "5", 5 * time.Second},
-		{"nonsense", "30000", "0", "soon", 0},
-		{"nothing", "", "", "", 0},
-	} {
-		cl := newLimits()
-		cl.learn(http.Header{"X-Ratelimit-Limit": {c.limit}, "X-Ratelimit-Remaining": {c.left}, "X-Ratelimit-Reset": {c.reset}}, now)
-		if got := cl.open(now); got != c.want {
-			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
-		}
-	}
-	// A server that tells nothing: the client's own count.
-	cl := newLimits()
-	for range WindowMax {
-		if got := cl.open(now); got != 0 {
-			t.Fatalf("got %s within the limit", got)
-		}
-	}
-	now = now.Add(time.Minute)
-	if got := cl.open(now); got != 9*time.Minute {
-		t.Errorf("got %s, want 9m", got)
-	}
-	now = now.Add(9 * time.Minute)
-	if got := cl.open(now); got != 0 {
-		t.Errorf("in the next window: got %s", got)
-	}
-}
-
-// held requests wait for a word.
-type heldRequests struct {
-	release chan struct{}
-	inside  atomic.Int64
-}
-
-func (h *heldRequests) RoundTrip(r *http.Request) (*http.Response, error) {
-	h.inside.Add(1)
-	defer h.inside.Add(-1)
-	<-h.release
-	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("[]")), Request: r}, nil
-}
-
-// TestParallel: of sixty callers ten are let through at a time; one who gives up while waiting sends nothing.
-func TestParallel(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := &heldRequests{release: make(chan struct{})}
-		c := &client{base: "http://x.example", now: time.Now, http: &http.Client{Transport: h}, limits: newLimits()}
-		ctx, cancel := context.WithCancel(t.Context())
-		var good, unsent atomic.Int64
-		for range 60 {
-			go func() {
-				switch r := c.call(ctx, http.MethodGet, "/tags", nil, nil); {
-				case r.ok(nil):
-					good.Add(1)
-				case errors.As(r.err, new(notSent)):
-					unsent.Add(1)
-				}
-			}()
-		}
-		for n := range 20 {
-			synctest.Wait()
-			if got := h.inside.Load(); got != ParallelMax || good.Load() != int64(n) {
-				t.Fatalf("got %d at a time and %d answered, want %d and %d", got, good.Load(), ParallelMax, n)
-			}
-			h.release <- struct{}{}
-		}
-		synctest.Wait()
-		cancel()
-		synctest.Wait()
-		if got := unsent.Load(); got != 30 {
-			t.Errorf("got %d not sent, want those 30 that waited", got)
-		}
-		close(h.release)
-	})
 }
 
 // TestManyTags: with as many tags as the API shows, none is removed through it.

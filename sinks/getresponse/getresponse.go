@@ -25,7 +25,7 @@ import (
 // RatePerSecond is the documented limit of one account. Beside it stand WindowMax and ParallelMax.
 const RatePerSecond = 80
 
-// The documented limits that the writer keeps by itself.
+// The other documented limits.
 const (
 	WindowMax   = 30_000 // requests in Window
 	Window      = 10 * time.Minute
@@ -182,11 +182,10 @@ func open(_ context.Context, cfg any, env sinks.Env) (sinks.Writer, error) {
 		}
 		env.HTTP = client
 	}
-	shares, leave := shared.join(c.Account())
-	api := &client{limits: shares, base: c.base(), key: c.Key, domain: c.Domain, http: env.HTTP, now: env.Now}
+	api := &client{base: c.base(), key: c.Key, domain: c.Domain, http: env.HTTP, now: env.Now}
 	return &writer{
-		leave: leave, joins: newPeople(contactsKnownMax, env.Now),
-		api: api, list: c.List, phoneField: c.PhoneField, now: env.Now,
+		joins: newPeople(contactsKnownMax, env.Now),
+		api:   api, list: c.List, phoneField: c.PhoneField, now: env.Now,
 		catalogue:     newCatalogue(api, env.Now),
 		people:        newPeople(contactsKnownMax, env.Now),
 		transactional: c.Messages == MessagesTransactional, sender: c.Sender, mails: newIDSet(mailsKnown),

@@ -1,10 +1,6 @@
 package getresponse
 
 import (
-	"net/http"
-	"strconv"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/tillstream/tillstream/outbound"
@@ -19,7 +15,8 @@ const (
 	batchesPerWindow = 80
 )
 
-// Limits is what GetResponse allows one account.
+// Limits is what GetResponse allows one account. The HTTP client's limiter holds them, and reads the numbers on the
+// answers; the writer has no guard of its own, so two destinations on one account wait together, in all processes.
 func (c *Config) Limits() outbound.Limits {
 	return outbound.Limits{
 		Windows:  []outbound.Window{{Requests: RatePerSecond, Per: time.Second}, {Requests: WindowMax, Per: Window}},
@@ -28,78 +25,4 @@ func (c *Config) Limits() outbound.Limits {
 			{Requests: batchesPerSecond, Per: time.Second}, {Requests: batchesPerWindow, Per: Window},
 		}}},
 	}
-}
-
-// limits is the process's own guard, for a client without a limiter (a check, a single command): at most ParallelMax
-// requests at a time, and none while the window is used up. Over all processes the HTTP client's limiter keeps Limits.
-type limits struct {
-	turns chan struct{}
-	users int // writers that share it; book.mu guards it
-
-	mu     sync.Mutex
-	closed time.Time // no request before this
-	// began and used count the account's own requests of this process, for a server that does not tell.
-	began time.Time
-	used  int
-}
-
-func newLimits() *limits { return &limits{turns: make(chan struct{}, ParallelMax)} }
-
-// book holds the limits of the accounts in use: two destinations with one key are one account to GetResponse.
-type book struct {
-	mu       sync.Mutex
-	accounts map[string]*limits
-}
-
-// shared is the process's book. A writer is opened with nothing that two of them could share otherwise.
-var shared = &book{accounts: map[string]*limits{}}
-
-// join returns the limits of an account, and what gives them back.
-func (b *book) join(account string) (l *limits, leave func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	l = b.accounts[account]
-	if l == nil {
-		l = newLimits()
-		b.accounts[account] = l
-	}
-	l.users++
-	return l, sync.OnceFunc(func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if l.users--; l.users == 0 {
-			delete(b.accounts, account)
-		}
-	})
-}
-
-// open takes one request from the window; wait is how long there is none left.
-func (l *limits) open(now time.Time) (wait time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if d := l.closed.Sub(now); d > 0 {
-		return d
-	}
-	if now.Sub(l.began) >= Window {
-		l.began, l.used = now, 0
-	}
-	if l.used >= WindowMax {
-		return l.began.Add(Window).Sub(now)
-	}
-	l.used++
-	return 0
-}
-
-// learn closes the window when the account's own numbers say that it is used up: other programs share it. The numbers
-// beside a refusal of the second (limit 80) are not those of the window.
-func (l *limits) learn(h http.Header, at time.Time) {
-	limit, err1 := strconv.Atoi(strings.TrimSpace(h.Get("X-RateLimit-Limit")))
-	left, err2 := strconv.Atoi(strings.TrimSpace(h.Get("X-RateLimit-Remaining")))
-	wait, ok := seconds(h.Get("X-RateLimit-Reset"))
-	if err1 != nil || err2 != nil || !ok || left > 0 || limit <= RatePerSecond {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.closed = at.Add(min(wait, Window))
 }

@@ -31,7 +31,7 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 func scripted(answers map[string]string) (*catalogue, *script) {
 	s := &script{answers, map[string]int{}}
 	now := func() time.Time { return time.Unix(1_700_000_000, 0) }
-	return newCatalogue(&client{limits: newLimits(), base: "http://x.example", key: schemas.NewSecret("k"), now: now, http: &http.Client{Transport: s}}, now), s
+	return newCatalogue(&client{base: "http://x.example", key: schemas.NewSecret("k"), now: now, http: &http.Client{Transport: s}}, now), s
 }
 
 // TestListsThatLag: what was made and is not listed yet is not made again.

@@ -21,7 +21,6 @@ type writer struct {
 	catalogue        *catalogue
 	people           *people
 	joins            *people // by list and address: who was put on a list and does not show up yet
-	leave            func()  // gives the account's limits back
 	// transactional: messages go out as transactional e-mails, from sender; mails are those that this process sent.
 	transactional bool
 	sender        string
@@ -29,10 +28,7 @@ type writer struct {
 }
 
 // Close implements sinks.Writer; idle connections belong to the client's maker.
-func (w *writer) Close() error {
-	w.leave()
-	return nil
-}
+func (w *writer) Close() error { return nil }
 
 // Write implements sinks.Writer.
 func (w *writer) Write(ctx context.Context, batch []schemas.Command) []sinks.Outcome {
