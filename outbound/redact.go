@@ -41,7 +41,7 @@ var (
 // body. It errs on the side of masking too much.
 func Redact(text string) string {
 	lower := strings.ToLower(text)
-	plain := !strings.ContainsAny(text, "\u017f\u212a") // the letters beyond ASCII that (?i) takes for an s or a k
+	plain := !strings.Contains(text, "\u017f") && !strings.Contains(text, "\u212a") // the letters beyond ASCII that (?i) takes for an s or a k
 	if !plain || containsAny(lower, secretWords) {
 		text = maskSecrets(text, lower, plain)
 	}
