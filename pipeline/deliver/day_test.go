@@ -51,7 +51,8 @@ type day struct {
 	garbage int
 }
 
-func newDay(t *testing.T, seed uint64) *day {
+// virtualRig is a rig within a bubble.
+func virtualRig(t *testing.T) *rig {
 	network := new(kfake.VirtualNetwork)
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(network.Listen),
 		kfake.SeedTopics(2, schemas.TopicCommands, schemas.TopicDeliveries, schemas.TopicAutomationInbox, schemas.TopicProgress), kfake.SeedTopics(1, schemas.TopicDeadLetters))
@@ -59,8 +60,12 @@ func newDay(t *testing.T, seed uint64) *day {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
+	return rigOn(t, c, network.DialContext)
+}
+
+func newDay(t *testing.T, seed uint64) *day {
 	return &day{
-		t: t, r: rigOn(t, c, network.DialContext), dice: rand.New(rand.NewPCG(seed, 1)),
+		t: t, r: virtualRig(t), dice: rand.New(rand.NewPCG(seed, 1)),
 		account: &account{t: t, dice: rand.New(rand.NewPCG(seed, 2)), began: time.Now(), applied: map[string]int64{}, happened: map[string]int{}},
 	}
 }

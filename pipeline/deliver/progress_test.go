@@ -134,6 +134,86 @@ func FuzzDecodeProgress(f *testing.F) {
 	})
 }
 
+// Whatever a record of progress holds, it is refused, or means the same once it is written again.
+func FuzzDecodeRecord(f *testing.F) {
+	many := marks{}
+	for i := range int64(2000) {
+		many.add(0, 1+i%7, stand(i%3))
+	}
+	for _, p := range []progress{
+		{},
+		{topicID: [topicIDBytes]byte{1}, owner: 1, seq: 2, marks: marksOf(run{open, 1}, run{finished, 1 << 30}, run{intended, 2})},
+		{owner: 1 << 63, seq: 3, marks: marksOf(run{open, 1}, run{finished, 1}, run{open, 1}, run{finished, 1}, run{intended, 1})},
+		{owner: 7, seq: 4, marks: many},
+	} {
+		b, err := p.encodeRecord()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+		f.Add(b[:len(b)-1])
+	}
+	f.Add([]byte{})
+	f.Add(append(make([]byte, topicIDBytes), 1, 1, 0, 3))       // a run of nothing
+	f.Add(append(make([]byte, topicIDBytes), 1, 1, 1, 9, 0, 0)) // a bitmap that is too short
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := decodeRecord(b)
+		if err != nil {
+			if !errors.Is(err, errProgress) {
+				t.Fatalf("got %v, want errProgress", err)
+			}
+			return
+		}
+		again, err := p.encodeRecord()
+		if err != nil {
+			t.Fatalf("%x was read and cannot be written: %v", b, err)
+		}
+		q, err := decodeRecord(again)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(q, p, cmpRuns); d != "" {
+			t.Fatalf("got - want:\n%s", d)
+		}
+	})
+}
+
+// A record of progress that is too long, or of which a part is missing, is refused; one of all it may hold is read.
+func TestProgressRecordIsBounded(t *testing.T) {
+	most := int64(recordPayloadMax * 4)
+	var m marks
+	for i := range most {
+		m.add(0, 1, stand(i%3))
+	}
+	want := progress{owner: 1 << 63, seq: 1 << 63, marks: m}
+	b, err := want.encodeRecord()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := decodeRecord(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.marks.end() != most || got.owner != want.owner || got.seq != want.seq {
+		t.Errorf("got %d offsets of owner %d, want %d", got.marks.end(), got.owner, most)
+	}
+	if _, err := decodeRecord(b[:len(b)-1]); !errors.Is(err, errProgress) {
+		t.Errorf("the last byte is missing: got %v, want errProgress", err)
+	}
+	if _, err := decodeRecord(append(b, make([]byte, recordBytesMax)...)); !errors.Is(err, errProgress) {
+		t.Errorf("too long: got %v, want errProgress", err)
+	}
+	m.add(0, 4*headerBytesMax+8*4, open)
+	m.add(0, 64, finished)
+	for range 200 {
+		m.add(0, 1, open)
+		m.add(0, 1, finished)
+	}
+	if b, err := (progress{marks: m}).encodeRecord(); err == nil {
+		t.Errorf("%d bytes were made, of %d that may be", len(b), recordBytesMax)
+	}
+}
+
 // A window that room let grow has metadata that Kafka takes, however its commands finish.
 func TestWindowAlwaysFitsItsMetadata(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

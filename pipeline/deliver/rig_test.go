@@ -187,7 +187,12 @@ func (l *link) dial(ctx context.Context, network, address string) (net.Conn, err
 	if err == nil {
 		l.mu.Lock()
 		l.conns = append(l.conns, c)
+		dead = l.dead
 		l.mu.Unlock()
+		if dead { // it was cut meanwhile
+			c.Close()
+			return nil, errors.New("link is cut")
+		}
 		c = slowConn{c, l}
 	}
 	return c, err
