@@ -11,4 +11,6 @@
 // account's documented limit of 5 requests a second:
 //
 //	go test -tags synctests ./internal/soak -run TestVirtualSoak -v -timeout 2h -virtual-contacts 20000 -virtual-kills 30
+//
+// TestVirtualSoakGetResponse is the same at the other CRM.
 package soak

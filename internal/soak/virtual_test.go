@@ -35,7 +35,7 @@ import (
 )
 
 var (
-	virtualContacts = flag.Int("virtual-contacts", 800, "contacts of TestVirtualSoak")
+	virtualContacts = flag.Int("virtual-contacts", 600, "contacts of TestVirtualSoak; at GetResponse a quarter of them")
 	virtualKills    = flag.Int("virtual-kills", 4, "deliverers taken away without a farewell in TestVirtualSoak")
 )
 
@@ -53,11 +53,12 @@ func TestVirtualSoak(t *testing.T) {
 	redis.SetLogger(quietRedis{}) // it tells of each connection that a dead process does not get
 	synctest.Test(t, func(t *testing.T) {
 		r := &result{Seed: seed(), Contacts: *virtualContacts, Rate: documentedRate}
-		v := newVirtual(t, r)
-		began := time.Now()
-		v.play()
-		r.Seconds = time.Since(began).Seconds()
-		check(t, v.plan, v.crm, v.finals, r)
+		crm := activecampaign.New(activecampaign.Options{
+			Account: account, Key: key, Seed: r.Seed, RatePerSecond: documentedRate, Faults: faults, Now: time.Now, Log: zerolog.Nop(),
+		})
+		v := newVirtual(t, r, virtualCRM{handler: crm.Handler(), requests: func() int64 { return crm.Stats().Requests }, open: openActiveCampaign})
+		v.play(newPlan(r.Seed, r.Contacts, versions))
+		check(t, v.plan, crm, v.finals, r)
 		r.Ratio = float64(r.Requests-r.Faults) / float64(v.plan.least)
 		line, _ := json.Marshal(r)
 		t.Logf("%s", line)
@@ -84,18 +85,42 @@ type virtual struct {
 	redis  *miniredis.Miniredis
 	codec  *codec.Codec
 	side   *kgo.Client
-	crm    *activecampaign.Server
+	crm    virtualCRM
 	plan   *plan
 	finals finals
 	procs  [workers]*process
 }
 
-func newVirtual(t *testing.T, r *result) *virtual {
+// virtualCRM is the account that is written to.
+type virtualCRM struct {
+	handler  http.Handler
+	requests func() int64 // so far
+	// open connects a process to it.
+	open func(ctx context.Context, book *limits.Book, network *http.Transport) (*http.Client, sinks.Writer, error)
+}
+
+func openActiveCampaign(ctx context.Context, book *limits.Book, network *http.Transport) (*http.Client, sinks.Writer, error) {
+	cfg := acsink.Sink.Config().(*acsink.Config)
+	cfg.URL, cfg.Key = "http://"+crmAddress, schemas.NewSecret(key)
+	cfg.EventTracking = acsink.EventTracking{AccountID: account, Key: schemas.NewSecret(key), URL: "http://" + crmAddress + "/event"}
+	return openSink(ctx, acsink.Sink, cfg, network, book.Use("activecampaign:"+account, destination, cfg.Limits()))
+}
+
+func openSink(ctx context.Context, sink sinks.Sink, cfg any, network *http.Transport, l outbound.Limiter) (*http.Client, sinks.Writer, error) {
+	client, err := outbound.NewClient(outbound.Options{AllowPrivate: true, Timeout: 30 * time.Second, Network: network, Limiter: l})
+	if err != nil {
+		return nil, nil, err
+	}
+	w, err := sink.Open(ctx, cfg, sinks.Env{Destination: destination, Now: time.Now, HTTP: client, Log: zerolog.Nop()})
+	return client, w, err
+}
+
+func newVirtual(t *testing.T, r *result, crm virtualCRM) *virtual {
 	t.Helper()
 	t.Logf("-seed %d", r.Seed)
 	v := &virtual{
 		t: t, r: r, random: rand.New(rand.NewPCG(r.Seed, 0x50a4)), net: new(kfake.VirtualNetwork), redis: miniredis.NewMiniRedis(),
-		codec: codec.NewLocal(), finals: finals{},
+		codec: codec.NewLocal(), finals: finals{}, crm: crm,
 	}
 	var err error
 	if v.kafka, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(v.net.Listen)); err != nil {
@@ -111,14 +136,11 @@ func newVirtual(t *testing.T, r *result) *virtual {
 		t.Fatal(err)
 	}
 	t.Cleanup(v.side.Close)
-	v.crm = activecampaign.New(activecampaign.Options{
-		Account: account, Key: key, Seed: r.Seed, RatePerSecond: documentedRate, Faults: faults, Now: time.Now, Log: zerolog.Nop(),
-	})
 	l, err := v.net.Listen("tcp", crmAddress)
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := &http.Server{Handler: v.crm.Handler(), ReadHeaderTimeout: time.Minute}
+	web := &http.Server{Handler: v.crm.handler, ReadHeaderTimeout: time.Minute}
 	served := make(chan struct{})
 	go func() { defer close(served); _ = web.Serve(l) }()
 	t.Cleanup(func() { _ = web.Close(); <-served })
@@ -141,7 +163,6 @@ type process struct {
 	done    chan struct{}
 	cluster *kafka.Cluster
 	redis   *redis.Client
-	writer  sinks.Writer
 }
 
 var errDead = errors.New("the process is dead")
@@ -187,23 +208,14 @@ func (v *virtual) start(name string) *process {
 		DialTimeout: 2 * time.Second, ReadTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second,
 		Dialer: func(context.Context, string, string) (net.Conn, error) { return p.dial(v.redis.Dial) },
 	})
-	cfg := acsink.Sink.Config().(*acsink.Config)
 	book := limits.New(limits.Options{Redis: p.redis, Instance: name, Now: time.Now})
-	client, err := outbound.NewClient(outbound.Options{
-		AllowPrivate: true, Timeout: 30 * time.Second, Network: &http.Transport{DialContext: far, MaxConnsPerHost: 32},
-		Limiter: book.Use("activecampaign:"+account, destination, cfg.Limits()),
-	})
+	client, writer, err := v.crm.open(ctx, book, &http.Transport{DialContext: far, MaxConnsPerHost: 32})
 	if err != nil {
-		v.t.Fatal(err)
-	}
-	cfg.URL, cfg.Key = "http://"+crmAddress, schemas.NewSecret(key)
-	cfg.EventTracking = acsink.EventTracking{AccountID: account, Key: schemas.NewSecret(key), URL: "http://" + crmAddress + "/event"}
-	if p.writer, err = acsink.Sink.Open(ctx, cfg, sinks.Env{Destination: destination, Now: time.Now, HTTP: client, Log: zerolog.Nop()}); err != nil {
 		v.t.Fatal(err)
 	}
 	d, err := deliver.New(deliver.Options{
 		Cluster: patient{p.cluster}, Clock: clock.System(), Codec: v.codec, Group: "tillstream-deliver", Instance: name,
-		Writers: map[string]sinks.Writer{destination: p.writer}, Log: zerolog.Nop(),
+		Writers: map[string]sinks.Writer{destination: writer}, Log: zerolog.Nop(),
 	})
 	if err != nil {
 		v.t.Fatal(err)
@@ -214,7 +226,8 @@ func (v *virtual) start(name string) *process {
 		client.CloseIdleConnections()
 		p.cluster.Close()
 		_ = p.redis.Close()
-		_ = p.writer.Close()
+		_ = writer.Close()
+		book.Close()
 	}()
 	return p
 }
@@ -231,9 +244,12 @@ func (p *process) die() {
 	<-p.done
 }
 
-func (v *virtual) play() {
+// play sends all commands and lets the processes work, of which it takes some away, until every command has its end.
+func (v *virtual) play(p *plan) {
 	t, ctx := v.t, v.t.Context()
-	v.plan = newPlan(v.r.Seed, v.r.Contacts, versions)
+	v.plan = p
+	began := time.Now()
+	defer func() { v.r.Seconds = time.Since(began).Seconds() }()
 	v.r.Commands, v.r.Effects, v.r.Least = len(v.plan.commands), len(v.plan.effects), v.plan.least
 	if err := send(ctx, v.side, v.codec, v.plan); err != nil {
 		t.Fatal(err)
@@ -266,7 +282,7 @@ func (v *virtual) play() {
 		if time.Since(quiet) > time.Hour {
 			t.Fatalf("nothing came to its end for an hour; %d of %d commands have theirs", len(v.finals), v.r.Commands)
 		}
-		if len(kills) > 0 && v.crm.Stats().Requests >= kills[0] {
+		if len(kills) > 0 && v.crm.requests() >= kills[0] {
 			kills = kills[1:]
 			i := v.random.IntN(workers)
 			v.procs[i].die()
