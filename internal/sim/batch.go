@@ -46,7 +46,7 @@ type Summary struct {
 
 // Kinds lists the kinds of world.
 func Kinds() string {
-	return strings.Join([]string{kindLedger, kindOrders, kindInputs, kindDeliver, kindLoad, kindIngest, kindDamage, kindFlows}, ", ")
+	return strings.Join([]string{kindLedger, kindOrders, kindInputs, kindDeliver, kindLoad, kindIngest, kindJobs, kindDamage, kindFlows}, ", ")
 }
 
 // HasMutant reports whether there is a mutant of that name.

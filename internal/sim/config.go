@@ -30,6 +30,7 @@ const (
 	kindDeliver = "deliver"
 	kindLoad    = "load"
 	kindIngest  = "ingest"
+	kindJobs    = "jobs"
 	kindFlows   = "flows" // workflows alone, with all that can happen to them
 )
 
@@ -91,8 +92,10 @@ func draw(r *rand.Rand, kind string) config {
 	}
 	if c.Kind == "" {
 		switch n := r.IntN(100); {
-		case n < 52:
+		case n < 49:
 			c.Kind = kindLedger
+		case n < 52:
+			c.Kind = kindJobs
 		case n < 56:
 			c.Kind = kindDamage
 		case n < 70:

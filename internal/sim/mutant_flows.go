@@ -44,6 +44,15 @@ var flowMutants = []Mutant{
 		},
 	},
 	{
+		Name: "words-ignored", About: "a runner of jobs does not learn what others said about an item", Kind: kindJobs,
+		decode: func(rec schemas.Record) schemas.Record {
+			if i, ok := rec.(*schemas.JobItem); ok {
+				return &schemas.JobItem{JobID: i.JobID, Kind: i.Kind, Item: i.Item, Result: schemas.ItemFailed, At: i.At}
+			}
+			return rec
+		},
+	},
+	{
 		Name: "watermark-forgotten", About: "a recovery does not know how far receivers were there", Kind: kindFlows,
 		log: func(_ *slot, l kafka.Log) kafka.Log { return forgetfulLog{l, "watermark"} },
 	},

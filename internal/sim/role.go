@@ -47,6 +47,8 @@ func newRole(w *world) role {
 		return newDelivering(w)
 	case kindIngest:
 		return newReceiving(w)
+	case kindJobs:
+		return newRetrying(w)
 	}
 	return nil
 }

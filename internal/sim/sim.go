@@ -181,6 +181,8 @@ func (w *world) calmDown() {
 // five and a half minutes (deliver.pauseMax, with what it adds), one that failed for one.
 func (w *world) patience() time.Duration {
 	switch {
+	case w.cfg.Kind == kindJobs: // a job that met trouble rests for a minute at most
+		return 5 * settleMax
 	case w.cfg.Kind != kindDeliver:
 		return settleMax
 	case w.hits[Cell{DiskFull, PartCRM}] > 0:

@@ -53,11 +53,10 @@ type letters struct {
 	barrier barrier
 }
 
-// due reports whether an item is to be worked on. One that was closed before the job was asked for is none of it; one that
-// another job closed meanwhile is skipped.
+// due reports whether an item is still to be worked on: it was not sent again or closed since then.
 func (l *letters) due(item string, since time.Time) (ok bool) {
 	at, closed := l.r.ledger.closed(item)
-	return !closed || at.Before(since) || l.job.State != schemas.JobCounting && !at.Before(l.job.AskedAt)
+	return !closed || at.Before(since)
 }
 
 // Item implements Worker.

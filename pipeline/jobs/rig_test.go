@@ -83,7 +83,9 @@ func (r *rig) options(instance string) Options {
 	}}
 	return Options{
 		Kafka: kafka.Options{Brokers: r.brokers}, Codec: r.codec, Instance: instance, Rows: r.rows, Log: zerolog.Nop(), session: 1500 * time.Millisecond,
-		Connector: func(_ schemas.Environment, connection string) (connectors.Connector, bool) { return shop, connection == "shop" },
+		Connector: func(_ schemas.Environment, connection string) (connectors.Connector, bool) {
+			return shop, connection == "shop"
+		},
 	}
 }
 

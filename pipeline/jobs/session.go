@@ -39,6 +39,7 @@ func (r *Runner) session(ctx context.Context) error {
 	if err := s.InitProducer(init); err != nil {
 		return fmt.Errorf("end what an earlier session left open: %w", err)
 	}
+	r.say(nil) // who has no work stands by, and has no trouble either
 	var requests []*kgo.Record
 	for ctx.Err() == nil {
 		if requests, err = r.turn(ctx, s, requests); err != nil {
@@ -145,6 +146,7 @@ type said struct {
 	item   string
 	result schemas.ItemResult
 	record *kgo.Record
+	about  time.Time // of the record that the item is about
 }
 
 // commit writes records and how far the requests are taken, all or nothing. After an error the state is not known here any

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -34,8 +35,9 @@ type running struct {
 // queued is an item that waits for its turn.
 type queued struct {
 	Item
-	position int   // index in running.read
-	next     int64 // the offset behind it
+	position int       // index in running.read
+	next     int64     // the offset behind it
+	at       time.Time // broker's, of the record that it is about
 }
 
 // ledger is the last word about each letter and uncertain effect.
@@ -204,7 +206,7 @@ func (r *Runner) take(ctx context.Context, s kafka.Session, requests []*kgo.Reco
 	}
 	var out []*kgo.Record
 	var over []string
-	for id := range changed {
+	for _, id := range slices.Sorted(maps.Keys(changed)) {
 		j := r.jobs[id]
 		j.job.At = r.clock.Now().UTC()
 		rec, err := r.record(schemas.TopicJobs, id, &j.job)

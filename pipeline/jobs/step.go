@@ -51,7 +51,11 @@ func (r *Runner) step(ctx context.Context, s kafka.Session) error {
 	}
 	for _, w := range words {
 		if w.record != nil && closes(j.job.Kind) {
-			r.ledger.set(w.item, w.result, w.record.Timestamp)
+			at := w.record.Timestamp // this process's clock, which may be behind the brokers'
+			if at.Before(w.about) {
+				at = w.about
+			}
+			r.ledger.set(w.item, w.result, at)
 		}
 		r.metrics.items.WithLabelValues(string(j.job.Kind), string(w.result)).Inc()
 	}
@@ -193,6 +197,8 @@ func (r *Runner) work(ctx context.Context, j *running) ([]*kgo.Record, []said, e
 		j.job.Positions = slices.Clone(j.read)
 		if j.open() < 0 && len(j.chunk) == 0 {
 			j.job.State = schemas.JobDone
+			// What was counted, and is not met any more, another job sent again or closed meanwhile.
+			j.job.Skipped = max(j.job.Skipped, j.job.Count-j.job.Done-j.job.Failed)
 		}
 	}
 	j.job.Detail = ""
@@ -241,7 +247,7 @@ func (r *Runner) gather(ctx context.Context, j *running, most int) error {
 		if pass := i / (len(j.read) / j.passes); got != nil {
 			if it, ok := j.worker.Item(pass, rec, got); ok {
 				it.Pass = pass
-				j.queue = append(j.queue, queued{it, i, rec.Offset + 1})
+				j.queue = append(j.queue, queued{it, i, rec.Offset + 1, rec.Timestamp})
 			}
 		}
 		if j.read[i].Offset = rec.Offset + 1; len(j.chunk) == 0 {
@@ -266,7 +272,7 @@ func (r *Runner) results(j *running, done []Done) (out []*kgo.Record, words []sa
 			j.job.Done++
 		}
 		out = append(out, d.Send...)
-		w := said{item: it.ID, result: d.Result}
+		w := said{item: it.ID, result: d.Result, about: it.at}
 		if !d.Unsaid {
 			w.record, err = r.record(schemas.TopicJobItems, it.ID, &schemas.JobItem{
 				JobID: j.job.JobID, Kind: j.job.Kind, Item: it.ID, Number: number, Result: d.Result, Detail: d.Detail,
