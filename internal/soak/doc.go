@@ -10,7 +10,7 @@
 // TestVirtualSoak (build tag synctests) runs the same plan with the deliverers of this process in virtual time, at the
 // account's documented limit of 5 requests a second:
 //
-//	go test -tags synctests ./internal/soak -run TestVirtualSoak -v -timeout 2h -virtual-contacts 20000 -virtual-kills 30
+//	go test -tags synctests ./internal/soak -run 'TestVirtualSoak$' -v -timeout 2h -virtual-contacts 20000 -virtual-kills 30
 //
 // TestVirtualSoakGetResponse is the same at the other CRM.
 package soak
