@@ -1,6 +1,9 @@
 package deliver
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Bounds of writing many desired states at once.
 const (
@@ -11,7 +14,7 @@ const (
 
 // dispatchBulk starts one flight of many desired states, where enough of them are ready. Deliverer.mu is held.
 func (d *Deliverer) dispatchBulk(l *lane, now time.Time) bool {
-	if l.bulk == nil || len(l.ready) < bulkMin {
+	if l.bulk == nil || l.ready.len() < bulkMin {
 		return false
 	}
 	most := l.bulk.BulkMax()
@@ -19,10 +22,11 @@ func (d *Deliverer) dispatchBulk(l *lane, now time.Time) bool {
 		return false
 	}
 	var batch []*entry
-	kept := l.ready[:0:0]
-	for i, q := range l.ready {
+	ready := l.ready.all()
+	var kept []*queue
+	for i, q := range ready {
 		if len(batch) >= most || i >= bulkLookMax*most {
-			kept = append(kept, l.ready[i:]...)
+			kept = append(kept, ready[i:]...)
 			break
 		}
 		q.remove()
@@ -34,7 +38,7 @@ func (d *Deliverer) dispatchBulk(l *lane, now time.Time) bool {
 		}
 		kept = append(kept, q)
 	}
-	l.ready = kept
+	l.ready = line{list: kept}
 	d.start(l, batch, true)
 	return true
 }
@@ -42,9 +46,12 @@ func (d *Deliverer) dispatchBulk(l *lane, now time.Time) bool {
 // bulkable reports whether enough queues want to send what may be written with others.
 func (l *lane) bulkable(now time.Time, heldBack func(string) bool) bool {
 	n := 0
-	for i, q := range l.ready {
+	for i, q := range l.ready.all() {
 		if i >= bulkLookMax*bulkMin {
 			return false
+		}
+		if !slices.ContainsFunc(q.entries, func(e *entry) bool { return e.bulk }) {
+			continue
 		}
 		if s := q.next(now, heldBack); s.send != nil && s.send.bulk {
 			if n++; n >= bulkMin {

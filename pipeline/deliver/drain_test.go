@@ -59,14 +59,7 @@ func drain(t testing.TB, changes, contacts int) (requests int64, took time.Durat
 	o.session = sessionTimeout
 	began := time.Now()
 	run := r.start(o)
-	eventually(r.t, "all delivered", func() bool {
-		for _, w := range run.Status().Windows {
-			if w.Partition == 0 {
-				return w.Next >= int64(changes) && w.Unfinished == 0
-			}
-		}
-		return false
-	})
+	run.through(int64(changes))
 	took = time.Since(began)
 	run.stop()
 	return c.requests.Load(), took

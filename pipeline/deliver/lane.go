@@ -15,7 +15,7 @@ type lane struct {
 	name    string
 	writer  sinks.Writer
 	queues  map[string]*queue
-	ready   []*queue         // may have something to do
+	ready   line             // may have something to do
 	waiting waiting          // have something to do later
 	flying  int              // contacts with a request in flight
 	slots   int              // requests, as far as they are limited: many contacts in one count once
@@ -29,6 +29,8 @@ type lane struct {
 	failures int       // in a row, of any command
 	hold     time.Time // nothing is sent before
 	reason   string    // of the hold; "" where the lane runs
+	detail   string    // what the destination answered last that holds it, without secrets and addresses
+	remedy   string    // what a person does about it
 	pauses   int       // in a row, for the back-off
 	probing  bool      // one at a time until something succeeds
 }
@@ -103,7 +105,7 @@ func (l *lane) touch(q *queue) {
 	}
 	if !q.queued {
 		q.queued = true
-		l.ready = append(l.ready, q)
+		l.ready.push(q)
 	}
 }
 
@@ -111,12 +113,14 @@ func (l *lane) touch(q *queue) {
 // before its request has left.
 func (l *lane) touchFirst(q *queue) {
 	if q.queued {
-		l.ready = slices.DeleteFunc(l.ready, func(o *queue) bool { return o == q })
+		l.ready.leave(q)
 		q.queued = false
 	}
-	l.touch(q)
-	copy(l.ready[1:], l.ready)
-	l.ready[0] = q
+	if q.index >= 0 {
+		heap.Remove(&l.waiting, q.index)
+	}
+	q.queued = true
+	l.ready.pushFirst(q)
 }
 
 // due moves queues whose time has come to ready.

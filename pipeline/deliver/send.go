@@ -95,12 +95,11 @@ func (d *Deliverer) dispatchLane(l *lane, now time.Time) {
 		}
 	}
 	// Intents are ahead of requests, but only so far that a crash leaves few to be asked about.
-	for len(l.ready) > 0 && l.slots+l.intents < parallel {
+	for l.ready.len() > 0 && l.slots+l.intents < parallel {
 		if !l.probing && d.dispatchBulk(l, now) {
 			continue
 		}
-		q := l.ready[0]
-		l.ready = l.ready[1:]
+		q := l.ready.pop()
 		q.queued = false
 		q.remove()
 		s := q.next(now, heldBack)
@@ -164,6 +163,13 @@ func (d *Deliverer) start(l *lane, batch []*entry, bulk bool) {
 
 // launch lets the flights go that were decided upon.
 func (d *Deliverer) launch() {
+	for _, f := range d.leaving() {
+		d.flights.Go(func() { d.fly(f) })
+	}
+}
+
+// leaving takes the flights that were decided upon, and lets the readings go.
+func (d *Deliverer) leaving() []flight {
 	d.mu.Lock()
 	starts, rereads := d.starts, d.rereads
 	d.starts, d.rereads = nil, nil
@@ -171,13 +177,27 @@ func (d *Deliverer) launch() {
 	for _, read := range rereads {
 		d.flights.Go(read)
 	}
-	for _, f := range starts {
-		d.flights.Go(func() { d.fly(f) })
+	return starts
+}
+
+// fly calls the writer, and goes on with what may start when that is done: a stack that has grown to what a request
+// takes serves the next one too.
+func (d *Deliverer) fly(f flight) {
+	for {
+		d.flyOne(f)
+		starts := d.leaving()
+		if len(starts) == 0 {
+			return
+		}
+		f = starts[0]
+		for _, other := range starts[1:] {
+			d.flights.Go(func() { d.fly(other) })
+		}
 	}
 }
 
-// fly calls the writer and hands in its results.
-func (d *Deliverer) fly(f flight) {
+// flyOne calls the writer and hands in its results.
+func (d *Deliverer) flyOne(f flight) {
 	// Batches hold entries of one partition as a rule; a cut of any one of them cuts the batch.
 	ctx, cancel := context.WithCancel(f.batch[0].win.ctx)
 	var stops []func()
@@ -210,7 +230,6 @@ func (d *Deliverer) fly(f flight) {
 	}
 	stopPoll := d.stopPoll
 	d.mu.Unlock()
-	d.launch()
 	if stopPoll != nil {
 		stopPoll()
 	}
