@@ -237,6 +237,9 @@ func (l *letters) events(topic string, events []schemas.OrderEvent, detail strin
 	var records []*kgo.Record
 	for i := range events {
 		rec, err := l.r.record(topic, events[i].Key(), &events[i])
+		if errors.Is(err, codec.ErrUnavailable) {
+			return Done{}, err
+		}
 		if err != nil {
 			return failed("what came of it cannot be encoded: %v", err)
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/schemas/codec"
 )
 
 // running is one job that has not ended.
@@ -196,6 +198,9 @@ func (r *Runner) take(ctx context.Context, s kafka.Session, requests []*kgo.Reco
 		next = rec.Offset + 1
 		got, err := r.o.Codec.Decode(rec.Value)
 		q, ok := got.(*schemas.JobRequest)
+		if errors.Is(err, codec.ErrUnavailable) {
+			return fmt.Errorf("the schema of %s/%d offset %d: %w", rec.Topic, rec.Partition, rec.Offset, err)
+		}
 		if err != nil || !ok {
 			r.o.Log.Error().Err(err).Int64("offset", rec.Offset).Msg("a record of topic job.requests is none: left out")
 			continue
