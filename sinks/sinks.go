@@ -108,7 +108,10 @@ type Account struct {
 }
 
 // Fact is one line about an account.
-type Fact struct{ Name, Value string }
+type Fact struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
 
 // Outcome is what became of one command.
 type Outcome struct {

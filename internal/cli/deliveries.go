@@ -56,7 +56,7 @@ It is read from ClickHouse, which is seconds behind. Personal data is masked unl
 
 func printDeliveries(out io.Writer, list []chsink.Delivery) error {
 	if len(list) == 0 {
-		fmt.Fprintln(out, "there is no such delivery")
+		fmt.Fprintln(out, "there is no such delivery; a command that waits for its turn has none yet: 'tillstream status' and 'tillstream pauses' say how many wait, and why")
 		return nil
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

@@ -47,6 +47,9 @@ it and start again. For an account of your own, remove the simulator's keys from
 				Receiving: cluster.Receive,
 				Started: func(a app.Addresses) {
 					w := c.OutOrStdout()
+					if err := cluster.Serves(a.Ingest, a.Management); err != nil {
+						fmt.Fprintf(p.Stderr, "%v; name the addresses below with --address\n", err)
+					}
 					fmt.Fprintf(w, "tillstream %s runs; configuration %s (version %s)\n", version, dir, cfg.Version)
 					for _, line := range addressLines(cluster, a) {
 						fmt.Fprintln(w, line)

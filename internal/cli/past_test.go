@@ -80,7 +80,7 @@ func thePastIsShown(t *testing.T, address string) {
 		{[]string{"retry"}, 2, []string{"leaves nothing out"}, "meant"},
 		{[]string{"retry", "--since", "soon", "--yes"}, 2, []string{"--since"}, "meant"},
 		{[]string{"retry", "--uncertain", "--cause", "rejected"}, 2, []string{"uncertain"}, "meant"},
-		{[]string{"replay", "--contact", "nobody-at-all@example.com", "--dry-run"}, 0, []string{"0 contacts and effects are meant"}, "nobody-at"},
+		{[]string{"replay", "--contact", "nobody-at-all@example.com", "--dry-run"}, 0, []string{"nothing to do: no contacts and effects match"}, "nobody-at"},
 		{[]string{"deliveries", "--outcome", "odd"}, 2, []string{"use delivered"}, "COMMAND"},
 		{[]string{"deliveries", "show", "none"}, 1, []string{"no delivery"}, "try"},
 		{[]string{"jobs", "list"}, 0, []string{"past-job", "retry", "done"}, "past1@"},

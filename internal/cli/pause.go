@@ -106,12 +106,15 @@ func (p Process) setPause(c *cobra.Command, a pauseAsked, want schemas.Pause) er
 	if a.json {
 		return json.NewEncoder(c.OutOrStdout()).Encode(got)
 	}
-	what := strings.ToLower(string(want.Subject)) + " " + want.Name
+	what, waits := strings.ToLower(string(want.Subject))+" "+want.Name, "what is for it"
+	if want.Subject == schemas.PauseConnection {
+		waits = "what they cause"
+	}
 	switch {
 	case want.Paused && was:
 		fmt.Fprintf(c.OutOrStdout(), "%s is paused already, by %s since %s: %s\n", what, harmless(got.By), instant(got.At), harmless(got.Why))
 	case want.Paused:
-		fmt.Fprintf(c.OutOrStdout(), "%s is paused: nothing is sent any more within two seconds; events are recorded, and what is for it waits.\n'tillstream resume %s' lets it go on.\n", what, what)
+		fmt.Fprintf(c.OutOrStdout(), "%s is paused: nothing is sent any more within two seconds; events are recorded, and %s waits.\n'tillstream resume %s' lets it go on.\n", what, waits, what)
 	default:
 		fmt.Fprintf(c.OutOrStdout(), "%s goes on: what waited is sent, under the account's rate limit.\n", what)
 	}

@@ -157,7 +157,9 @@ func (p Process) verify(c *cobra.Command, a verifyAsked, name string) error {
 	case err != nil:
 		return err
 	case tally.Drifted+tally.Absent > 0:
-		return &codedError{ExitDisagree, fmt.Errorf("%s: %d contacts differ and %d are absent", name, tally.Drifted, tally.Absent)}
+		return &codedError{ExitDisagree, fmt.Errorf("%s: %d contacts differ and %d are absent%s", name, tally.Drifted, tally.Absent, verifyNext(a, tally))}
+	case total == 0 && tally.Unfinished == 0 && a.contact != "":
+		return fmt.Errorf("%s: nothing was ever meant for this contact there; look with 'tillstream trace' at what came of the person's events", name)
 	case tally.Failed > 0:
 		return fmt.Errorf("%s: %d contacts could not be read back", name, tally.Failed)
 	}
@@ -176,6 +178,20 @@ func valueWord(v string) string {
 		return "(nothing)"
 	}
 	return harmless(v)
+}
+
+// verifyNext is what a person does about contacts that are not as meant.
+func verifyNext(a verifyAsked, t verify.Tally) (next string) {
+	if t.Drifted > 0 && !a.repair {
+		next += "; --repair has those that differ sent again"
+	}
+	if t.Absent > 0 {
+		next += "; 'tillstream replay --contact ADDRESS' makes one who is absent again"
+	}
+	if !a.personal {
+		next += "; --show-personal-data shows who"
+	}
+	return next
 }
 
 func printTally(w io.Writer, t verify.Tally, total int) {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -244,8 +245,17 @@ const environmentFile = "dev-environment.json"
 
 const variablePrefix = "TILLSTREAM_DEV_"
 
-func (c *Cluster) leaveEnvironment() error {
-	text, err := json.Marshal(c.env)
+func (c *Cluster) leaveEnvironment() error { return c.leave(c.env) }
+
+// Serves tells other commands where the process listens, once it does: a port of 0 is a free one.
+func (c *Cluster) Serves(ingest, management string) error {
+	env := maps.Clone(c.env)
+	env["INGEST"], env["MANAGEMENT"] = ingest, management
+	return c.leave(env)
+}
+
+func (c *Cluster) leave(env map[string]string) error {
+	text, err := json.Marshal(env)
 	if err != nil {
 		return fmt.Errorf("tell other commands where the parts are: %w", err)
 	}
@@ -258,13 +268,7 @@ func (c *Cluster) leaveEnvironment() error {
 // Environment resolves what the files of a folder beside a running cluster's data name; outer knows the rest, and
 // comes first.
 func Environment(configDir string, outer func(string) (string, bool)) func(string) (string, bool) {
-	file := filepath.Join(filepath.Dir(filepath.Clean(configDir)), environmentFile)
-	left := sync.OnceValue(func() (env map[string]string) {
-		if text, err := os.ReadFile(file); err == nil {
-			_ = json.Unmarshal(text, &env) // a file that is cut knows nothing: the configuration then says what it lacks
-		}
-		return env
-	})
+	left := sync.OnceValue(func() map[string]string { return leftEnvironment(configDir) })
 	return func(name string) (string, bool) {
 		if v, ok := outer(name); ok {
 			return v, true
@@ -278,7 +282,16 @@ func Environment(configDir string, outer func(string) (string, bool)) func(strin
 	}
 }
 
-// CheckEnv stands in for a running cluster, so that its configuration folder can be checked while nothing runs.
+// leftEnvironment is what the cluster beside the folder left; nothing while none runs.
+func leftEnvironment(configDir string) (env map[string]string) {
+	if text, err := os.ReadFile(filepath.Join(filepath.Dir(filepath.Clean(configDir)), environmentFile)); err == nil {
+		_ = json.Unmarshal(text, &env) // a file that is cut knows nothing: the configuration then says what it lacks
+	}
+	return env
+}
+
+// CheckEnv is what a running cluster left for other commands, and stands in for one while nothing runs, so that its
+// configuration folder can be checked.
 func CheckEnv(configDir string, outer func(string) (string, bool)) func(string) (string, bool) {
 	c := Cluster{env: map[string]string{
 		"INSTANCE": "dev", "DIR": filepath.Dir(filepath.Clean(configDir)), "KAFKA": "127.0.0.1:9092", "REGISTRY": "http://127.0.0.1:8081",
@@ -290,6 +303,7 @@ func CheckEnv(configDir string, outer func(string) (string, bool)) func(string) 
 		c.env[variable], c.env[variable+"_KEY"], c.env[variable+"_SECRET"] = "http://127.0.0.1:9445", "check", "0123456789abcdef0123456789abcdef"
 		c.env[variable+"_STANDARD_SECRET"] = standardSecret(c.env[variable+"_SECRET"])
 	}
+	maps.Copy(c.env, leftEnvironment(configDir))
 	return c.Getenv(outer)
 }
 

@@ -265,7 +265,7 @@ func (d *Desk) Preview(ctx context.Context, r api.AskRequest, personalData bool)
 	case err != nil:
 		return p, refused(err)
 	case !slices.Contains([]schemas.JobKind{schemas.JobRetry, schemas.JobDismiss, schemas.JobSettle, schemas.JobReplay}, r.Kind):
-		return p, refuse(connections.Invalid, "kind %q: use RETRY, DISMISS, SETTLE or REPLAY", r.Kind)
+		return p, refuse(connections.Invalid, "kind %q: use RETRY, DISMISS, SETTLE or REPLAY (VERIFY is asked for at /api/v1/destinations/NAME/verify)", r.Kind)
 	case r.Kind == schemas.JobSettle && !f.Uncertain:
 		return p, refuse(connections.Invalid, "only effects that are uncertain are settled: set uncertain")
 	case r.Kind == schemas.JobDismiss && f.Uncertain:
@@ -273,7 +273,7 @@ func (d *Desk) Preview(ctx context.Context, r api.AskRequest, personalData bool)
 	case r.Kind == schemas.JobReplay && (f.Issue != "" || f.Cause != "" || f.Stage != "" || f.Text != "" || f.Uncertain):
 		return p, refuse(connections.Invalid, "a replay is about commands, which have no cause, issue, stage or reason: choose by contact, order, connection, destination, since and until")
 	case f.Empty() && !r.All && !f.Uncertain:
-		return p, refuse(connections.Invalid, "the filter leaves nothing out: say which, or that all are meant")
+		return p, refuse(connections.Invalid, "the filter leaves nothing out: say which are meant, by a flag such as --issue, --destination or --contact, or --all (over HTTP \"all\": true)")
 	}
 	p.Filter = outbound.Redact(f.String())
 	if personalData {
@@ -381,7 +381,7 @@ func (d *Desk) Cancel(ctx context.Context, id string, r api.CancelRequest) (api.
 	case err != nil:
 		return api.JobAsked{}, err
 	case !ok:
-		return api.JobAsked{}, refuse(connections.NotFound, "there is no job %.80q", id)
+		return api.JobAsked{}, refuse(connections.NotFound, "there is no job %.80q; 'tillstream jobs list' lists them", id)
 	case j.Ended():
 		return api.JobAsked{}, refuse(connections.Conflict, "the job %s is over: %s", id, strings.ToLower(j.State))
 	case d.Append == nil:

@@ -184,7 +184,7 @@ func (d Draft) values(known map[string]Setting) (map[string]any, error) {
 		s, ok := known[key]
 		switch {
 		case ok && s.Secret:
-			return nil, refuse(Invalid, "%s is a secret: give it as one", key)
+			return nil, refuse(Invalid, "%s is a secret: give it as one (--secret %s=env:NAME or file:PATH), not among the settings", key, key)
 		case ok && !s.List && (s.Type == "text" || s.Type == "duration"):
 			values[key] = value
 		default:

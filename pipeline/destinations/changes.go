@@ -244,7 +244,17 @@ func (d *Desk) Disconnect(ctx context.Context, name string, forget bool) (r *Res
 
 // unnamed refuses where the rest of the configuration is not good without the destination.
 func (d *Desk) unnamed(name, file string) error {
-	_, err := d.Folder.LoadWith(map[string]*string{file: nil}, nil)
+	without := map[string]*string{file: nil}
+	if c, err := d.Folder.Load(); err == nil && len(c.Destinations) == 1 {
+		// A folder without any destination may name what it likes, so the last one is looked for beside another.
+		text, err := os.ReadFile(d.Folder.Path(file))
+		if err != nil {
+			return connections.Refuse(connections.Failed, "read the file of %s: %s", name, err.Error())
+		}
+		standIn := string(text)
+		without[strings.TrimSuffix(file, filepath.Ext(file))+"-2.yaml"] = &standIn
+	}
+	_, err := d.Folder.LoadWith(without, nil)
 	var problems config.Problems
 	if !errors.As(err, &problems) {
 		return err
