@@ -24,6 +24,7 @@ import (
 	"github.com/tillstream/tillstream/pipeline/ingest"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/pipeline/load"
+	"github.com/tillstream/tillstream/pipeline/pauses"
 	"github.com/tillstream/tillstream/pipeline/poll"
 	"github.com/tillstream/tillstream/pipeline/store/redisstore"
 	"github.com/tillstream/tillstream/processors/orders"
@@ -253,7 +254,7 @@ func describe(t *testing.T) (out []string) {
 	if _, err := enrich.New(enrich.Options{Kafka: brokers, Decode: ids.Decode, Keeper: keeper, Group: "g", Registerer: reg}); err != nil {
 		t.Fatal(err)
 	}
-	reg.MustRegister(api.NewBoard(nil), newGroups(), &connections.Manager{}, &follower{})
+	reg.MustRegister(api.NewBoard(nil), newGroups(), &connections.Manager{}, &follower{}, &pauses.Follower{})
 	ch := make(chan *prometheus.Desc)
 	go func() { reg.Describe(ch); close(ch) }()
 	for d := range ch {

@@ -30,15 +30,17 @@ const (
 
 // board is what all processes said, merged. docs/operations.md describes its JSON.
 type board struct {
-	At           time.Time             `json:"at"`
-	OK           bool                  `json:"ok"`
-	Processes    []processRow          `json:"processes"`
-	Partitions   []partitionRow        `json:"partitions"`
-	Destinations []destinationRow      `json:"destinations"`
-	Loads        []loadRow             `json:"loads"`
-	Troubles     []trouble             `json:"troubles"`
-	Notices      []notice              `json:"notices,omitempty"` // alarms of connections, and changes that wait for a restart
-	groups       map[string]*api.Group // by stage
+	At           time.Time        `json:"at"`
+	OK           bool             `json:"ok"`
+	Processes    []processRow     `json:"processes"`
+	Partitions   []partitionRow   `json:"partitions"`
+	Destinations []destinationRow `json:"destinations"`
+	// HeldBack are the connections that people have paused and of which commands wait.
+	HeldBack []deliver.ConnectionStatus `json:"connections_held_back,omitempty"`
+	Loads    []loadRow                  `json:"loads"`
+	Troubles []trouble                  `json:"troubles"`
+	Notices  []notice                   `json:"notices,omitempty"` // alarms of connections, and changes that wait for a restart
+	groups   map[string]*api.Group      // by stage
 }
 
 type processRow struct {
@@ -79,6 +81,10 @@ type destinationRow struct {
 	Oldest     time.Time `json:"oldest,omitzero"`
 	Paused     string    `json:"paused,omitempty"`
 	Until      time.Time `json:"until,omitzero"`
+	Detail     string    `json:"detail,omitempty"`
+	Remedy     string    `json:"remedy,omitempty"`
+	// HeldBack is a person's pause.
+	HeldBack *deliver.HeldBack `json:"held_back,omitempty"`
 }
 
 // loadRow is one topic on its way to ClickHouse.
@@ -275,6 +281,14 @@ func (b *board) addUnclaimed() {
 const pausedRefused = "refused"
 
 func (b *board) addDestinations(instance string, s deliver.Status) {
+	for _, c := range s.Connections {
+		i := slices.IndexFunc(b.HeldBack, func(x deliver.ConnectionStatus) bool { return x.Name == c.Name })
+		if i < 0 {
+			b.HeldBack = append(b.HeldBack, c)
+			continue
+		}
+		b.HeldBack[i].Waiting += c.Waiting
+	}
 	for _, d := range s.Destinations {
 		i := slices.IndexFunc(b.Destinations, func(r destinationRow) bool { return r.Name == d.Name })
 		if i < 0 {
@@ -283,18 +297,33 @@ func (b *board) addDestinations(instance string, s deliver.Status) {
 		}
 		r := &b.Destinations[i]
 		r.Unfinished, r.InFlight = r.Unfinished+d.Unfinished, r.InFlight+d.InFlight
+		if d.HeldBack != nil {
+			r.HeldBack = d.HeldBack
+		}
 		if !d.Oldest.IsZero() && (r.Oldest.IsZero() || d.Oldest.Before(r.Oldest)) {
 			r.Oldest = d.Oldest
 		}
 		if d.Paused != "" {
-			r.Paused, r.Until = d.Paused, later(r.Until, d.Until)
+			r.Paused, r.Until, r.Detail, r.Remedy = d.Paused, later(r.Until, d.Until), d.Detail, d.Remedy
 		}
 		if d.Paused == pausedRefused {
 			b.Troubles = append(b.Troubles, trouble{instance, "destination " + d.Name, []string{
-				"it refuses the credentials; its commands wait. What to do: mend the key in destinations/" + d.Name + ".yaml and restart, or mend the account: then it goes on by itself",
+				refusedText(d),
 			}})
 		}
 	}
+}
+
+// refusedText is what a destination that wants other credentials said, and what to do.
+func refusedText(d deliver.DestinationStatus) string {
+	said, remedy := "it refuses the account or the key", "mend the account: then it goes on by itself"
+	if d.Detail != "" {
+		said += " (" + harmless(strings.TrimRight(d.Detail, ".")) + ")"
+	}
+	if d.Remedy != "" {
+		remedy = harmless(d.Remedy) + "; once the account is mended it goes on by itself"
+	}
+	return said + "; its commands wait. What to do: " + remedy + ". A new key: tillstream connect --reconnect " + d.Name + ", and restart"
 }
 
 // addWindows adds the partitions of the commands that do not run as they should.
@@ -465,6 +494,12 @@ func (b *board) printPartitions(w io.Writer) error {
 	return nil
 }
 
+// heldBackText tells of a person's pause.
+func heldBackText(subject, name string, waiting int, h *deliver.HeldBack) string {
+	return fmt.Sprintf("%s %s: paused by %s since %s: %s; %d commands wait; 'tillstream resume %s %s' lets them go on",
+		subject, name, harmless(h.By), instant(h.Since), harmless(h.Why), waiting, subject, name)
+}
+
 func (b *board) printSinks(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	if len(b.Destinations) > 0 {
@@ -476,6 +511,8 @@ func (b *board) printSinks(w io.Writer) error {
 			oldest = seconds(max(0, b.At.Sub(d.Oldest).Seconds()))
 		}
 		switch {
+		case d.HeldBack != nil:
+			paused = "by " + harmless(d.HeldBack.By)
 		case d.Paused != "" && d.Until.After(b.At):
 			paused = fmt.Sprintf("%s, for %s", d.Paused, seconds(d.Until.Sub(b.At).Seconds()))
 		case d.Paused != "":
@@ -485,6 +522,20 @@ func (b *board) printSinks(w io.Writer) error {
 	}
 	if err := tw.Flush(); err != nil {
 		return err
+	}
+	for _, d := range b.Destinations {
+		if d.HeldBack != nil {
+			fmt.Fprintln(w, heldBackText("destination", d.Name, d.Unfinished, d.HeldBack))
+		}
+		if d.Paused != "" && d.Paused != pausedRefused && d.Detail != "" { // one that refuses is told under NOT READY
+			fmt.Fprintf(w, "%s: %s\n", d.Name, harmless(d.Detail))
+			if d.Remedy != "" {
+				fmt.Fprintln(w, "        what to do:", harmless(d.Remedy))
+			}
+		}
+	}
+	for _, c := range b.HeldBack {
+		fmt.Fprintln(w, heldBackText("connection", c.Name, c.Waiting, c.HeldBack))
 	}
 	if len(b.Loads) > 0 {
 		fmt.Fprintln(tw, "\nTO CLICKHOUSE\tBEHIND\tLAG\tROWS HELD")

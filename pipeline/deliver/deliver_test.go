@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -316,7 +317,7 @@ func TestAccountFailurePausesOnlyItsDestination(t *testing.T) {
 func TestRefusedAccountAlarmsAndKeepsEverything(t *testing.T) {
 	r, c := newRig(t), newCRM(t)
 	c.answer = func(schemas.Command, int) (sinks.Outcome, bool) {
-		return sinks.Outcome{Kind: sinks.Retryable, Account: true, Err: errors.New("403")}, false
+		return sinks.Outcome{Kind: sinks.Retryable, Account: true, Err: errors.New("403 for ann@x.example"), Remedy: "check the key"}, false
 	}
 	o := r.options("one", c)
 	o.RetryFor = time.Nanosecond
@@ -324,7 +325,8 @@ func TestRefusedAccountAlarmsAndKeepsEverything(t *testing.T) {
 	r.produce(r.contact("a@x.example", 1), r.contact("b@x.example", 1))
 	eventually(t, "pause", func() bool {
 		s := run.Status().Destinations[0]
-		return s.Paused == "refused" && s.Until.After(time.Now()) && s.Unfinished == 2
+		return s.Paused == "refused" && s.Until.After(time.Now()) && s.Unfinished == 2 &&
+			strings.HasPrefix(s.Detail, "403") && !strings.Contains(s.Detail, "ann@") && s.Remedy == "check the key"
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/sinks"
 )
@@ -103,6 +104,7 @@ func (d *Deliverer) uncertain(e *entry, r result) {
 // failed is one more try that did not work out.
 func (d *Deliverer) failed(e *entry, l *lane, r result, now time.Time) {
 	e.failures++
+	l.blame(r.outcome)
 	d.stumbled(l)
 	if d.expired(e, now) {
 		if e.unsure {
@@ -137,6 +139,7 @@ func (d *Deliverer) jitter(base, limit time.Duration, n int) time.Duration {
 
 // holdAccount stops a destination. Its commands are not to blame and wait, however long.
 func (d *Deliverer) holdAccount(l *lane, o sinks.Outcome, now time.Time) {
+	l.blame(o)
 	if o.RetryAfter > 0 {
 		until := now.Add(o.RetryAfter)
 		if until.After(l.hold) {
@@ -153,6 +156,13 @@ func (d *Deliverer) holdAccount(l *lane, o sinks.Outcome, now time.Time) {
 			Msg("destination refuses the account: paused, nothing is lost")
 	}
 	d.pause(l, "refused", pauseMax/10+d.jitter(pauseBase, pauseMax, l.pauses+3), now)
+}
+
+// blame keeps why the destination holds things up, for people.
+func (l *lane) blame(o sinks.Outcome) {
+	if o.Err != nil {
+		l.detail, l.remedy = outbound.Redact(o.Err.Error()), o.Remedy
+	}
 }
 
 // pause holds a destination and lets one request at a time probe it afterwards.
@@ -173,7 +183,7 @@ func (d *Deliverer) recovered(l *lane) {
 	if l.reason != "" {
 		d.metrics.paused.DeletePartialMatch(map[string]string{"destination": l.name})
 	}
-	l.failures, l.pauses, l.probing, l.reason = 0, 0, false, ""
+	l.failures, l.pauses, l.probing, l.reason, l.detail, l.remedy = 0, 0, false, "", "", ""
 }
 
 // superseded finishes the older desired states for which e stood. refused says that e itself was refused: older ones

@@ -54,6 +54,9 @@ type DestinationStatus struct {
 	// destination is down), or "".
 	Paused string    `json:"paused,omitempty"`
 	Until  time.Time `json:"until,omitzero"`
+	// Detail is what it answered last while it is paused so, Remedy what a person does about it.
+	Detail string `json:"detail,omitempty"`
+	Remedy string `json:"remedy,omitempty"`
 	// HeldBack is set where a person paused the destination: nothing is sent, and Unfinished wait.
 	HeldBack *HeldBack `json:"held_back,omitempty"`
 }
@@ -84,6 +87,9 @@ func (d *Deliverer) Status() Status {
 	}
 	for _, l := range d.lanes {
 		ds := DestinationStatus{Name: l.name, InFlight: l.flying, Paused: l.reason, Until: l.hold}
+		if l.reason != "" {
+			ds.Detail, ds.Remedy = l.detail, l.remedy
+		}
 		ds.Unfinished, ds.Oldest = l.unfinished()
 		n, oldest := d.deferredOf(l)
 		if ds.Deferred, ds.Unfinished = n, ds.Unfinished+n; n > 0 && (ds.Oldest.IsZero() || oldest.Before(ds.Oldest)) {
