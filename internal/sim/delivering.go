@@ -69,6 +69,50 @@ func (d *delivering) topics() {
 	d.w.b.Create(schemas.TopicProgress, n, true)
 }
 
+// persons pause a destination and a connection now and then, for a while.
+type persons struct {
+	w       *world
+	changes map[int64]chan struct{} // by spell; those of the past are closed
+}
+
+var _ deliver.Pauses = (*persons)(nil)
+
+const (
+	pausedConnection = "shop"
+	spellOfPause     = 20 * time.Second
+)
+
+// spell counts the spells, of which one in two has a pause; -1: there are none any more.
+func (p *persons) spell() int64 {
+	if p.w.calm {
+		return -1
+	}
+	return int64(p.w.s.Elapsed() / spellOfPause)
+}
+
+func (p *persons) Paused(subject schemas.PauseSubject, name string) (schemas.Pause, bool) {
+	switch n := p.spell(); subject {
+	case schemas.PauseDestination:
+		return schemas.Pause{}, name == "crm0" && n%4 == 1
+	default:
+		return schemas.Pause{}, name == pausedConnection && n%4 == 3
+	}
+}
+
+func (p *persons) Changed() <-chan struct{} {
+	now := p.spell()
+	for n, c := range p.changes {
+		if n != now && c != nil {
+			close(c)
+			p.changes[n] = nil
+		}
+	}
+	if p.changes[now] == nil {
+		p.changes[now] = make(chan struct{})
+	}
+	return p.changes[now]
+}
+
 func (d *delivering) begin(span int64) {
 	var at []time.Duration
 	for range d.w.cfg.Events {
@@ -97,6 +141,9 @@ func (d *delivering) send() {
 	cmd := &schemas.Command{
 		CommandID: fmt.Sprint("c", d.numbers), Kind: schemas.CommandContact, Destination: a.name, ContactKey: "sandbox/" + contact,
 		Contact: schemas.Contact{Email: contact}, At: w.s.Now(),
+	}
+	if d.numbers%3 == 0 {
+		cmd.RootKey = schemas.RootKey(schemas.Sandbox, pausedConnection, "x")
 	}
 	refused := r.IntN(20) == 0
 	if refused {
@@ -316,7 +363,7 @@ func (d *delivering) run(env roleEnv) error {
 	}
 	r, err := deliver.New(deliver.Options{
 		Cluster: env.cluster, Clock: env.clock, Random: env.random, Codec: &procCodec{w: d.w, p: env.p}, Group: groupDeliver, Instance: env.s.name,
-		Writers: writers, Parallel: 1 + d.w.cfg.BatchTimers%parallelMax, BatchMax: 1 + d.w.cfg.CacheImages%2, Settle: 6 * time.Second,
+		Writers: writers, Parallel: 1 + d.w.cfg.BatchTimers%parallelMax, BatchMax: 1 + d.w.cfg.CacheImages%2, Settle: 6 * time.Second, WindowMax: 2 + d.w.cfg.CacheImages%4, Pauses: &persons{d.w, map[int64]chan struct{}{}},
 		RetryBase: 200 * time.Millisecond, RetryMax: 5 * time.Second, AnswerFor: answerFor, AnswerAge: 20 * time.Second, Log: env.log,
 	})
 	if err != nil {
