@@ -130,8 +130,11 @@ func TestClientTellsTheLimiter(t *testing.T) {
 		{"no time at all", 429, "", nil, Feedback{Status: 429, Hold: time.Second}},
 		{"no waiting at all", 429, "", []string{"Retry-After", "0"}, Feedback{Status: 429, Hold: time.Second}},
 		{"seconds before the window", 429, `{"context":{"timeToReset":"100 seconds"}}`, []string{"Retry-After", "7", "X-RateLimit-Reset", "9 seconds"}, Feedback{Status: 429, Hold: 7 * time.Second}},
-		{"the window's end", 429, `{"context":{"timeToReset":"100 seconds"}}`, []string{"X-RateLimit-Limit", "30000", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "267 seconds"},
-			Feedback{Status: 429, Hold: 267 * time.Second, Told: Told{30_000, 0, 267 * time.Second}}},
+		{
+			"the window's end", 429, `{"context":{"timeToReset":"100 seconds"}}`,
+			[]string{"X-RateLimit-Limit", "30000", "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "267 seconds"},
+			Feedback{Status: 429, Hold: 267 * time.Second, Told: Told{30_000, 0, 267 * time.Second}},
+		},
 		{"the window's end in the body", 429, `{"code":1015,"context":{"currentLimit":30000,"timeToReset":"100 seconds"}}`, nil, Feedback{Status: 429, Hold: 100 * time.Second}},
 		{"a point in time", 429, "", []string{"X-RateLimit-Reset", "1772366430"}, Feedback{Status: 429, Hold: 30 * time.Second}},
 		{"ten years", 429, "", []string{"X-RateLimit-Reset", "315360000 seconds"}, Feedback{Status: 429, Hold: HoldMax}},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
@@ -24,6 +26,7 @@ import (
 	"github.com/tillstream/tillstream/pipeline/config"
 	"github.com/tillstream/tillstream/pipeline/connections"
 	"github.com/tillstream/tillstream/pipeline/ingest"
+	"github.com/tillstream/tillstream/pipeline/limits"
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/sinks"
 )
@@ -93,6 +96,12 @@ func (r *folderRig) answers(names ...string) (out []int) {
 
 const followed = "kafka: {brokers: [a]}\nregistry: {url: b}\nredis: {address: c}\n"
 
+// withoutRedis are accounts whose limits nobody keeps.
+func withoutRedis() accounts {
+	client := redis.NewClient(&redis.Options{MaxRetries: -1, Dialer: func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed }})
+	return accounts{limits.New(limits.Options{Redis: client, Instance: "one", Now: time.Now}), client}
+}
+
 func follows(t *testing.T, f func(t *testing.T, r *folderRig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -119,8 +128,9 @@ func follows(t *testing.T, f func(t *testing.T, r *folderRig)) {
 		}
 		r.process = &process{
 			Options: Options{Config: cfg, Desk: desk, Now: time.Now, Log: zerolog.New(r)},
-			board:   api.NewBoard(nil), metrics: prometheus.NewRegistry(),
+			board:   api.NewBoard(nil), metrics: prometheus.NewRegistry(), accounts: withoutRedis(),
 		}
+		defer r.accounts.close()
 		ctx, cancel := context.WithCancel(t.Context())
 		r.group, ctx = errgroup.WithContext(ctx)
 		if r.h, err = ingest.New(ingest.Options{Appender: r, Encode: func(schemas.Record) ([]byte, error) { return []byte("x"), nil }}); err != nil {

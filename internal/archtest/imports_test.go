@@ -35,8 +35,8 @@ var allowed = map[string]string{
 	"simulators/activecampaign": "simulators schemas schemas/money",
 	"simulators/paypal":         "simulators schemas schemas/money",
 	"simulators/story":          "simulators schemas schemas/money",
-	"bench":                     "bench/workload pipeline/... processors schemas/... internal/e2e/parts",                   // programs that measure
-	"bench/ingest":              "connectors connectors/... pipeline/... schemas/... outbound embedded internal/e2e/parts", // drives every connector
+	"bench":                     "bench/workload pipeline/... processors schemas/... internal/e2e/parts",                                        // programs that measure
+	"bench/ingest":              "connectors connectors/... pipeline/... schemas/... outbound embedded internal/e2e/parts",                      // drives every connector
 	"bench/load":                "pipeline/... schemas schemas/codec sinks sinks/clickhouse embedded/chdb embedded/chserver internal/e2e/parts", // the loader, its store and an engine
 	"cmd":                       "...",
 	"internal":                  "...",

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/google/go-cmp/cmp"
 
 	connectorsall "github.com/tillstream/tillstream/connectors/all"
@@ -150,6 +151,43 @@ func TestCheckOfWhatCanNotBeAsked(t *testing.T) {
 	code, stdout, stderr := d.run("check")
 	if code != cli.ExitOK || strings.Count(stdout, "not checked: what is named at destination crm: it does not answer: ") != 1 || strings.Count(stdout, "not checked: which statuses came so far: ") != 1 {
 		t.Errorf("unreachable: exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// Where a CRM does not answer, what a process or command kept of it is compared with, and it is said how old that is. What
+// is asked goes through the account's limit in Redis.
+func TestCheckComparesWithWhatWasKept(t *testing.T) {
+	d, r := newDesk(t), miniredis.RunT(t)
+	d.write("tillstream.yaml", "kafka: {brokers: [\"127.0.0.1:1\"]}\nregistry: {url: \"http://127.0.0.1:1\"}\nredis: {address: \""+r.Addr()+"\"}\n")
+	d.write("mappings/orders.yaml", "destination: crm\nfields:\n  - {to: ORDER_ID, from: order.id}\n")
+	if code, stdout, stderr := d.run("check"); code != cli.ExitOK || len(r.Keys()) == 0 {
+		t.Fatalf("exit code %d, keys in Redis: %v\n%s%s", code, r.Keys(), stdout, stderr)
+	}
+	if code, stdout, stderr := d.run("catalogue", "crm", "--kind", "field", "--refresh", "--search", "order_id"); code != cli.ExitOK || !strings.Contains(stdout, "ORDER_ID") {
+		t.Fatalf("catalogue: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	d.crm.Close()
+	d.write("mappings/orders.yaml", "destination: crm\nfields:\n  - {to: ORDER_ID, from: order.id}\n  - {to: NOWHERE, from: order.status}\n")
+	d.write("workflows/a.yaml", "destination: crm\nstart: [{on: order-placed}]\nsteps: [{start_automation: Welcome}]\n")
+	code, stdout, stderr := d.run("check")
+	for _, want := range []string{
+		`mappings/orders.yaml:4: fields.1.to: ActiveCampaign at crm has no field "NOWHERE"`,
+		"not checked: destination crm as it is now: ", " was used\n",
+		"not checked: the automations that are named at destination crm: nothing is kept of them",
+	} {
+		if code != cli.ExitFindings || strings.Count(stdout, want) != 1 {
+			t.Errorf("exit code %d, want %d, and once %q in\n%s%s", code, cli.ExitFindings, want, stdout, stderr)
+		}
+	}
+	// Redis, too, is away.
+	r.Close()
+	if code, stdout, stderr := d.run("check"); code != cli.ExitOK || !strings.Contains(stdout, "not checked: what is named at destination crm: ") {
+		t.Errorf("nothing is kept: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	for _, args := range [][]string{{"catalogue", "crm"}, {"verify", "crm"}} {
+		if code, stdout, stderr := d.run(args...); code != cli.ExitFailed || !strings.Contains(stderr, "redis") {
+			t.Errorf("%v without Redis: exit code %d\n%s%s", args, code, stdout, stderr)
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
@@ -36,6 +37,13 @@ type Process struct {
 	atEnd *[]func() // of the command
 }
 
+// silent is Redis's client, which would tell of each connection in lines of its own form. What Redis's absence means, who
+// needs it says.
+type silent struct{}
+
+// Printf takes what the client would log.
+func (silent) Printf(context.Context, string, ...any) {}
+
 // Exit codes.
 const (
 	ExitOK       = 0
@@ -52,6 +60,7 @@ var version = "dev"
 
 // Main runs one command and returns its exit code. The first interrupt drains and stops in order, the second at once.
 func Main(ctx context.Context, p Process) int {
+	redis.SetLogger(silent{})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	signals := make(chan os.Signal, 2)

@@ -45,6 +45,7 @@ func TestMain(m *testing.M) {
 //	                     serves the file STATUS as a management port's /status, and sets NAME to its address; RESUME holds
 //	                     lines "PATH CODE JSON", the answers to posts that have the header
 //	twin ROOTS           starts a simulated PayPal; see there
+//	crm                  starts a simulated ActiveCampaign with the key right-key; see there
 //	management NAME LIST serves the file LIST as a process that runs connections, and sets NAME to its address
 //	schema FILE DOC      wants the YAML file DOC to be good by the JSON Schema in FILE
 func TestScripts(t *testing.T) {
@@ -54,7 +55,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "hold": hold, "example": example, "schema": schema, "serve": serve, "twin": twin, "management": runs,
+			"code": code, "hold": hold, "example": example, "schema": schema, "serve": serve, "twin": twin, "crm": crm, "management": runs,
 		},
 	})
 }

@@ -10,8 +10,19 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/tillstream/tillstream/simulators/activecampaign"
 	"github.com/tillstream/tillstream/simulators/paypal"
 )
+
+// crm starts a simulated ActiveCampaign whose key is right-key. CRM becomes its address.
+func crm(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: crm")
+	}
+	srv := httptest.NewServer(activecampaign.New(activecampaign.Options{Key: "right-key"}).Handler())
+	ts.Defer(srv.Close)
+	ts.Setenv("CRM", srv.URL)
+}
 
 // twin starts a simulated PayPal with one account (client id "client", secret "right") and writes its roots into a file.
 // PAYPAL becomes its address and PAYPAL_HOST its host.

@@ -119,7 +119,9 @@ func (p Process) issueShowCommand() *cobra.Command {
 func printIssue(out io.Writer, i chsink.Issue, letters []chsink.Letter) error {
 	fmt.Fprintf(out, "issue %s: %s\n", i.Key, strings.ToLower(i.State))
 	for _, l := range [][2]string{
-		{"cause", i.Cause + " at " + i.Stage + ", " + i.Place}, {"reason", i.Reason}, {"remedy", i.Remedy},
+		{"cause", i.Cause + " at " + i.Stage + ", " + i.Place},
+		{"reason", i.Reason},
+		{"remedy", i.Remedy},
 		{"letters", fmt.Sprintf("%d: %d open, %d retried, %d dismissed", i.Letters, i.Open, i.Retried, i.Dismissed)},
 		{"seen", "first " + instant(i.FirstSeen) + ", last " + instant(i.LastSeen)},
 	} {

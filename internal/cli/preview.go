@@ -272,7 +272,7 @@ func (v *viewer) account(ctx context.Context) {
 	if v.offline || i < 0 {
 		return
 	}
-	k := checker{p: v.p, cfg: v.cfg}
+	k := checker{p: v.p, cfg: v.cfg, limits: v.p.beside(func() (*config.Config, error) { return v.cfg, nil })}
 	k.destinations(ctx, k.mapped(v.doc, v.file))
 	v.r.NotChecked = append(v.r.NotChecked, k.r.NotChecked...)
 	for _, found := range k.r.Findings {

@@ -153,6 +153,11 @@ func (p Process) verify(c *cobra.Command, a verifyAsked, name string) error {
 	} else {
 		printTally(c.OutOrStdout(), tally, total)
 	}
+	return verified(a, name, tally, total, err)
+}
+
+// verified is the command's end: its exit code says whether all is as meant.
+func verified(a verifyAsked, name string, tally verify.Tally, total int, err error) error {
 	switch {
 	case err != nil:
 		return err
@@ -200,8 +205,11 @@ func printTally(w io.Writer, t verify.Tally, total int) {
 		n    int
 		text string
 	}{
-		{t.Unsubscribed, "of them unsubscribed or bounced"}, {t.Failed, "could not be read"}, {t.Changed, "got a newer state meanwhile"},
-		{t.Unfinished, "left out, for their newest state is on its way"}, {t.Mended, "sent again"},
+		{t.Unsubscribed, "of them unsubscribed or bounced"},
+		{t.Failed, "could not be read"},
+		{t.Changed, "got a newer state meanwhile"},
+		{t.Unfinished, "left out, for their newest state is on its way"},
+		{t.Mended, "sent again"},
 	} {
 		if more.n > 0 {
 			fmt.Fprintf(w, ", %d %s", more.n, more.text)

@@ -78,8 +78,10 @@ func TestACRMIsConnectedPausedAndCompared(t *testing.T) {
 	if err := os.Remove(filepath.Join(w.config, "destinations/crm.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	connect := []string{"connect", "activecampaign", "--name", "crm", "--set", "url=" + w.crmURL, "--allow-private-address", "--rate-per-second=-1",
-		"--set", "event_tracking.account_id=1000001", "--set", "event_tracking.url=" + w.crmURL + "/event", "--secret", "event_tracking.key=env:E2E_CRM_KEY"}
+	connect := []string{
+		"connect", "activecampaign", "--name", "crm", "--set", "url=" + w.crmURL, "--allow-private-address", "--rate-per-second=-1",
+		"--set", "event_tracking.account_id=1000001", "--set", "event_tracking.url=" + w.crmURL + "/event", "--secret", "event_tracking.key=env:E2E_CRM_KEY",
+	}
 	if out, code := w.ends(t, append(connect, "--secret", "key=env:E2E_NO_SUCH_KEY")...); code == 0 || strings.Contains(out, "is connected") {
 		t.Fatalf("a key that is not there was taken: exit code %d", code)
 	}

@@ -168,8 +168,10 @@ func TestCopiesInClickHouseAreConsistentAndRepeatable(t *testing.T) {
 		if topic == schemas.TopicConfig {
 			continue
 		}
-		table := map[string]string{schemas.TopicPayPalEvents: "events", schemas.TopicTransitions: "transitions", schemas.TopicRuns: "run_steps",
-			schemas.TopicCommands: "commands", schemas.TopicDeliveries: "deliveries", schemas.TopicDeadLetters: "dead_letters"}[topic]
+		table := map[string]string{
+			schemas.TopicPayPalEvents: "events", schemas.TopicTransitions: "transitions", schemas.TopicRuns: "run_steps",
+			schemas.TopicCommands: "commands", schemas.TopicDeliveries: "deliveries", schemas.TopicDeadLetters: "dead_letters",
+		}[topic]
 		if got := number("SELECT uniqExact((_topic, _topic_id, _partition, _offset)) FROM " + table); got != uint64(n*(copies+1)) {
 			t.Errorf("%s: %d records, want %d of %d copies", table, got, n*(copies+1), copies+1)
 		}

@@ -63,6 +63,7 @@ func (gone) Write(_ context.Context, batch []schemas.Command) (out []sinks.Outco
 	}
 	return out
 }
+
 func (gone) Reconcile(context.Context, schemas.Command) sinks.Outcome {
 	return sinks.Outcome{Kind: sinks.Retryable, Err: errors.New("connection refused")}
 }

@@ -177,8 +177,12 @@ func (e *entry) slim() {
 		to   *string
 		text string
 	}{
-		{&l.CommandID, c.CommandID}, {&l.ContactKey, c.ContactKey}, {&l.ConfigVersion, c.ConfigVersion}, {&l.RootKey, c.RootKey},
-		{&l.EventID, c.EventID}, {&l.Contact.Email, c.Contact.Email},
+		{&l.CommandID, c.CommandID},
+		{&l.ContactKey, c.ContactKey},
+		{&l.ConfigVersion, c.ConfigVersion},
+		{&l.RootKey, c.RootKey},
+		{&l.EventID, c.EventID},
+		{&l.Contact.Email, c.Contact.Email},
 	}
 	if c.Effect != nil {
 		l.Effect = &schemas.Effect{Type: strings.Clone(c.Effect.Type), Name: strings.Clone(c.Effect.Name)}

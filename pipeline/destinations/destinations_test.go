@@ -52,11 +52,13 @@ type crmWriter struct {
 }
 
 func (c *crm) sink() sinks.Sink {
-	return sinks.Sink{Type: "crm", Title: "CRM", RatePerSecond: 5, Config: func() any { return &crmConfig{} }, Effects: []string{schemas.EffectTrackEvent},
+	return sinks.Sink{
+		Type: "crm", Title: "CRM", RatePerSecond: 5, Config: func() any { return &crmConfig{} }, Effects: []string{schemas.EffectTrackEvent},
 		Open: func(_ context.Context, cfg any, _ sinks.Env) (sinks.Writer, error) {
 			c.open++
 			return &crmWriter{c, cfg.(*crmConfig).Key.Reveal()}, nil
-		}}
+		},
+	}
 }
 
 func (w *crmWriter) Write(context.Context, []schemas.Command) []sinks.Outcome { return nil }
@@ -70,9 +72,11 @@ func (w *crmWriter) Check(context.Context) []sinks.Finding {
 	}
 	return []sinks.Finding{{Field: "key", Message: "the key is accepted"}}
 }
+
 func (w *crmWriter) Account(context.Context) (sinks.Account, sinks.Outcome) {
 	return sinks.Account{ID: "7", Name: w.crm.accounts[w.key], User: "ann@example.com"}, sinks.Outcome{Kind: sinks.Delivered}
 }
+
 func (w *crmWriter) Catalogue(_ context.Context, kind sinks.EntryKind) ([]sinks.Entry, sinks.Outcome) {
 	if kind != sinks.EntryList {
 		return nil, sinks.Outcome{Kind: sinks.Rejected, Err: errors.New("none of these")}
@@ -105,9 +109,11 @@ func newOffice(t *testing.T, files map[string]string) (*Desk, *crm) {
 	}
 	folder := &connections.Desk{
 		Dir: dir, AllowPrivate: true,
-		Options: config.Options{Connectors: connectors.NewRegistry(), Sinks: sinks.NewRegistry(c.sink()),
+		Options: config.Options{
+			Connectors: connectors.NewRegistry(), Sinks: sinks.NewRegistry(c.sink()),
 			Kinds:  []config.Kind{{Folder: "rules", New: func() any { return &namer{} }}},
-			Getenv: func(name string) (string, bool) { return "right", name == "KEY" }},
+			Getenv: func(name string) (string, bool) { return "right", name == "KEY" },
+		},
 		Check: func(c *config.Config) error {
 			for _, d := range c.Documents["rules"] {
 				if _, ok := find(c, d.Value.(*namer).Destination); !ok {

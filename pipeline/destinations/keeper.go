@@ -227,8 +227,10 @@ func (n *knowledge) alarms(name string) (out []connections.Alarm) {
 		if more := len(n.gone) - alarmTextMax; more > 0 {
 			text += fmt.Sprintf("; and %d more", more)
 		}
-		out = append(out, connections.Alarm{Kind: AlarmCatalogue, What: text,
-			Remedy: "make it again in the CRM, or correct what names it: tillstream check says where; commands that need it are refused meanwhile"})
+		out = append(out, connections.Alarm{
+			Kind: AlarmCatalogue, What: text,
+			Remedy: "make it again in the CRM, or correct what names it: tillstream check says where; commands that need it are refused meanwhile",
+		})
 	}
 	for _, f := range n.findings {
 		if f.Level == connectors.Bad {

@@ -46,7 +46,9 @@ var providers = map[string]struct {
 	"activecampaign": {crm, "/api/3/tags?limit=1", [2]string{"Api-Token", "key"}, 5},
 	"getresponse": {
 		outbound.Limits{Windows: []outbound.Window{{Requests: 80, Per: time.Second}, {Requests: 30_000, Per: 10 * time.Minute}}, Parallel: 10},
-		"/v3/tags", [2]string{"X-Auth-Token", "api-key key"}, 15,
+		"/v3/tags",
+		[2]string{"X-Auth-Token", "api-key key"},
+		15,
 	},
 }
 

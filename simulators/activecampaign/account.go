@@ -205,8 +205,10 @@ func (a *account) init(o Options, now time.Time) {
 		a.lists = append(a.lists, &list{a.next("list"), name, strings.ToLower(name)})
 	}
 	for _, x := range []automation{
-		{name: "Welcome", status: "1", message: "Welcome aboard"}, {name: "Old welcome", status: "2"},
-		{name: "Payment reminder", status: "1", message: "Your payment is open"}, {name: "Score up", status: "1"},
+		{name: "Welcome", status: "1", message: "Welcome aboard"},
+		{name: "Old welcome", status: "2"},
+		{name: "Payment reminder", status: "1", message: "Your payment is open"},
+		{name: "Score up", status: "1"},
 	} {
 		a.addAutomation(x)
 	}

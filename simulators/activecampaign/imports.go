@@ -162,7 +162,8 @@ func (a *account) runImport(b *batch, now time.Time) {
 		if slices.ContainsFunc(in.Fields, func(f struct {
 			ID    number `json:"id"`
 			Value plain  `json:"value"`
-		}) bool {
+		},
+		) bool {
 			return a.fieldByID(int(f.ID)) == nil
 		}) {
 			fail("unknown field")

@@ -59,8 +59,10 @@ func (t *teller) leaving() float64 {
 var (
 	hourWeights  = [24]float64{5, 4, 3, 2, 2, 2, 3, 4, 6, 8, 9, 10, 10, 9, 9, 10, 11, 12, 14, 16, 15, 13, 10, 7}
 	dayWeights   = [7]float64{time.Sunday: 1.2, time.Monday: 1, time.Tuesday: 0.95, time.Wednesday: 0.95, time.Thursday: 1, time.Friday: 1.1, time.Saturday: 1.15}
-	monthWeights = [13]float64{time.January: 0.9, time.February: 0.85, time.March: 0.95, time.April: 0.95, time.May: 1, time.June: 0.95, time.July: 0.85,
-		time.August: 0.85, time.September: 1, time.October: 1.05, time.November: 1.4, time.December: 1.5}
+	monthWeights = [13]float64{
+		time.January: 0.9, time.February: 0.85, time.March: 0.95, time.April: 0.95, time.May: 1, time.June: 0.95, time.July: 0.85,
+		time.August: 0.85, time.September: 1, time.October: 1.05, time.November: 1.4, time.December: 1.5,
+	}
 )
 
 const yearlyGrowth = 0.35

@@ -63,8 +63,10 @@ func TestQueryReachesNothingOutsideOfTheTables(t *testing.T) {
 		}
 	}
 	// What the engine has and nobody judged yet would come through unseen.
-	tables := []string{"format", "fuzzJSON", "fuzzQuery", "generateRandom", "generateSeries", "generate_series", "loop", "merge", "null", "numbers", "numbers_mt", "primes", "values", "view", "viewExplain", "viewIfPermitted", "zeros", "zeros_mt",
-		"mergeTreeAnalyzeIndexes", "mergeTreeAnalyzeIndexesUUID", "mergeTreeTextIndex", "SQLStandardValues"}
+	tables := []string{
+		"format", "fuzzJSON", "fuzzQuery", "generateRandom", "generateSeries", "generate_series", "loop", "merge", "null", "numbers", "numbers_mt", "primes", "values", "view", "viewExplain", "viewIfPermitted", "zeros", "zeros_mt",
+		"mergeTreeAnalyzeIndexes", "mergeTreeAnalyzeIndexesUUID", "mergeTreeTextIndex", "SQLStandardValues",
+	}
 	res, err := store.Query(context.Background(), "SELECT name FROM system.table_functions ORDER BY name", clickhouse.Limits{})
 	if err != nil || len(res.Rows) < 20 {
 		t.Fatalf("%d table functions, %v", len(res.Rows), err)

@@ -26,9 +26,7 @@ const (
 	bodyBytesMax  = 4 << 20
 )
 
-var (
-	errTooLarge = errors.New("answer is larger than allowed")
-)
+var errTooLarge = errors.New("answer is larger than allowed")
 
 // client speaks the API of one account.
 type client struct {

@@ -84,7 +84,8 @@ func (o Options) readings(t *testing.T, w sinks.Writer) {
 		what           string
 		can, isChecked bool
 	}{
-		{"tells whose account it is", accounts, o.Account != nil}, {"lists what the account has", lists, o.Catalogue != nil},
+		{"tells whose account it is", accounts, o.Account != nil},
+		{"lists what the account has", lists, o.Catalogue != nil},
 		{"reads contacts back", verifies, o.Verify != nil && o.Twin != nil},
 	} {
 		if one.can != one.isChecked {
