@@ -98,7 +98,7 @@ const followed = "kafka: {brokers: [a]}\nregistry: {url: b}\nredis: {address: c}
 
 // withoutRedis are accounts whose limits nobody keeps.
 func withoutRedis() accounts {
-	client := redis.NewClient(&redis.Options{MaxRetries: -1, Dialer: func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed }})
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", Protocol: 2, MaxRetries: -1, Dialer: func(context.Context, string, string) (net.Conn, error) { return nil, net.ErrClosed }})
 	return accounts{limits.New(limits.Options{Redis: client, Instance: "one", Now: time.Now}), client}
 }
 

@@ -37,7 +37,7 @@ func (t *template) show() object {
 
 // mail is one transactional e-mail that went out.
 type mail struct {
-	id, sender, replyTo, tag, subject string
+	id, sender, tag, subject string
 	to                                recipient
 	copies                            []recipient
 	content                           messageContent
