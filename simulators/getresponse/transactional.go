@@ -38,11 +38,11 @@ func (t *template) show() object {
 // mail is one transactional e-mail that went out.
 type mail struct {
 	id, sender, tag, subject string
-	to                                recipient
-	copies                            []recipient
-	content                           messageContent
-	sent                              time.Time
-	status                            string
+	to                       recipient
+	copies                   []recipient
+	content                  messageContent
+	sent                     time.Time
+	status                   string
 }
 
 type recipient struct {
