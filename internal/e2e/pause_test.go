@@ -92,6 +92,12 @@ func TestACRMIsConnectedPausedAndCompared(t *testing.T) {
 	w.dev(t)
 	w.awaitReady(t)
 	w.inFolder(t, "pause", "destination", "crm", "--why", "lists are moved", "--by", "ann")
+	w.await(t, "the process knows of the pause", func() error {
+		if got := w.metric(t, "tillstream_paused", `name="crm"`); got != 1 {
+			return fmt.Errorf("metric tillstream_paused is %v", got)
+		}
+		return nil
+	})
 	events := tell(77, 40)
 	w.told(t, events)
 	var waiting int64
@@ -110,9 +116,6 @@ func TestACRMIsConnectedPausedAndCompared(t *testing.T) {
 	})
 	if n, err := w.contacts(t.Context()); err != nil || n != 0 {
 		t.Errorf("%d contacts at the CRM while it was paused (%v), want none", n, err)
-	}
-	if got := w.metric(t, "tillstream_paused", `name="crm"`); got != 1 {
-		t.Errorf("metric tillstream_paused is %v, want 1", got)
 	}
 	w.inFolder(t, "resume", "destination", "crm")
 	w.awaitAgreement(t, events)

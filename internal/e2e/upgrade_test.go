@@ -86,13 +86,7 @@ func TestUpgradeGoesOnFromTheFormerReleasesData(t *testing.T) {
 // forgetLate keeps ended orders for a hundred years: the data grow older than the time after which they are forgotten.
 func (w *world) forgetLate(t *testing.T) {
 	t.Helper()
-	f, err := os.OpenFile(filepath.Join(w.config, "tillstream.yaml"), os.O_APPEND|os.O_WRONLY, 0)
-	if err == nil {
-		_, err = f.WriteString("stages:\n  forget_after: 876000h\n")
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		t.Fatal(err)
-	}
+	w.edit(t, "tillstream.yaml", "stages:\n", "stages:\n  forget_after: 876000h\n")
 }
 
 // awaitDispositions waits until the events delivered since the upgrade have one end each, and wants these to be right.
