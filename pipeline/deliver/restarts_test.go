@@ -386,3 +386,36 @@ func (m *moody) Reconcile(ctx context.Context, c schemas.Command) sinks.Outcome 
 
 func (m *moody) Check(context.Context) []sinks.Finding { return nil }
 func (m *moody) Close() error                          { return nil }
+
+// The group gives a partition to another as soon as its revocation returns. One that comes while the end of the session
+// drops the same partition waits for what is in flight too: a batch that goes on would send older states after the next
+// owner's.
+func TestRevocationWaitsForWhatTheEndOfTheSessionLands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := virtualRig(t)
+		d, err := New(r.options("one", newCRM(t)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.cluster.Close()
+		w := newWindow(t.Context(), schemas.TopicCommands, 0, 1, 0, progress{})
+		w.landed, w.flying = d.clock.NewSignal(), 1
+		d.windows[0] = w
+		var ended, revoked bool
+		go func() { d.dropAll(); ended = true }()
+		synctest.Wait()
+		go func() { d.drop([]int32{0}); revoked = true }()
+		synctest.Wait()
+		if ended || revoked {
+			t.Errorf("with a request in flight: session ended %v, partition given away %v", ended, revoked)
+		}
+		d.mu.Lock()
+		w.flying = 0
+		d.mu.Unlock()
+		w.landed.Notify()
+		synctest.Wait()
+		if !ended || !revoked || len(d.landing) > 0 {
+			t.Errorf("after the request: session ended %v, partition given away %v, %d windows are still landing", ended, revoked, len(d.landing))
+		}
+	})
+}

@@ -19,15 +19,25 @@ func (d *Deliverer) drop(parts []int32) {
 		delete(d.awaited, p)
 		if w := d.windows[p]; w != nil {
 			d.leave(w)
-			gone = append(gone, w)
 			delete(d.windows, p)
 			d.metrics.forgetWindow(p)
+			d.landing = append(d.landing, w)
+		}
+	}
+	// A revocation may come while the end of the session drops the same partitions: the group gives them to another as
+	// soon as it returns, so it too waits for what is in flight.
+	for _, w := range d.landing {
+		if slices.Contains(parts, w.partition) {
+			gone = append(gone, w)
 		}
 	}
 	d.forget()
 	deadline := d.drainUntil(now)
 	d.mu.Unlock()
 	d.land(gone, deadline.Sub(now))
+	d.mu.Lock()
+	d.landing = slices.DeleteFunc(d.landing, func(w *window) bool { return slices.Contains(gone, w) })
+	d.mu.Unlock()
 }
 
 // land ends windows: requests get a time to end by themselves, then they are cut. Nothing new must be able to start.
