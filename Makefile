@@ -10,7 +10,7 @@ GO          := go
 TEST_FLAGS  ?=
 DEMO_ARGS   ?=
 # The parts that a test must find: here and in CI nothing is skipped for want of them.
-REQUIRE     ?= chdb kafka redis
+REQUIRE     ?= chdb kafka redis chromium
 
 .PHONY: help demo test build lint install-chdb install-kafka install-redis bench fuzz clean
 
@@ -20,7 +20,7 @@ help: ## list the targets
 demo: install-chdb build ## play a story on embedded parts and show what happened (DEMO_ARGS="--orders 5000 --exit --json")
 	$(BIN) demo $(DEMO_ARGS)
 
-test: install-chdb install-kafka install-redis lint ## all tests, on embedded and on real parts
+test: install-chdb install-kafka install-redis install-chromium lint ## all tests, on embedded and on real parts
 	@echo "==> tests of every package (real Kafka, Redis and ClickHouse engine where a test asks for them)"
 	@TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 20m $(TEST_FLAGS) $$($(GO) list ./... | grep -vE '/internal/(e2e|chaos)$$')
 	@echo "==> engine, delivery and loader on the real client in virtual time: rebalances, storms of faults, days, a soak"
@@ -57,6 +57,13 @@ install-kafka: ## a real Apache Kafka for tests (Maven)
 
 install-redis: ## a real Redis for tests (apt)
 	@scripts/install.sh redis
+
+install-chromium: ## a real browser for the tests of the page (apt)
+	@scripts/install.sh chromium
+
+.PHONY: page install-chromium
+page: ## bundle the page anew (web/src to web/dist, which is committed)
+	@$(GO) run ./web/build
 
 SEEDS ?= 20000
 .PHONY: simulate chaos
