@@ -22,6 +22,7 @@ export class ApiError extends Error {
     readonly field = "",
     readonly problems: Problem[] = [],
     readonly type = "",
+    readonly body: Record<string, unknown> = {}, // the whole problem: findings, conflict
   ) {
     super(detail || title);
   }
@@ -29,6 +30,8 @@ export class ApiError extends Error {
 
 export interface Options {
   etag?: string; // If-Match of an edit
+  fresh?: boolean; // what is written must not be there yet: If-None-Match
+  create?: boolean; // If-None-Match: *, of a thing that must not be there yet
   key?: string; // Idempotency-Key of what starts or creates something
   signal?: AbortSignal;
   anonymous?: boolean; // 401 is an answer, not a reason to ask for a sign-in
@@ -62,9 +65,10 @@ async function send(method: string, path: string, body: unknown, o: Options): Pr
   const headers: Record<string, string> = { Accept: "application/json" };
   const changes = method !== "GET";
   if (changes) headers["X-Tillstream-Action"] = "page";
-  if (body !== undefined) headers["Content-Type"] = "application/json";
-  else if (changes) headers["Content-Type"] = "application/json";
+  if (changes) headers["Content-Type"] = "application/json";
   if (o.etag) headers["If-Match"] = o.etag;
+  if (o.fresh) headers["If-None-Match"] = "*";
+  if (o.create) headers["If-None-Match"] = "*";
   if (o.key) headers["Idempotency-Key"] = o.key;
   const init: RequestInit = { method, headers, credentials: "same-origin", cache: "no-store" };
   if (o.signal) init.signal = o.signal;
@@ -93,7 +97,7 @@ async function refusal(r: Response): Promise<ApiError> {
   const text = (key: string) => (typeof p[key] === "string" ? (p[key] as string) : "");
   return new ApiError(
     r.status, text("code") || text("outcome") || String(r.status), text("title"), text("detail") || r.statusText, text("remedy"),
-    text("request_id") || r.headers.get("X-Request-Id") || "", text("field"), (p["problems"] as Problem[] | undefined) ?? [], text("type"),
+    text("request_id") || r.headers.get("X-Request-Id") || "", text("field"), (p["problems"] as Problem[] | undefined) ?? [], text("type"), p,
   );
 }
 
