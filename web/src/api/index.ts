@@ -30,7 +30,6 @@ export class ApiError extends Error {
 
 export interface Options {
   etag?: string; // If-Match of an edit
-  fresh?: boolean; // what is written must not be there yet: If-None-Match
   create?: boolean; // If-None-Match: *, of a thing that must not be there yet
   key?: string; // Idempotency-Key of what starts or creates something
   signal?: AbortSignal;
@@ -67,7 +66,6 @@ async function send(method: string, path: string, body: unknown, o: Options): Pr
   if (changes) headers["X-Tillstream-Action"] = "page";
   if (changes) headers["Content-Type"] = "application/json";
   if (o.etag) headers["If-Match"] = o.etag;
-  if (o.fresh) headers["If-None-Match"] = "*";
   if (o.create) headers["If-None-Match"] = "*";
   if (o.key) headers["Idempotency-Key"] = o.key;
   const init: RequestInit = { method, headers, credentials: "same-origin", cache: "no-store" };
