@@ -246,7 +246,9 @@ type Options struct {
 	Getenv func(name string) (string, bool)
 	// ReadSecret reads ${file:PATH}; nil: os.ReadFile, and for LoadDir SecretReader of its folder.
 	ReadSecret func(path string) ([]byte, error)
-	Hostname   string // default of Settings.Instance
+	// Unseal decrypts a secret that begins with SealedPrefix; nil: with the keys that Getenv names.
+	Unseal   func(sealed string) (string, error)
+	Hostname string // default of Settings.Instance
 }
 
 // LoadDir loads the folder dir. The error is Problems, or that the folder can't be read.
@@ -262,7 +264,7 @@ func LoadDir(dir string, o Options) (*Config, error) {
 
 // Load loads a configuration from the root of a file system.
 func Load(root fs.FS, o Options) (*Config, error) {
-	l := &loader{o: o, root: root, cfg: &Config{Connectors: o.Connectors.All(), Documents: map[string][]Document{}, Files: map[string]string{}}}
+	l := &loader{o: o, root: root, unseal: o.unsealer(), cfg: &Config{Connectors: o.Connectors.All(), Documents: map[string][]Document{}, Files: map[string]string{}}}
 	l.settings()
 	l.each("connections", l.connection)
 	l.each("destinations", l.destination)
@@ -292,6 +294,7 @@ func versionOf(files map[string]string) string {
 type loader struct {
 	o        Options
 	root     fs.FS
+	unseal   func(string) (string, error)
 	cfg      *Config
 	problems []Problem
 }
