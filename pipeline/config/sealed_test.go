@@ -39,7 +39,7 @@ func sealed(t *testing.T, secret string, to ...*age.X25519Identity) string {
 // load loads a folder whose Redis password is this text, with this key in the environment.
 func load(password, key string) (string, error) {
 	c, err := config.LoadTexts("", map[string]string{
-		config.SettingsFile: "kafka: {brokers: ["k:9092"]}\nregistry: {url: http://r}\nredis: {address: "r:1", password: '" + password + "'}\n",
+		config.SettingsFile: "kafka: {brokers: [\"k:9092\"]}\nregistry: {url: http://r}\nredis: {address: \"r:1\", password: '" + password + "'}\n",
 	}, config.Options{
 		Connectors: connectors.NewRegistry(), Sinks: sinks.NewRegistry(),
 		Getenv: func(name string) (string, bool) { return key, name == config.KeyVariable && key != "" },
