@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -85,8 +86,12 @@ type Board struct {
 	pauses     Pauses
 	limits     Limits
 
+	hosts           []string     // under which the port is asked, besides loopback
+	page            http.Handler // nil: none
 	destinations    Destinations
 	destinationsDir string
+
+	reads reads
 
 	now       func() time.Time
 	answerMax time.Duration

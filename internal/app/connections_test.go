@@ -292,19 +292,19 @@ func TestTheAPIsChangesAreTakenOverAtOnce(t *testing.T) {
 			srv.ServeHTTP(w, req)
 			return w.Code, w.Body.String()
 		}
-		if code, body := do("PATCH", "/connections/eu", `{"remove":"refunds"}`); code != 200 || !strings.Contains(body, "the running process has taken it over") {
+		if code, body := do("PATCH", "/api/v1/connections/eu", `{"remove":"refunds"}`); code != 200 || !strings.Contains(body, "the running process has taken it over") {
 			t.Errorf("patch: %d %s", code, body)
 		}
 		if diff := cmp.Diff([]int{200}, r.answers("eu")); diff != "" {
 			t.Error(diff)
 		}
-		if code, body := do("DELETE", "/connections/eu", ""); code != 200 || !strings.Contains(body, "the running process has dropped it") {
+		if code, body := do("DELETE", "/api/v1/connections/eu", ""); code != 200 || !strings.Contains(body, "the running process has dropped it") {
 			t.Errorf("delete: %d %s", code, body)
 		}
 		if diff := cmp.Diff([]int{404}, r.answers("eu")); diff != "" {
 			t.Error(diff)
 		}
-		if code, body := do("POST", "/connections/eu/reconnect", "{}"); code != 200 || !strings.Contains(body, `"state": "running"`) {
+		if code, body := do("POST", "/api/v1/connections/eu/reconnect", "{}"); code != 200 || !strings.Contains(body, `"state": "running"`) {
 			t.Errorf("reconnect: %d %s", code, body)
 		}
 		if diff := cmp.Diff([]int{200}, r.answers("eu")); diff != "" {
