@@ -20,6 +20,7 @@ type EventsQuery struct {
 	Environment  schemas.Environment // empty: both
 	Problem      bool                // only those that could not be normalised
 	Since, Until time.Time           // by the time of receipt on Kafka; Until is not part of it
+	ProviderTime bool                // Since and Until are about the provider's time, as those of reports are
 	Limit        int                 // 0: the default
 	After        string              // cursor of the page before
 	PersonalData bool                // unmasked
@@ -54,6 +55,8 @@ type EventSummary struct {
 type EventPage struct {
 	Items []EventSummary `json:"items"`
 	Next  string         `json:"next,omitempty"` // cursor of the page behind; empty: there is none
+	// SearchedTo says that a search for a part of a word went back so far only, for it takes long; next goes on from there.
+	SearchedTo time.Time `json:"searched_to,omitzero"`
 }
 
 // EventView is the answer of GET /events/{id}: one event whole.

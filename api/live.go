@@ -1,6 +1,52 @@
 package api
 
-import "time"
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tillstream/tillstream/schemas"
+)
+
+// Tail lets many follow what comes in.
+type Tail interface {
+	// Follow begins a stream. An error says why there is none: ErrTooManyStreams, or a *connections.Refusal.
+	Follow(q LiveQuery) (LiveStream, error)
+}
+
+// ErrTooManyStreams is returned where as many streams are open as a process serves.
+var ErrTooManyStreams = errors.New("as many live streams are open as one process serves")
+
+// LiveStream is one stream. Only one goroutine may call Next.
+type LiveStream interface {
+	// Next waits for the next message, a heartbeat at the latest. false: the stream or ctx has ended.
+	Next(ctx context.Context) (LiveMessage, bool)
+	Close()
+}
+
+// LiveMessage is one message of a stream.
+type LiveMessage struct {
+	Event string // one of the Live...Event constants
+	ID    string // for Last-Event-ID; empty: none
+	Data  any
+}
+
+// LiveQuery says what a stream is to hold. Empty parts mean any.
+type LiveQuery struct {
+	Text        string // part of an id, an address, a type or a sentence
+	Kinds       []string
+	Store       string
+	Order       string
+	Email       string
+	Status      schemas.PaymentStatus
+	EventKind   schemas.EventKind
+	Environment schemas.Environment
+	Destination string
+	Bad         bool   // only what somebody should look at
+	After       string // Last-Event-ID
+	// PersonalData leaves addresses unmasked.
+	PersonalData bool
+}
 
 // The kinds of what a live stream tells: one for each topic that it follows.
 const (

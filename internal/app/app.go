@@ -237,6 +237,9 @@ func (p *process) start(ctx context.Context, hooks net.Listener, management stri
 	if err := p.startPauses(ctx); err != nil {
 		return err
 	}
+	if err := p.startReading(ctx); err != nil {
+		return err
+	}
 	p.openRedis()
 	addresses := Addresses{Management: management}
 	groups := newGroups()
