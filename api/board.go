@@ -85,7 +85,9 @@ type Board struct {
 	recovery   Recovery
 	pauses     Pauses
 	limits     Limits
+	managing   Managing
 
+	access          *Access
 	hosts           []string     // under which the port is asked, besides loopback
 	page            http.Handler // nil: none
 	destinations    Destinations

@@ -110,12 +110,12 @@ type ConfigPlan struct {
 // ConfigChange is one thing that is added, changed or removed.
 type ConfigChange struct {
 	Action string `json:"action"` // added, changed or removed
-	Kind   string `json:"kind"`   // mapping, rule, workflow, step, connection, destination or settings
-	Name   string `json:"name"`   // of a rule: MAPPING/the CRM's field; of a step: WORKFLOW/its id
+	Kind   string `json:"kind"`   // mapping, rule, workflow, connection, destination or settings
+	Name   string `json:"name"`   // of a rule: MAPPING/the CRM's field
 	File   string `json:"file"`
 	// Fields are the keys that differ, with their values as JSON; a secret's reference, never its value.
 	Fields []ConfigFieldChange `json:"fields,omitempty"`
-	// From says when it counts: on_apply, at_once (connections) or next_start.
+	// Counts says from when on: on_apply, at_once (connections) or next_start.
 	Counts string `json:"counts"`
 }
 

@@ -48,7 +48,14 @@ func (b *Board) routes(g prometheus.Gatherer) *table {
 	b.pauseRoutes(t)
 	b.destinationRoutes(t)
 	b.limitRoutes(t)
+	b.sessionRoutes(t)
+	b.userRoutes(t)
+	b.auditRoutes(t)
 	b.readingRoutes(t)
+	b.configRoutes(t)
+	b.mappingRoutes(t)
+	b.workflowRoutes(t)
+	b.backtestRoutes(t)
 	return t
 }
 
@@ -84,7 +91,7 @@ type Readiness struct {
 
 // processRoutes are about the process itself.
 func (b *Board) processRoutes(t *table, g prometheus.Gatherer) {
-	t.add(Route{Method: "GET", Path: "/metrics", Role: Viewer, CLI: "tillstream status", Stream: true, Summary: "Metrics, as Prometheus reads them"},
+	t.add(Route{Method: "GET", Path: "/metrics", Role: Viewer, early: true, CLI: "tillstream status", Stream: true, Summary: "Metrics, as Prometheus reads them"},
 		func(w http.ResponseWriter, r *http.Request, _ *query) (any, error) {
 			promhttp.HandlerFor(g, promhttp.HandlerOpts{}).ServeHTTP(w, r)
 			return nil, nil
@@ -98,8 +105,8 @@ func (b *Board) processRoutes(t *table, g prometheus.Gatherer) {
 		ready, states := b.look(true)
 		return Standing{ready, b.now().UTC(), states, b.info}, nil
 	}
-	t.add(Route{Method: "GET", Path: "/status", Role: Viewer, CLI: "tillstream status", Answer: Standing{}, Summary: "All parts of the process in full"}, status)
-	t.add(Route{Method: "GET", Path: "/api/v1/status", Role: Viewer, CLI: "tillstream status", Answer: Standing{}, Summary: "All parts of the process in full"}, status)
+	t.add(Route{Method: "GET", Path: "/status", Role: Viewer, early: true, CLI: "tillstream status", Answer: Standing{}, Summary: "All parts of the process in full"}, status)
+	t.add(Route{Method: "GET", Path: "/api/v1/status", Role: Viewer, early: true, CLI: "tillstream status", Answer: Standing{}, Summary: "All parts of the process in full"}, status)
 	t.add(Route{
 		Method: "POST", Path: "/api/v1/stages/{stage}/partitions/{partition}/resume", Role: Operator, CLI: "tillstream resume", Answer: Resumption{},
 		Summary: "Let a stalled partition try again",
@@ -139,6 +146,9 @@ func (b *Board) readiness(w http.ResponseWriter, r *http.Request, _ *query) (any
 	code := http.StatusOK
 	if !ready {
 		code = http.StatusServiceUnavailable
+	}
+	if asker(r).Name == "" { // addresses of what is missing are not for everybody
+		states = nil
 	}
 	answer(w, code, Readiness{ready, states})
 	return nil, nil
