@@ -17,8 +17,23 @@ import (
 	"github.com/evanw/esbuild/pkg/api"
 )
 
-// compressedBytesMax bounds the whole page, with every screen and language, as a browser fetches it.
-const compressedBytesMax = 80_000
+const (
+	// compressedBytesMax bounds what a browser that has nothing yet fetches for any one address: the document, the styles, one
+	// language, the shell and the screen with all that it needs.
+	compressedBytesMax = 80_000
+	// wholeBytesMax bounds all screens and all languages together, which no browser fetches at once.
+	wholeBytesMax = 160_000
+)
+
+const manifestFile = "manifest.json"
+
+// manifest says which files there are and who needs which.
+type manifest struct {
+	First     []string            `json:"first"`     // that every address needs
+	Screens   map[string][]string `json:"screens"`   // that a screen needs beside them
+	Languages []string            `json:"languages"` // of which one is needed
+	Files     []string            `json:"files"`
+}
 
 // bundle returns the files of web/dist by name.
 func bundle(web string) (map[string][]byte, error) {
@@ -64,46 +79,91 @@ func bundle(web string) (map[string][]byte, error) {
 	css := "assets/" + hashed("style", "css", styles)
 	files[css] = styles
 	files["assets/"+hashed("icon", "svg", []byte(icon))] = []byte(icon)
-	entry, preload, err := entries(got.Metafile)
+	outs, err := readOutputs(got.Metafile)
 	if err != nil {
 		return nil, err
 	}
-	files["index.html"] = index(entry, css, "assets/"+hashed("icon", "svg", []byte(icon)), preload)
-	manifest, err := json.MarshalIndent(slices.Sorted(maps.Keys(files)), "", "  ")
+	entry, err := outs.entry()
+	if err != nil {
+		return nil, err
+	}
+	first := assets(outs.needs(entry))
+	files["index.html"] = index("assets/"+path.Base(entry), css, "assets/"+hashed("icon", "svg", []byte(icon)), first)
+	m := manifest{First: append(first, css, "index.html"), Screens: map[string][]string{}, Files: slices.Sorted(maps.Keys(files))}
+	for folder, names := range outs.screens(entry) {
+		m.Screens[folder] = assets(names)
+	}
+	for _, f := range m.Files {
+		if strings.HasPrefix(f, "assets/texts_") {
+			m.Languages = append(m.Languages, f)
+		}
+	}
+	content, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("write the manifest: %w", err)
 	}
-	files["manifest.json"] = append(manifest, '\n')
+	files[manifestFile] = append(content, '\n')
 	return files, nil
 }
 
-// entries finds the bundle that starts the page and those that it cannot start without.
-func entries(metafile string) (entry string, preload []string, err error) {
-	var meta struct {
-		Outputs map[string]struct {
-			EntryPoint string `json:"entryPoint"`
-			Imports    []struct{ Path, Kind string }
-		}
-	}
+// outputs is what the bundler says of its files, by name.
+type outputs map[string]struct {
+	EntryPoint string `json:"entryPoint"`
+	Imports    []struct{ Path, Kind string }
+}
+
+func readOutputs(metafile string) (outputs, error) {
+	var meta struct{ Outputs outputs }
 	if err := json.Unmarshal([]byte(metafile), &meta); err != nil {
-		return "", nil, fmt.Errorf("read what the bundler says: %w", err)
+		return nil, fmt.Errorf("read what the bundler says: %w", err)
 	}
-	for name, out := range meta.Outputs {
-		if out.EntryPoint != "src/main.tsx" {
-			continue
-		}
-		entry = "assets/" + path.Base(name)
-		for _, i := range out.Imports {
-			if i.Kind == "import-statement" {
-				preload = append(preload, "assets/"+path.Base(i.Path))
+	return meta.Outputs, nil
+}
+
+// needs are the files that name cannot start without, itself included.
+func (o outputs) needs(name string) []string {
+	list := []string{name}
+	for i := 0; i < len(list); i++ {
+		for _, imported := range o[list[i]].Imports {
+			if imported.Kind == "import-statement" && !slices.Contains(list, imported.Path) {
+				list = append(list, imported.Path)
 			}
 		}
 	}
-	if entry == "" {
-		return "", nil, errors.New("the bundler made no entry of src/main.tsx")
+	return list
+}
+
+// entry is the file that starts the page.
+func (o outputs) entry() (string, error) {
+	for name, out := range o {
+		if out.EntryPoint == "src/main.tsx" {
+			return name, nil
+		}
 	}
-	slices.Sort(preload)
-	return entry, slices.Compact(preload), nil
+	return "", errors.New("the bundler made no entry of src/main.tsx")
+}
+
+// screens are the files of the screens, by folder, with all that each needs beside the entry.
+func (o outputs) screens(entry string) map[string][]string {
+	first := o.needs(entry)
+	got := map[string][]string{}
+	for name, out := range o {
+		folder, ok := strings.CutPrefix(path.Dir(out.EntryPoint), "src/screens/")
+		if !ok {
+			continue
+		}
+		got[folder] = slices.DeleteFunc(o.needs(name), func(n string) bool { return slices.Contains(first, n) })
+	}
+	return got
+}
+
+func assets(names []string) []string {
+	var list []string
+	for _, n := range names {
+		list = append(list, "assets/"+path.Base(n))
+	}
+	slices.Sort(list)
+	return list
 }
 
 // stylesheet is every CSS file of the sources in one: the theme first, then by path. Charts bring theirs.
@@ -155,6 +215,9 @@ func index(entry, css, icon string, preload []string) []byte {
 	b.WriteString("<meta name=\"color-scheme\" content=\"light dark\">\n<title>Tillstream</title>\n")
 	fmt.Fprintf(&b, "<link rel=\"icon\" href=\"/%s\" type=\"image/svg+xml\">\n<link rel=\"stylesheet\" href=\"/%s\">\n", icon, css)
 	for _, p := range preload {
+		if p == entry {
+			continue
+		}
 		fmt.Fprintf(&b, "<link rel=\"modulepreload\" href=\"/%s\">\n", p)
 	}
 	fmt.Fprintf(&b, "<script type=\"module\" src=\"/%s\"></script>\n</head>\n", entry)
@@ -162,25 +225,57 @@ func index(entry, css, icon string, preload []string) []byte {
 	return b.Bytes()
 }
 
-// gzipped is the size of all files as sent, each compressed by itself.
-func gzipped(files map[string][]byte) (int, error) {
-	total := 0
-	for name, content := range files {
-		if name == "manifest.json" { // read by nobody's browser
-			continue
-		}
+// sizes are compressed bytes.
+type sizes struct {
+	whole, largest int
+	screen         string // whose address is the largest
+}
+
+// measure compresses each file by itself, as it is sent.
+func measure(files map[string][]byte) (sizes, error) {
+	var m manifest
+	if err := json.Unmarshal(files[manifestFile], &m); err != nil {
+		return sizes{}, fmt.Errorf("read the manifest: %w", err)
+	}
+	each := map[string]int{}
+	var s sizes
+	for _, name := range m.Files {
 		var b bytes.Buffer
 		z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
 		if err != nil {
-			return 0, fmt.Errorf("compress %s: %w", name, err)
+			return sizes{}, fmt.Errorf("compress %s: %w", name, err)
 		}
-		if _, err := z.Write(content); err != nil {
-			return 0, fmt.Errorf("compress %s: %w", name, err)
-		}
+		_, _ = z.Write(files[name]) // into memory
 		if err := z.Close(); err != nil {
-			return 0, fmt.Errorf("compress %s: %w", name, err)
+			return sizes{}, fmt.Errorf("compress %s: %w", name, err)
 		}
-		total += b.Len()
+		each[name] = b.Len()
+		s.whole += b.Len()
 	}
-	return total, nil
+	sum := func(list []string) (n int) {
+		for _, name := range list {
+			n += each[name]
+		}
+		return n
+	}
+	language := 0
+	for _, name := range m.Languages {
+		language = max(language, each[name])
+	}
+	for folder, list := range m.Screens {
+		if n := sum(m.First) + language + sum(list); n > s.largest {
+			s.largest, s.screen = n, folder
+		}
+	}
+	return s, nil
+}
+
+func (s sizes) check() error {
+	if s.largest > compressedBytesMax {
+		return fmt.Errorf("the screen %s needs %d bytes compressed, at most %d are allowed: what was added that is not needed?", s.screen, s.largest, compressedBytesMax)
+	}
+	if s.whole > wholeBytesMax {
+		return fmt.Errorf("the page has %d bytes compressed, at most %d are allowed: what was added that is not needed?", s.whole, wholeBytesMax)
+	}
+	return nil
 }
