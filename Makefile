@@ -83,7 +83,7 @@ soak: install-kafka install-redis ## many contacts at a CRM in bad weather, with
 
 BENCH ?= all
 BENCH_ARGS ?=
-bench: ## benchmarks; BENCH=engine: the engine against Kafka Streams and a floor (half an hour); BENCH=ingest: the receiver of webhooks (a quarter of an hour); BENCH=code: Go's own
+bench: ## benchmarks; BENCH=engine: the engine against Kafka Streams and a floor (half an hour); BENCH=ingest: the receiver of webhooks (a quarter of an hour); BENCH=load: Kafka into ClickHouse (ten minutes); BENCH=code: Go's own
 ifneq ($(filter all engine,$(BENCH)),)
 	@$(MAKE) --no-print-directory install-kafka install-redis
 	$(GO) run ./bench/harness $(BENCH_ARGS)
@@ -91,6 +91,10 @@ endif
 ifneq ($(filter all ingest,$(BENCH)),)
 	@$(MAKE) --no-print-directory install-kafka install-redis
 	$(GO) run ./bench/ingest -brokers memory,kafka $(if $(filter ingest,$(BENCH)),$(BENCH_ARGS))
+endif
+ifneq ($(filter all load,$(BENCH)),)
+	@$(MAKE) --no-print-directory install-chdb
+	$(GO) run ./bench/load $(if $(filter load,$(BENCH)),$(BENCH_ARGS))
 endif
 ifneq ($(filter all code,$(BENCH)),)
 	$(GO) test -run '^$$' -bench . -benchmem ./schemas/... ./connectors/... ./processors/... ./pipeline/... ./sinks/...
