@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"time"
 
@@ -198,5 +199,18 @@ func decodeBody(r *http.Request, v any) error {
 		}
 		return badBody("the body has a key that is not known")
 	}
+	signed(r, v)
 	return nil
+}
+
+// signed puts the name of who is signed in where a body says by whom it is: nobody acts in another's name.
+func signed(r *http.Request, body any) {
+	name := signedIn(r)
+	at := reflect.ValueOf(body)
+	if name == "" || at.Kind() != reflect.Pointer || at.Elem().Kind() != reflect.Struct {
+		return
+	}
+	if by := at.Elem().FieldByName("By"); by.IsValid() && by.Kind() == reflect.String {
+		by.SetString(name)
+	}
 }

@@ -18,21 +18,36 @@ func newGate(b *Board) *gate { return &gate{board: b, cross: http.NewCrossOrigin
 
 // admit refuses what may not reach the route. The request that it returns knows who asks.
 func (g *gate) admit(r *http.Request, route Route) (*http.Request, *Problem) {
-	if !route.changes() {
-		return r, nil
+	r, refused := g.allow(r, route)
+	if refused == nil && route.changes() {
+		refused = g.meant(r)
 	}
+	if refused != nil {
+		if who := asker(r); who.Name != "" && recorded(r, route) {
+			g.end(r, route, refused)
+		}
+		return r, refused
+	}
+	if recorded(r, route) {
+		return g.begin(r)
+	}
+	return r, nil
+}
+
+// meant refuses what a page of another origin could have sent.
+func (g *gate) meant(r *http.Request) *Problem {
 	if err := g.cross.Check(r); err != nil {
-		return r, Refuse(CodeCrossOrigin, "%s", err.Error())
+		return Refuse(CodeCrossOrigin, "%s", err.Error())
 	}
 	if r.Header.Get(ActionHeader) == "" {
-		return r, Refuse(CodeNoAction, "the header %s is missing: it shows that no web page sent this", ActionHeader)
+		return Refuse(CodeNoAction, "the header %s is missing: it shows that no web page sent this", ActionHeader)
 	}
 	if r.ContentLength != 0 || r.Header.Get("Content-Type") != "" {
 		if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-			return r, Refuse(CodeNotJSON, "the body is not sent as application/json")
+			return Refuse(CodeNotJSON, "the body is not sent as application/json")
 		}
 	}
-	return r, nil
+	return nil
 }
 
 // hosted refuses every request under a name that is none of the process: one that somebody made point here. An address

@@ -96,9 +96,9 @@ func (b *Board) processRoutes(t *table, g prometheus.Gatherer) {
 			promhttp.HandlerFor(g, promhttp.HandlerOpts{}).ServeHTTP(w, r)
 			return nil, nil
 		})
-	t.add(Route{Method: "GET", Path: "/healthz", CLI: "tillstream status", Stream: true, Summary: "200 while every loop turns, else 503 with those that do not"}, b.health)
+	t.add(Route{Method: "GET", Path: "/healthz", early: true, CLI: "tillstream status", Stream: true, Summary: "200 while every loop turns, else 503 with those that do not"}, b.health)
 	t.add(Route{
-		Method: "GET", Path: "/readyz", CLI: "tillstream status", Stream: true, Answer: Readiness{}, Params: []Param{{"part", "only this part; may be repeated"}},
+		Method: "GET", Path: "/readyz", early: true, CLI: "tillstream status", Stream: true, Answer: Readiness{}, Params: []Param{{"part", "only this part; may be repeated"}},
 		Summary: "200 when every part is ready, else 503 with all reasons",
 	}, b.readiness)
 	status := func(http.ResponseWriter, *http.Request, *query) (any, error) {

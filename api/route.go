@@ -43,6 +43,8 @@ type Route struct {
 	Audit bool
 	// BodyBytesMax bounds the body; 0: 64 KiB.
 	BodyBytesMax int64
+
+	early bool // answered on loopback before it is known who may do what: nothing in it is anybody's
 }
 
 func (r Route) code() int {
@@ -121,45 +123,58 @@ func (row *row) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, refused)
 		return
 	}
+	if p := row.serve(w, r); p != nil {
+		refuse(w, r, p)
+	}
+}
+
+// serve answers a request that was admitted, and records it; the problem is one that nothing was written of yet.
+func (row *row) serve(w http.ResponseWriter, r *http.Request) (refused *Problem) {
 	names := make([]string, 0, len(row.Params))
 	for _, p := range row.Params {
 		names = append(names, p.Name)
 	}
 	q := readQuery(r, names)
-	if q.err != nil {
-		refuse(w, r, problemOf(q.err))
-		return
-	}
-	if row.Stream {
-		// The server's own limits are for answers of one piece.
-		c := http.NewResponseController(w)
-		_, _ = c.SetWriteDeadline(time.Time{}), c.SetReadDeadline(time.Time{})
-	} else {
-		ctx, cancel := context.WithTimeout(r.Context(), deskTimeout)
-		defer cancel()
-		r = r.WithContext(ctx)
-	}
-	bytesMax := row.BodyBytesMax
-	if bytesMax == 0 {
-		bytesMax = draftBytesMax
-	}
-	r.Body = http.MaxBytesReader(w, r.Body, bytesMax)
-	out := &noted{ResponseWriter: w}
-	got, err := row.handle(out, r, q)
+	out, asked := &noted{ResponseWriter: w}, r
+	var got any
+	err := q.err
 	if err == nil {
-		err = q.err
+		if row.Stream {
+			// The server's own limits are for answers of one piece.
+			c := http.NewResponseController(w)
+			_, _ = c.SetWriteDeadline(time.Time{}), c.SetReadDeadline(time.Time{})
+		} else {
+			ctx, cancel := context.WithTimeout(r.Context(), deskTimeout)
+			defer cancel()
+			r = r.WithContext(ctx)
+		}
+		bytesMax := row.BodyBytesMax
+		if bytesMax == 0 {
+			bytesMax = draftBytesMax
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, bytesMax)
+		if got, err = row.handle(out, r, q); err == nil {
+			err = q.err
+		}
+	}
+	if err != nil {
+		refused = problemOf(err)
+	}
+	if recorded(r, row.Route) {
+		row.gate.end(asked, row.Route, refused)
 	}
 	switch {
 	case out.written, row.Stream && err == nil:
-	case err != nil:
-		refuse(out, r, problemOf(err))
-	default:
-		if t, ok := got.(tagged); ok {
-			out.Header().Set("ETag", t.etag)
-			got = t.value
-		}
-		answer(out, row.code(), got)
+		return nil
+	case refused != nil:
+		return refused
 	}
+	if t, ok := got.(tagged); ok {
+		out.Header().Set("ETag", t.etag)
+		got = t.value
+	}
+	answer(out, row.code(), got)
+	return nil
 }
 
 // noted is a ResponseWriter that remembers whether, and with which status, something was written.
