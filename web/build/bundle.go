@@ -22,7 +22,7 @@ const (
 	// language, the shell and the screen with all that it needs.
 	compressedBytesMax = 80_000
 	// wholeBytesMax bounds all screens and all languages together, which no browser fetches at once.
-	wholeBytesMax = 160_000
+	wholeBytesMax = 200_000
 )
 
 const manifestFile = "manifest.json"

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tillstream/tillstream/api"
+	"github.com/tillstream/tillstream/pipeline/access"
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
 )
 
@@ -41,6 +42,9 @@ func (s *Server) TellStory(events int, say string) {
 		}
 		return api.ReportList{Items: []api.ReportInfo{report(0, say).ReportInfo, {Name: "funnel", Title: "Created, approved, captured", Definition: say}}}
 	})
+	s.Set("GET /api/v1/users", api.UserList{Items: []access.User{{Name: "ann", Role: "admin", MadeBy: "root", MadeAt: At, HasPassword: true, Sessions: 1}, {Name: "bob " + say, Role: "viewer", MadeBy: "ann", MadeAt: At}}})
+	s.Set("GET /api/v1/tokens", api.TokenList{Items: []access.Token{{ID: "t1", Name: "export " + say, Role: "viewer", MadeBy: "ann", MadeAt: At, ExpiresAt: At.AddDate(0, 3, 0), UsedAt: At}}})
+	s.Set("GET /api/v1/audit", api.AuditList{Items: []api.AuditView{{ID: "REQ-1", At: At, Who: "ann", Via: "session", Role: "admin", Address: "127.0.0.1", Action: "POST /api/v1/users", Subject: "bob " + say, Outcome: "done"}}})
 	s.Set("GET /api/v1/erasures", api.ErasureList{Items: []api.Erasure{{ID: "e1", State: api.ErasureDone, By: "ann", At: At, DoneAt: At, Orders: 2, Contacts: 1, Tables: map[string]uint64{"events": 4}, Remaining: []string{say}}}})
 	s.Set("GET /api/v1/config", api.ConfigFolder{Folder: "config", Writable: true, Version: "v3", Files: []api.ConfigFile{{Path: "tillstream.yaml", Kind: "settings", Name: "tillstream", Bytes: 812, Modified: At}}})
 }
@@ -64,6 +68,9 @@ func (s *Server) Empty() {
 		}
 		return api.ReportList{}
 	})
+	s.Set("GET /api/v1/users", api.UserList{})
+	s.Set("GET /api/v1/tokens", api.TokenList{})
+	s.Set("GET /api/v1/audit", api.AuditList{})
 	s.Set("GET /api/v1/erasures", api.ErasureList{})
 	s.Set("GET /api/v1/config", api.ConfigFolder{})
 }
