@@ -151,6 +151,10 @@ func Run(ctx context.Context, o Options) error {
 	if err := Check(o.Config); err != nil {
 		return err
 	}
+	operators, err := withPage(p.board.Handler(p.metrics))
+	if err != nil {
+		return err
+	}
 	management, err := api.Listen(o.Config.Settings.Management.Listen, o.Config.Settings.Management.AllowRemote)
 	if err != nil {
 		return err
@@ -168,7 +172,7 @@ func Run(ctx context.Context, o Options) error {
 	defer stopServing()
 	served := make(chan error, 1)
 	go func() {
-		served <- api.Serve(serving, management, p.board.Handler(p.metrics))
+		served <- api.Serve(serving, management, operators)
 		close(served)
 	}()
 	p.group.Go(func() error {
