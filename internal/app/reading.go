@@ -14,6 +14,7 @@ import (
 
 	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/internal/reading"
+	"github.com/tillstream/tillstream/pipeline/config"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/schemas"
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
@@ -244,4 +245,15 @@ func (p *Progress) waiting(ctx context.Context, lag kadm.GroupLag) (reading.Grou
 		})
 	}
 	return g, nil
+}
+
+// OpenTail reaches the schema registry, for a command that follows what comes in.
+func OpenTail(ctx context.Context, k kafka.Options, r config.Registry) (*TailLog, error) {
+	ctx, cancel := context.WithTimeout(ctx, decisionsTimeout)
+	defer cancel()
+	c, err := openCodec(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return &TailLog{Kafka: k, Decode: c.Decode}, nil
 }
