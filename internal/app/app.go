@@ -155,7 +155,7 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	management, err := api.Listen(o.Config.Settings.Management.Listen, o.Config.Settings.Management.AllowRemote)
+	management, err := p.openManagement()
 	if err != nil {
 		return err
 	}
@@ -239,6 +239,9 @@ func (p *process) start(ctx context.Context, hooks net.Listener, management stri
 		return err
 	}
 	if err := p.startPauses(ctx); err != nil {
+		return err
+	}
+	if err := p.startAccess(ctx); err != nil {
 		return err
 	}
 	if err := p.startReading(ctx); err != nil {

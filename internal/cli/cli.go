@@ -128,6 +128,8 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 configuration refused, 4 the demo's cou
 		p.queryCommand(), p.reportCommand(), p.generateCommand(), p.auditCommand(), p.eraseCommand(), p.statusCommand(), p.resumeCommand(), p.pauseCommand(), p.pausesCommand(), p.connectCommand(), p.connectionsCommand(), p.disconnectCommand(), p.destinationsCommand(), p.catalogueCommand(), p.limitsCommand(), p.verifyCommand(), p.reconcileCommand(), p.backfillCommand(),
 		p.publishCommand(), p.importCommand(), p.explainCommand(), p.waitsCommand(), p.runsCommand(), p.issuesCommand(), p.deliveriesCommand(), p.retryCommand(), p.replayCommand(), p.jobsCommand(), p.applyCommand(), p.checkCommand(), p.previewCommand(), p.testCommand(), p.backtestCommand(), p.configCommand(), p.manCommand(), p.versionCommand())
 	p.completions(root)
+	root.AddCommand(p.usersCommand(), p.tokensCommand(), p.auditLogCommand())
+	p.tokenFlag(root)
 	return group(root)
 }
 

@@ -120,7 +120,7 @@ func (r *remote) runs(ctx context.Context, dir string) bool {
 }
 
 // managementSlow asks management ports for what takes a provider's answer. It takes no proxy.
-var managementSlow = &http.Client{Timeout: 40 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var managementSlow = &http.Client{Timeout: 40 * time.Second, Transport: managementPorts}
 
 func (r *remote) call(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader

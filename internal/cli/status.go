@@ -73,7 +73,7 @@ func (a *asked) resolve(p Process) ([]string, error) {
 }
 
 // management asks management ports. It takes no proxy: these are addresses inside.
-var management = &http.Client{Timeout: askTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
+var management = &http.Client{Timeout: askTimeout, Transport: managementPorts}
 
 // said is what one process answered; err where it did not.
 type said struct {
@@ -126,6 +126,10 @@ func askStatus(ctx context.Context, address string) said {
 		Ready   bool              `json:"ready"`
 		Process map[string]string `json:"process"`
 		Parts   []saidPart        `json:"parts"`
+	}
+	if resp.Header.Get("Content-Type") == "application/problem+json" {
+		s.err = refusedBy(address, resp.Status, json.NewDecoder(io.LimitReader(resp.Body, statusBytesMax)))
+		return s
 	}
 	err = json.NewDecoder(io.LimitReader(resp.Body, statusBytesMax)).Decode(&body)
 	if err != nil || resp.StatusCode != http.StatusOK || body.Process == nil {

@@ -128,9 +128,19 @@ func (i Ingest) Proxies() ([]netip.Prefix, error) {
 
 // Management is the operators' port.
 type Management struct {
-	Listen string `yaml:"listen" jsonschema:"description=Default: 127.0.0.1:9080. It has no sign-in yet and refuses any address but loopback unless allow_remote is set."`
+	Listen string `yaml:"listen" jsonschema:"description=Default: 127.0.0.1:9080. Any address but loopback needs tls and a user\\, or allow_remote."`
 	// AllowRemote is needed inside a container, where the port is published on purpose.
-	AllowRemote bool `yaml:"allow_remote"`
+	AllowRemote bool `yaml:"allow_remote" jsonschema:"description=The network is closed: without TLS\\, and without sign-in as long as there is no user."`
+	// TLS: without it the port speaks HTTP.
+	TLS ManagementTLS `yaml:"tls" jsonschema:"description=Certificate of the port."`
+	// Hosts: a name that is not listed could be one that somebody else made point here.
+	Hosts []string `yaml:"hosts" jsonschema:"description=Names under which the port is asked\\, besides localhost and addresses\\, for example tillstream.example.com."`
+}
+
+// ManagementTLS is the certificate of the operators' port, as files in PEM. They are read at the start.
+type ManagementTLS struct {
+	Cert string `yaml:"cert" jsonschema:"description=File with the certificate and its chain."`
+	Key  string `yaml:"key" jsonschema:"description=File with the private key."`
 }
 
 // Telemetry says what is told to whom.

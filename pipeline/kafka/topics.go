@@ -77,6 +77,11 @@ func Topics(o Options) []TopicSpec {
 	}
 }
 
+// AccessTopics are those that say who may do what and who did what: a command makes the first user before any process ran.
+func AccessTopics(o Options) []TopicSpec {
+	return slices.DeleteFunc(Topics(o), func(s TopicSpec) bool { return s.Name != schemas.TopicAccess && s.Name != schemas.TopicAudit })
+}
+
 // config is what a new topic is created with.
 func (s TopicSpec) config(o Options) map[string]*string {
 	c := map[string]string{
