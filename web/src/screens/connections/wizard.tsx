@@ -24,11 +24,14 @@ export function Wizard() {
   const chosen = all.find((k) => k.type === draft.type);
   const settings = chosen?.settings ?? [];
   const change = (part: Partial<Draft>) => setDraft((d) => ({ ...d, ...part }));
+  const names = [...(there.data?.connections ?? []), ...(there.data?.destinations ?? [])].map((c) => c.name);
   useEffect(() => {
     if (draft.type && draft.step < 3 && chosen) keepDraft(draft, settings);
   }, [draft, chosen]);
+  useEffect(() => {
+    if (draft.type && !draft.name && there.data) change({ name: freeName(draft.type, names) });
+  }, [draft.type, there.data]);
   useUnsaved(Object.values(secrets).some(Boolean) && !draft.connected);
-  const names = [...(there.data?.connections ?? []), ...(there.data?.destinations ?? [])].map((c) => c.name);
   const steps = kind === "crm" ? [0, 3] : [0, 1, 2, 3];
   const restart = () => {
     dropDraft(kind);

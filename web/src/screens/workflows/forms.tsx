@@ -148,13 +148,16 @@ export function HeadForm({ form, onChange, choices }: { form: WorkflowForm; onCh
     <div class="stack">
       {form.start.map((s, i) => {
         const on = String(s["on"] ?? "");
+        // What is said, and the first that could be, stand in view; the rest is folded away.
+        const keys = Object.entries(START[on] ?? EVENT);
         return (
           <fieldset key={i} class="boxed">
             <legend>{t("workflows.start")} {form.start.length > 1 ? i + 1 : ""}</legend>
             <Value name="on" ask="one:on" value={on} choices={choices} onChange={(v) => start(i, { on: v })} />
-            {Object.entries(START[on] ?? EVENT).map(([k, a]) => <Value key={k} name={k} ask={a} value={s[k]} choices={choices} onChange={(v) => start(i, { ...s, [k]: v })} />)}
+            {keys.filter(([k], n) => n === 0 || s[k] !== undefined).map(([k, a]) => <Value key={k} name={k} ask={a} value={s[k]} choices={choices} onChange={(v) => start(i, { ...s, [k]: v })} />)}
             <details open={Boolean(s["if"] || s["list"] || s["history"]) || undefined}><summary>{t("mappings.more")}</summary>
               <div class="stack">
+                {keys.filter(([k], n) => n > 0 && s[k] === undefined).map(([k, a]) => <Value key={k} name={k} ask={a} value={s[k]} choices={choices} onChange={(v) => start(i, { ...s, [k]: v })} />)}
                 <Value name="if" ask="text" value={s["if"]} choices={choices} onChange={(v) => start(i, { ...s, if: v })} />
                 <Value name="list" ask="pick:list" value={s["list"]} choices={choices} onChange={(v) => start(i, { ...s, list: v })} />
                 {!["tag-added", "moved-here", "schedule"].includes(on) && <Value name="history" ask="yes" value={s["history"]} choices={choices} onChange={(v) => start(i, { ...s, history: v })} />}

@@ -3,13 +3,12 @@ import { number, t } from "../../i18n";
 import { BOX_H, BOX_W, draw, type Box } from "./layout";
 import { gist, type Place, type WorkflowForm } from "./steps";
 
-const textMax = 27;
+const textMax = 24;
 const cut = (s: string): string => (s.length > textMax ? s.slice(0, textMax - 1) + "…" : s);
 
 export interface Counts {
   /** How often a branch of a step was taken: by "step branch". */
   of: Map<string, number>;
-  runs?: number | undefined;
 }
 
 const colour = (kind: Box["kind"]): string =>
@@ -67,7 +66,7 @@ export function Graph({ form, counts, chosen, onChoose, visited }: { form: Workf
               <rect width={BOX_W} height={BOX_H} rx={9} />
               <rect class="edge" width={5} height={BOX_H} rx={2.5} />
               <text x={16} y={24} class="title">{past ? "✓ " : ""}{cut(title)}</text>
-              <text x={16} y={43} class="detail">{cut(b.kind === "start" && counts.runs !== undefined ? `${detail}` : detail)}</text>
+              <text x={16} y={43} class="detail">{cut(detail)}</text>
             </g>
           );
         })}

@@ -97,7 +97,8 @@ function drawStep(step: Step, place: Place): Block {
   arms.forEach((a, i) => {
     const beside = a.key === "corrected";
     lines.push({ d: curve(mid, BOX_H, mids[i]!, top), branch: a.key, of: id, labelX: mids[i]!, labelY: top - 12, beside });
-    if (a.block.open && !beside) lines.push({ d: curve(mids[i]!, top + a.block.height, mid, join) });
+    // A short branch goes straight down beside the longer ones before it joins, so that its line crosses no box.
+    if (a.block.open && !beside) lines.push({ d: `M${mids[i]!},${top + a.block.height} L${mids[i]!},${top + tallest} ${curve(mids[i]!, top + tallest, mid, join).replace(/^M\S+ /, "")}` });
   });
   const open = arms.some((a) => a.key !== "corrected" && a.block.open);
   return { boxes, lines, width, height: open ? join : top + tallest, mid, open };

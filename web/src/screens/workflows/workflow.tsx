@@ -137,7 +137,7 @@ function Panes({ draft, edit, type, problems, chosen, setChosen, editable, visit
 }) {
   const runs = useLoad<{ workflows: Runs[] | null }>(`/runs?workflow=${encodeURIComponent(name)}`, { everyMs: 30_000 });
   const mine = runs.data?.workflows?.find((w) => w.workflow === name);
-  const counts: Counts = useMemo(() => ({ of: new Map((mine?.branches ?? []).map((b) => [`${b.step} ${b.branch}`, b.times])), runs: mine?.runs }), [mine]);
+  const counts: Counts = useMemo(() => ({ of: new Map((mine?.branches ?? []).map((b) => [`${b.step} ${b.branch}`, b.times])) }), [mine]);
   const form = draft.form;
   return (
     <div class="panes">
@@ -147,7 +147,7 @@ function Panes({ draft, edit, type, problems, chosen, setChosen, editable, visit
         {form ? <Graph form={form} counts={counts} chosen={chosen ?? ""} onChoose={setChosen} visited={visited} /> : <p class="note warn">{t("workflows.unreadable")}</p>}
       </section>
       {form && <Side {...{ form, edit, chosen: chosen ?? "", setChosen, editable }} />}
-      <Card title={<code>{file}</code>}><YamlText text={draft.text} onInput={type} problems={problems} label={t("workflows.text", { name: file })} readOnly={!editable} /></Card>
+        <Card title={<code>{file}</code>}><YamlText text={draft.text} onInput={type} problems={problems} label={t("workflows.text", { name: file })} readOnly={!editable} /></Card>
     </div>
   );
 }
