@@ -44,7 +44,7 @@ export function EnvironmentBadge({ name }: { name: string }) {
 export function Code({ text, label }: { text: string; label: string }) {
   return (
     <div class="code">
-      <pre tabIndex={0} role="region" aria-label={label}>{text}</pre>
+      <pre tabIndex={0} role="group" aria-label={label}>{text}</pre>
       <Copy text={text} label={label} />
     </div>
   );

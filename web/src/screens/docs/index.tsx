@@ -70,11 +70,12 @@ function Piece({ n }: { n: Node }): VNode {
   if (!n.e) return <>{n.t}</>;
   if (n.e === "pre") return <pre tabIndex={0}><code>{n.t}</code></pre>;
   if (n.e === "code") return <code>{n.t}</code>;
-  if (n.e === "table") return <div class="doctable" tabIndex={0} role="region" aria-label={t("docs.table")}><table><tbody>{kids}</tbody></table></div>;
+  if (n.e === "table") return <div class="doctable" tabIndex={0} role="group" aria-label={t("docs.table")}><table><tbody>{kids}</tbody></table></div>;
   if (n.e === "a") return n.href ? <a href={n.href} rel={n.href.startsWith("http") ? "noreferrer noopener" : undefined} target={n.href.startsWith("http") ? "_blank" : undefined}>{kids}</a> : <>{kids}</>;
   if (!tags.has(n.e)) return <>{kids}</>;
   const Tag = n.e as "p";
   if (n.e === "hr") return <hr />;
+  if (n.e === "th" && !n.c?.length) return <td />; // a corner heads nothing
   return <Tag id={n.id}>{kids}</Tag>;
 }
 

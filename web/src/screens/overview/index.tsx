@@ -40,7 +40,7 @@ function Board({ o }: { o: Readings }) {
     <>
       <section class="card strip" aria-label={t("overview.pipeline")} data-testid="strip">
         <ol>{steps.map((s) => <StepBox key={s.step} s={s} />)}</ol>
-        <p class="muted small">{t("overview.since")} <Time at={o.day} />. {o.complete_note}</p>
+        <p class="muted small">{t("overview.since")} {o.day.slice(0, 10)}. {o.complete_note}</p>
       </section>
       {nothing && (
         <Empty title={t("overview.empty")} action={<><LinkButton href="/connections/new" kind="primary">{t("overview.connect")}</LinkButton><LinkButton href="/events?live=on">{t("overview.watch")}</LinkButton></>}>
