@@ -51,6 +51,7 @@ func (b *Board) routes(g prometheus.Gatherer) *table {
 	b.sessionRoutes(t)
 	b.userRoutes(t)
 	b.auditRoutes(t)
+	documentRoutes(t)
 	b.readingRoutes(t)
 	b.configRoutes(t)
 	b.mappingRoutes(t)
