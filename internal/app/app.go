@@ -33,6 +33,7 @@ import (
 	"github.com/tillstream/tillstream/pipeline/poll"
 	"github.com/tillstream/tillstream/schemas/codec"
 	"github.com/tillstream/tillstream/schemas/registry"
+	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
 )
 
 // Roles say what a process does. Each scales by itself, as members of Kafka consumer groups.
@@ -78,6 +79,8 @@ type Options struct {
 	// Desk is the folder that Config was loaded from: the process follows its connections, and the API changes them. Nil:
 	// neither.
 	Desk *connections.Desk
+	// Manage makes what answers about the configuration on the management port; nil: nothing does.
+	Manage func(Managed) api.Managing
 	// Receiving is called with the webhook port's address once it is open, before any connection is: simulators that
 	// cannot be asked to register a webhook are told where to send.
 	Receiving func(address string)
@@ -105,6 +108,10 @@ type process struct {
 	versions *Versions
 	book     *rulesBook
 	pauses   *pauses.Follower
+	managed  struct {
+		versions atomic.Pointer[Versions]
+		runs     atomic.Pointer[chsink.Store]
+	}
 
 	deliverer atomic.Pointer[deliver.Deliverer] // nil: this process delivers nothing, or not yet
 	cluster   *kafka.Cluster                    // for what is read and appended outside of groups
@@ -166,6 +173,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 
 	p.group, ctx = errgroup.WithContext(ctx)
+	p.showManaging(ctx)
 	defer context.AfterFunc(ctx, func() { p.stopping.Store(true) })()
 	// Operators see the stop, too: the port answers until every role has ended.
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/internal/app"
 	"github.com/tillstream/tillstream/pipeline/config"
 	"github.com/tillstream/tillstream/processors"
@@ -21,18 +22,19 @@ import (
 
 // PreviewResult is what a mapping would make of one event.
 type PreviewResult struct {
-	Mapping       string           `json:"mapping"`
-	Destination   string           `json:"destination"`
-	ConfigVersion string           `json:"config_version"`
-	Event         PreviewEvent     `json:"event"`
-	Fits          bool             `json:"fits"`          // the mapping is about such events
-	Why           string           `json:"why,omitempty"` // it is not, or makes nothing of it
-	Fields        []PreviewField   `json:"fields"`        // in the order of the mapping
-	Before        *schemas.Contact `json:"before"`        // as it was last asked of the destination; null: nothing is known
-	After         *schemas.Contact `json:"after"`         // null: nothing would be asked
-	Effects       []PreviewEffect  `json:"effects"`       // that would be sent besides
-	NotChecked    []string         `json:"not_checked"`   // what could not be looked at
-	Masked        bool             `json:"masked"`        // personal data is
+	Mapping       string                   `json:"mapping"`
+	Destination   string                   `json:"destination"`
+	ConfigVersion string                   `json:"config_version"`
+	Event         PreviewEvent             `json:"event"`
+	Fits          bool                     `json:"fits"`          // the mapping is about such events
+	Why           string                   `json:"why,omitempty"` // it is not, or makes nothing of it
+	Fields        []PreviewField           `json:"fields"`        // in the order of the mapping
+	Before        *schemas.Contact         `json:"before"`        // as it was last asked of the destination; null: nothing is known
+	After         *schemas.Contact         `json:"after"`         // null: nothing would be asked
+	Effects       []PreviewEffect          `json:"effects"`       // that would be sent besides
+	Requests      []api.PreviewRequestBody `json:"requests"`      // that the destination would get for the contact
+	NotChecked    []string                 `json:"not_checked"`   // what could not be looked at
+	Masked        bool                     `json:"masked"`        // personal data is
 	contactKey    string
 }
 
@@ -90,7 +92,7 @@ func Preview(ctx context.Context, o PreviewOptions) (*PreviewResult, error) {
 	v := &viewer{now: o.Now, limits: o.Limits, cfg: o.Config, doc: docs[i], file: file, offline: o.Offline}
 	v.r = &PreviewResult{
 		Mapping: o.Mapping, Destination: file.Destination, ConfigVersion: o.Config.Version,
-		Fields: []PreviewField{}, Effects: []PreviewEffect{}, NotChecked: []string{},
+		Fields: []PreviewField{}, Effects: []PreviewEffect{}, Requests: []api.PreviewRequestBody{}, NotChecked: []string{},
 	}
 	var err error
 	if o.Event == "" {
@@ -166,6 +168,7 @@ func (v *viewer) look(ctx context.Context) error {
 	after := laid(v.r.Before, made.Contact)
 	v.r.After = &after
 	v.account(ctx)
+	v.requests(ctx, *made)
 	return nil
 }
 
@@ -278,6 +281,9 @@ func union(a, b, not []string) []string {
 // Mask hides what tells who the customer is.
 func (r *PreviewResult) Mask() {
 	r.Masked = true
+	for i := range r.Requests {
+		r.Requests[i].Body = maskedBody(r.Requests[i].Body, r.After)
+	}
 	personal := map[string]bool{}
 	for i := range r.Fields {
 		if f := &r.Fields[i]; strings.HasPrefix(f.From, "payer.") || strings.Contains(f.From, "contact.") || looksPersonal(f.Value) {
