@@ -232,8 +232,14 @@ func (b *Board) auditRoutes(t *table) {
 	part.route(t, Route{
 		Method: "GET", Path: "/api/v1/audit", Role: Admin, CLI: "tillstream audit-log", Answer: AuditList{}, Summary: "Who changed, exported or unmasked what, the newest first",
 		Params: []Param{
-			{"who", "name of a user or token"}, {"action", "part of the action"}, {"q", "part of the subject or of what was changed"}, {"outcome", "done, refused or failed"},
-			{"since", "RFC 3339"}, {"until", "RFC 3339"}, limitParam, {"after", "next of the page before"},
+			{"who", "name of a user or token"},
+			{"action", "part of the action"},
+			{"q", "part of the subject or of what was changed"},
+			{"outcome", "done, refused or failed"},
+			{"since", "RFC 3339"},
+			{"until", "RFC 3339"},
+			limitParam,
+			{"after", "next of the page before"},
 		},
 	}, func(a *Access, r *http.Request, q *query) (any, error) {
 		f := access.TrailQuery{

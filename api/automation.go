@@ -74,8 +74,14 @@ func (b *Board) automationRoutes(t *table) {
 	part.route(t, Route{
 		Method: "GET", Path: "/api/v1/waits", Role: Viewer, CLI: "tillstream waits", Summary: "Waits, due first",
 		Params: []Param{
-			{"workflow", "name of a workflow"}, {"contact", "e-mail address or contact key"}, {"order", "order"}, {"state", "open, met, not_met, corrected or stopped"},
-			{"due_before", "RFC 3339"}, limitParam, {"after", "cursor of the page before"}, personalParam,
+			{"workflow", "name of a workflow"},
+			{"contact", "e-mail address or contact key"},
+			{"order", "order"},
+			{"state", "open, met, not_met, corrected or stopped"},
+			{"due_before", "RFC 3339"},
+			limitParam,
+			{"after", "cursor of the page before"},
+			personalParam,
 		},
 	}, listWaits)
 	part.route(t, Route{

@@ -84,10 +84,19 @@ var (
 	personalParam = Param{"personal_data", "true: addresses unmasked; it leaves a record in the audit log"}
 	limitParam    = Param{"limit", "rows at the most"}
 	pastParams    = []Param{
-		{jobs.FilterIssue, "key of an issue"}, {jobs.FilterCause, "code of a cause"}, {jobs.FilterStage, "name of a stage"},
-		{jobs.FilterDestination, "name of a destination"}, {jobs.FilterConnection, "name of a connection"}, {jobs.FilterEnvironment, "live or sandbox"},
-		{jobs.FilterContact, "e-mail address or contact key"}, {jobs.FilterOrder, "order"}, {jobs.FilterItem, "id of a letter or a command"},
-		{jobs.FilterSince, "RFC 3339"}, {jobs.FilterUntil, "RFC 3339"}, {jobs.FilterEffect, "kind of effect"}, {jobs.FilterText, "words of the reason"},
+		{jobs.FilterIssue, "key of an issue"},
+		{jobs.FilterCause, "code of a cause"},
+		{jobs.FilterStage, "name of a stage"},
+		{jobs.FilterDestination, "name of a destination"},
+		{jobs.FilterConnection, "name of a connection"},
+		{jobs.FilterEnvironment, "live or sandbox"},
+		{jobs.FilterContact, "e-mail address or contact key"},
+		{jobs.FilterOrder, "order"},
+		{jobs.FilterItem, "id of a letter or a command"},
+		{jobs.FilterSince, "RFC 3339"},
+		{jobs.FilterUntil, "RFC 3339"},
+		{jobs.FilterEffect, "kind of effect"},
+		{jobs.FilterText, "words of the reason"},
 	}
 )
 

@@ -27,8 +27,13 @@ func (b *Board) liveRoutes(t *table) {
 		Method: "GET", Path: "/api/v1/events/live", Role: Viewer, CLI: "tillstream events --follow", Stream: true,
 		Summary: "What comes in right now, as server-sent events: record, left_out, heartbeat, end; at most 20 records a second",
 		Params: []Param{
-			textParam, {"kinds", "of event, transition, run, command, delivery, dead_letter, with commas; default: all"}, storeParam, orderParam, emailParam, statusParam,
-			kindParam, environmentParam, {"destination", "configured name of a destination"}, {"bad", "true: only what somebody should look at"}, personalParam,
+			textParam,
+			{"kinds", "of event, transition, run, command, delivery, dead_letter, with commas; default: all"},
+			storeParam, orderParam, emailParam, statusParam,
+			kindParam, environmentParam,
+			{"destination", "configured name of a destination"},
+			{"bad", "true: only what somebody should look at"},
+			personalParam,
 			{"last_event_id", "for clients that cannot send the header Last-Event-ID"},
 		},
 	}, follow)

@@ -61,8 +61,12 @@ func (b *Board) readingRoutes(t *table) {
 		Method: "GET", Path: "/api/v1/events", Role: Viewer, CLI: "tillstream events", Answer: EventPage{},
 		Summary: "Search events, the newest first",
 		Params: []Param{
-			textParam, storeParam, orderParam, emailParam, statusParam, kindParam, {"type", "the provider's own event type"}, currencyParam, environmentParam,
-			{"problem", "true: only those that could not be read"}, sinceParam, untilParam, {"time", "provider: since and until are about the provider's time, not that of receipt"},
+			textParam, storeParam, orderParam, emailParam, statusParam, kindParam,
+			{"type", "the provider's own event type"},
+			currencyParam, environmentParam,
+			{"problem", "true: only those that could not be read"},
+			sinceParam, untilParam,
+			{"time", "provider: since and until are about the provider's time, not that of receipt"},
 			limitParam, afterParam, personalParam,
 		},
 	}, searchEvents)

@@ -105,7 +105,8 @@ func orEmpty[T any](list []T) []T {
 
 func catalogue(n int, say string) api.CatalogueList {
 	entries := []destinations.Entry{
-		{ID: "1", Names: []string{"ORDER_ID", "Order id"}, Type: sinks.FieldText}, {ID: "2", Names: []string{"ORDER_DATE", "Order date"}, Type: sinks.FieldDate},
+		{ID: "1", Names: []string{"ORDER_ID", "Order id"}, Type: sinks.FieldText},
+		{ID: "2", Names: []string{"ORDER_DATE", "Order date"}, Type: sinks.FieldDate},
 		{ID: "3", Names: []string{"CITY", "City " + say}, Type: sinks.FieldText},
 	}
 	for i := len(entries); i < n; i++ {

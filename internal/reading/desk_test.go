@@ -38,8 +38,11 @@ type shelf struct {
 func (s *shelf) SearchEvents(context.Context, chsink.EventFilter) (chsink.EventRows, error) {
 	return s.rows, s.err
 }
-func (s *shelf) Event(context.Context, string) (chsink.EventWhole, error)      { return s.event, s.err }
+
+func (s *shelf) Event(context.Context, string) (chsink.EventWhole, error) { return s.event, s.err }
+
 func (s *shelf) TraceOf(context.Context, string, string) (chsink.Trace, error) { return s.trace, s.err }
+
 func (s *shelf) Report(context.Context, chsink.Report, chsink.ReportFilter) (chsink.Result, error) {
 	return s.result, s.err
 }
@@ -119,9 +122,17 @@ func aTrace() chsink.Trace {
 		{At: at(2), Kind: chsink.HopRun, Title: "Workflow w: wait opened at step pay", Detail: []chsink.Pair{{Name: "run", Value: "R1"}, {Name: "detail", Value: "for canary@example.com"}}},
 		{At: at(3), Kind: chsink.HopCommand, Title: "Desired contact version 2 for crm", Detail: []chsink.Pair{{Name: "command", Value: "C1"}, {Name: "rule", Value: "mappings/m#1"}, {Name: "field name", Value: canary}, {Name: "first name", Value: canary}}},
 		{At: at(5), Kind: chsink.HopDelivery, Title: "RETRYABLE at crm", Detail: []chsink.Pair{
-			{Name: "command", Value: "C1"}, {Name: "attempt", Value: "2"}, {Name: "error", Value: "429 for canary@example.com"}, {Name: "remedy", Value: "wait"},
-			{Name: "request 1", Value: "POST https://crm.example/contacts"}, {Name: "request 1 body", Value: canary}, {Name: "answer 1", Value: "429 in 31 ms"}, {Name: "answer 1 body", Value: canary},
-			{Name: "request 2", Value: "GET https://crm.example/c"}, {Name: "answer 2", Value: "no answer"}, {Name: "error 2", Value: "timeout"},
+			{Name: "command", Value: "C1"},
+			{Name: "attempt", Value: "2"},
+			{Name: "error", Value: "429 for canary@example.com"},
+			{Name: "remedy", Value: "wait"},
+			{Name: "request 1", Value: "POST https://crm.example/contacts"},
+			{Name: "request 1 body", Value: canary},
+			{Name: "answer 1", Value: "429 in 31 ms"},
+			{Name: "answer 1 body", Value: canary},
+			{Name: "request 2", Value: "GET https://crm.example/c"},
+			{Name: "answer 2", Value: "no answer"},
+			{Name: "error 2", Value: "timeout"},
 		}},
 		{At: at(6), Kind: chsink.HopDeadLetter, Title: "Dead letter REFUSED", Detail: []chsink.Pair{{Name: "reason", Value: "of canary@example.com"}, {Name: "stage", Value: "deliver"}}},
 	}}
@@ -148,8 +159,12 @@ func TestATimelineTellsWhatWentInAndWhatCameOut(t *testing.T) {
 		got = append(got, short{h.Stage, h.Outcome, h.Good, h.AfterMillis, len(h.Input), len(h.Output)})
 	}
 	want := []short{
-		{"receipt", "ACCEPTED", true, 0, 1, 2}, {"orders", "CHANGED", true, 1000, 1, 3}, {"workflow", "WAIT_OPENED", true, 1000, 0, 1},
-		{"command", "CONTACT", true, 1000, 1, 2}, {"crm", "RETRYABLE", false, 2000, 0, 1}, {"deadletter", "REFUSED", false, 1000, 1, 1},
+		{"receipt", "ACCEPTED", true, 0, 1, 2},
+		{"orders", "CHANGED", true, 1000, 1, 3},
+		{"workflow", "WAIT_OPENED", true, 1000, 0, 1},
+		{"command", "CONTACT", true, 1000, 1, 2},
+		{"crm", "RETRYABLE", false, 2000, 0, 1},
+		{"deadletter", "REFUSED", false, 1000, 1, 1},
 	}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("(-got +want):\n%s", diff)
@@ -225,7 +240,8 @@ func TestTheOverviewSaysHowFarEverythingIs(t *testing.T) {
 		result: chsink.Result{
 			Columns: []chsink.Column{{Name: "currency"}, {Name: "gross"}, {Name: "refunds"}, {Name: "captures"}},
 			Rows: [][]any{
-				{"EUR", decimal.RequireFromString("10.5"), decimal.RequireFromString("0.5"), uint64(2)}, {"EUR", decimal.RequireFromString("1"), decimal.Zero, uint64(1)},
+				{"EUR", decimal.RequireFromString("10.5"), decimal.RequireFromString("0.5"), uint64(2)},
+				{"EUR", decimal.RequireFromString("1"), decimal.Zero, uint64(1)},
 				{"BRL", decimal.RequireFromString("7"), decimal.Zero, uint64(1)},
 			},
 		},
@@ -317,8 +333,14 @@ func TestAnErasureGoesOnAfterItsAnswer(t *testing.T) {
 
 func TestValuesAreWhatJSONCanHold(t *testing.T) {
 	for _, c := range []struct{ in, want any }{
-		{uint64(1) << 60, "1152921504606846976"}, {int64(-5), int64(-5)}, {decimal.RequireFromString("1.230000000"), "1.23"}, {decimal.RequireFromString("1.234500000"), "1.2345"},
-		{[]string{"a", "\xff"}, []any{"a", "base64:/w=="}}, {map[string]uint64{"a": 1}, map[string]any{"a": uint64(1)}}, {nil, nil}, {noon, "2026-11-22T12:00:00Z"},
+		{uint64(1) << 60, "1152921504606846976"},
+		{int64(-5), int64(-5)},
+		{decimal.RequireFromString("1.230000000"), "1.23"},
+		{decimal.RequireFromString("1.234500000"), "1.2345"},
+		{[]string{"a", "\xff"}, []any{"a", "base64:/w=="}},
+		{map[string]uint64{"a": 1}, map[string]any{"a": uint64(1)}},
+		{nil, nil},
+		{noon, "2026-11-22T12:00:00Z"},
 	} {
 		if diff := cmp.Diff(valueOf(c.in, false), c.want); diff != "" {
 			t.Errorf("%v (-got +want):\n%s", c.in, diff)

@@ -77,8 +77,10 @@ func follow(t *testing.T, h *Hub, q api.LiveQuery) api.LiveStream {
 
 func TestAStreamHoldsWhatMeetsItsFilter(t *testing.T) {
 	ann := &schemas.Payer{Email: "ann@example.com"}
-	event := &schemas.OrderEvent{EventID: "W1", Environment: schemas.Live, Connection: "eu", RootID: "O1", Kind: schemas.KindPayment, Status: schemas.StatusPaid, EventType: "PAYMENT.CAPTURE.COMPLETED", Payer: ann,
-		Amount: &schemas.Amount{Value: "1.00", Currency: "EUR"}}
+	event := &schemas.OrderEvent{
+		EventID: "W1", Environment: schemas.Live, Connection: "eu", RootID: "O1", Kind: schemas.KindPayment, Status: schemas.StatusPaid, EventType: "PAYMENT.CAPTURE.COMPLETED", Payer: ann,
+		Amount: &schemas.Amount{Value: "1.00", Currency: "EUR"},
+	}
 	records := []schemas.Record{
 		event,
 		&schemas.OrderEvent{Environment: schemas.Sandbox, Connection: "us", Problem: "no JSON"},

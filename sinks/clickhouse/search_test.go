@@ -148,8 +148,17 @@ func TestPagesHoldEveryEventOnce(t *testing.T) {
 			number % 3, number, toDateTime64('2026-03-01 10:00:00', 3, 'UTC') - toIntervalHour(intDiv(number, 5) * 40) FROM numbers(60)`)
 	exec(t, conn, "INSERT INTO events SELECT * FROM events WHERE _offset % 4 = 0")
 	for n, f := range []clickhouse.EventFilter{
-		{}, {Store: "eu"}, {Text: "smith"}, {Text: "smit"}, {Text: "X"}, {Order: "O3"}, {Contact: "ann@example.com"}, {Contact: "ann@example.com", Text: "mith"},
-		{Since: epoch.Add(-200 * time.Hour)}, {Until: epoch.Add(-200 * time.Hour)}, {ProviderTime: true, Until: epoch},
+		{},
+		{Store: "eu"},
+		{Text: "smith"},
+		{Text: "smit"},
+		{Text: "X"},
+		{Order: "O3"},
+		{Contact: "ann@example.com"},
+		{Contact: "ann@example.com", Text: "mith"},
+		{Since: epoch.Add(-200 * time.Hour)},
+		{Until: epoch.Add(-200 * time.Hour)},
+		{ProviderTime: true, Until: epoch},
 	} {
 		f.Limit = clickhouse.EventsPageMax
 		whole, err := store.SearchEvents(context.Background(), f)
