@@ -20,7 +20,7 @@ import (
 )
 
 // deadline is that of the waits of the story: what counts down has something left for as long as anybody runs the tests.
-var deadline = time.Now().Add(26 * time.Hour)
+var deadline = time.Date(2126, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func checkout() connections.ResourceView {
 	return connections.ResourceView{ID: "checkout-order-approved", Title: "Checkout order approved", EventTypes: []string{"CHECKOUT.ORDER.APPROVED", "PAYMENT.CAPTURE.*"}}

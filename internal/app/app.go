@@ -130,21 +130,7 @@ const stopTimeout = 10 * time.Second
 // (a port in use, a topic of another form, a configuration without meaning). What may come back, Kafka, the
 // registry, Redis, ClickHouse or a provider, is waited for, and readiness says so.
 func Run(ctx context.Context, o Options) error {
-	p := &process{Options: o, metrics: prometheus.NewRegistry(), waiting: "the start", gate: gate{healthy: o.Healthy}}
-	p.board = api.NewBoard(map[string]string{
-		"version": o.Version, "instance": o.Config.Settings.Instance, "config_version": o.Config.Version,
-		"started": o.Now().UTC().Format(time.RFC3339Nano),
-	})
-	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), p.board)
-	p.board.Add(api.Part{Name: "start", Ready: p.started})
-	p.showFolder()
-	p.accounts = openAccounts(o.Config, o.Now)
-	p.atEnd(p.accounts.close)
-	p.metrics.MustRegister(p.accounts.book)
-	p.board.SetLimits(p.accounts.book)
-	if o.Healthy != nil {
-		p.board.Add(api.Part{Name: "embedded parts", Ready: o.Healthy})
-	}
+	p := newProcess(o)
 	defer p.close()
 
 	stopTracing, err := startTracing(ctx, o.Config.Settings.Telemetry.OTLPEndpoint, o.Version, o.Config.Settings.Instance)
@@ -205,6 +191,26 @@ func Run(ctx context.Context, o Options) error {
 	return err
 }
 
+// newProcess is a process with its board, which runs nothing yet.
+func newProcess(o Options) *process {
+	p := &process{Options: o, metrics: prometheus.NewRegistry(), waiting: "the start", gate: gate{healthy: o.Healthy}}
+	p.board = api.NewBoard(map[string]string{
+		"version": o.Version, "instance": o.Config.Settings.Instance, "config_version": o.Config.Version,
+		"started": o.Now().UTC().Format(time.RFC3339Nano),
+	})
+	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), p.board)
+	p.board.Add(api.Part{Name: "start", Ready: p.started})
+	p.showFolder()
+	p.accounts = openAccounts(o.Config, o.Now)
+	p.atEnd(p.accounts.close)
+	p.metrics.MustRegister(p.accounts.book)
+	p.board.SetLimits(p.accounts.book)
+	if o.Healthy != nil {
+		p.board.Add(api.Part{Name: "embedded parts", Ready: o.Healthy})
+	}
+	return p
+}
+
 // listen opens the webhook port; nil where this process does not receive.
 func (o Options) listen() (net.Listener, error) {
 	if !o.Roles.Connectors {
@@ -240,20 +246,10 @@ func (p *process) start(ctx context.Context, hooks net.Listener, management stri
 	if err := p.await(ctx, "kafka", func(ctx context.Context) error { return kafka.EnsureTopics(ctx, s.Kafka, kafka.Topics(s.Kafka)) }); err != nil {
 		return err
 	}
-	if err := p.startVersions(ctx); err != nil {
-		return err
-	}
-	if err := p.showAutomation(ctx); err != nil {
-		return err
-	}
-	if err := p.startPauses(ctx); err != nil {
-		return err
-	}
-	if err := p.startAccess(ctx); err != nil {
-		return err
-	}
-	if err := p.startReading(ctx); err != nil {
-		return err
+	for _, start := range []func(context.Context) error{p.startVersions, p.showAutomation, p.startPauses, p.startAccess, p.startReading} {
+		if err := start(ctx); err != nil {
+			return err
+		}
 	}
 	p.openRedis()
 	addresses := Addresses{Management: management}

@@ -158,7 +158,7 @@ func follows(t *testing.T, f func(t *testing.T, r *folderRig)) {
 func (r *folderRig) ready(t *testing.T) (int, string) {
 	t.Helper()
 	w := httptest.NewRecorder()
-	r.board.Handler(r.metrics).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	r.board.Handler(r.metrics).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost/readyz", nil))
 	return w.Code, w.Body.String()
 }
 
@@ -285,7 +285,7 @@ func TestTheAPIsChangesAreTakenOverAtOnce(t *testing.T) {
 	follows(t, func(t *testing.T, r *folderRig) {
 		srv := r.board.Handler(r.metrics)
 		do := func(method, path, body string) (int, string) {
-			req := httptest.NewRequest(method, path, strings.NewReader(body))
+			req := httptest.NewRequest(method, "http://localhost"+path, strings.NewReader(body))
 			req.Header.Set(api.ActionHeader, "test")
 			req.Header.Set("Content-Type", "application/json")
 			w := httptest.NewRecorder()

@@ -27,10 +27,13 @@ func TestGeneratePutsDeliveriesOnKafka(t *testing.T) {
 	}
 	events := s.eventsOn(schemas.TopicPayPalEvents)
 	last, sent := map[string]time.Time{}, map[string]int{}
-	twice := 0
+	twice, bad := 0, 0
 	for _, e := range events {
-		if e.Environment != schemas.Sandbox || e.Connection != "play" || e.Problem != "" || len(e.Body) == 0 {
-			t.Fatalf("got %s of %s/%s, problem %q, %d bytes; want events of sandbox/play that are understood", e.EventID, e.Environment, e.Connection, e.Problem, len(e.Body))
+		if e.Environment != schemas.Sandbox || e.Connection != "play" || len(e.Body) == 0 {
+			t.Fatalf("got %s of %s/%s, %d bytes; want events of sandbox/play with their bodies", e.EventID, e.Environment, e.Connection, len(e.Body))
+		}
+		if e.Problem != "" { // now and then a body that a provider should not have sent
+			bad++
 		}
 		if e.ReceivedAt.Before(last[e.Key()]) {
 			t.Errorf("%s of %s came before the one ahead of it", e.EventID, e.Key())
@@ -40,8 +43,8 @@ func TestGeneratePutsDeliveriesOnKafka(t *testing.T) {
 			twice++
 		}
 	}
-	if !strings.HasPrefix(stdout, strconv.Itoa(len(events))+" deliveries") || len(sent) < 200 || twice == 0 {
-		t.Errorf("got %d records of %d events, %d of them sent twice, and %q; want about 300 events, and as many records as it says", len(events), len(sent), twice, stdout)
+	if !strings.HasPrefix(stdout, strconv.Itoa(len(events))+" deliveries") || len(sent) < 200 || twice == 0 || bad*20 > len(events) {
+		t.Errorf("got %d records of %d events, %d of them sent twice, %d that are not understood, and %q; want about 300 events, as many records as it says, and nearly all of them understood", len(events), len(sent), twice, bad, stdout)
 	}
 }
 
