@@ -466,9 +466,38 @@ func TestExitCodesAreTabled(t *testing.T) {
 	}
 }
 
-// withoutJSON are the commands whose answer is no data: they run until they are stopped, write files, or print text that is
-// meant to be kept as it is.
-var withoutJSON = []string{}
+// withoutJSON are the commands whose answer is no data: they run until they are stopped, write files, print text that is
+// meant to be kept as it is, or lead a person through steps and end with a code.
+var withoutJSON = []string{
+	"apply",
+	"completion bash",
+	"completion fish",
+	"completion powershell",
+	"completion zsh",
+	"config check",
+	"config schema",
+	"connect",
+	"connections add-resource",
+	"connections check",
+	"connections remove-resource",
+	"dev",
+	"disconnect",
+	"generate",
+	"init",
+	"man",
+	"publish",
+	"run",
+	"simulator activecampaign",
+	"simulator getresponse",
+	"simulator own-shop",
+	"simulator paypal",
+	"simulator shopify",
+	"simulator stripe",
+	"simulator webhook",
+	"simulator woocommerce",
+	"version",
+	"waits close",
+}
 
 // TestCommandsPrintJSON: what prints data prints it for programs, too. --format json is as good.
 func TestCommandsPrintJSON(t *testing.T) {
