@@ -102,7 +102,7 @@ export function JobWatch({ id }: { id: string }) {
         {j.count >= 0 && <Progress done={j.done + j.skipped + j.failed} total={j.count} label={t("jobs.progress")} />}
         <p aria-live="polite" class="small">{t("jobs.sum", { done: j.done, skipped: j.skipped, failed: j.failed })} {j.detail}</p>
         {(j.items?.length ?? 0) > 0 && <Table caption={t("jobs.items")} rows={j.items!} id={(i) => String(i.number)} columns={[
-          { key: "item", head: t("jobs.item"), cell: (i) => i.item },
+          { key: "item", head: t("jobs.item"), cell: (i) => i.item || `#${i.number}` },
           { key: "result", head: t("jobs.result"), cell: (i) => <Badge tone={["FAILED", "DRIFTED"].includes(i.result) ? "bad" : i.result === "SKIPPED" ? "none" : "good"}>{coded("jobs.result", i.result)}</Badge> },
           { key: "detail", head: t("jobs.detail"), cell: (i) => i.detail ?? "" },
           { key: "at", head: t("jobs.at"), small: "hide", cell: (i) => <Time at={i.at} /> },

@@ -65,7 +65,7 @@ export function Table<T>({ caption, rows, columns, id, href, onOpen, current, te
   const until = long ? Math.min(rows.length, from + seen) : rows.length;
   const start = long ? Math.min(from, Math.max(0, until - 1)) : 0;
   return (
-    <div class={long ? "table long" : "table"} ref={box} onScroll={long ? look : undefined} tabIndex={long ? 0 : undefined} role={long ? "group" : undefined} aria-label={long ? caption : undefined} data-testid={testid}>
+    <div class={long ? "table long" : "table"} ref={box} onScroll={long ? look : undefined} tabIndex={0} role="group" aria-label={caption} data-testid={testid}>
       <table aria-rowcount={long ? rows.length + 1 : undefined}>
         <caption class="hidden">{caption}</caption>
         <thead>

@@ -31,7 +31,7 @@ export function TimelineScreen({ kind, id }: { kind: "orders" | "contacts"; id: 
 function Related({ w, personal }: { w: Timeline; personal: boolean }) {
   return (
     <Facts list={[
-      [t("events.orders"), w.orders?.length ? <ul class="plain">{w.orders.map((o) => <li key={o}><a href={`/orders/${segments(o)}`}>{o}</a></li>)}</ul> : ""],
+      [t("events.orders"), w.orders?.length ? <ul class="plain links">{w.orders.map((o) => <li key={o}><a href={`/orders/${segments(o)}`}>{o}</a></li>)}</ul> : ""],
       [t("events.contacts"), w.contacts?.length ? <ul class="plain">{w.contacts.map((c) => <li key={c}>{personal ? <a href={link(`/contacts/${segments(c)}`, { personal_data: true })}>{c}</a> : c}</li>)}</ul> : ""],
     ]} />
   );

@@ -106,7 +106,7 @@ function Result({ r }: { r: Report }) {
       <p class="headline"><b>{differing.length === 0 ? t("workflows.back.same") : t("workflows.back.contacts", { n: r.contacts })}</b> {amounts(r.money)} <span class="muted">{t("workflows.back.events", { n: r.events })}</span></p>
       {(r.workflows ?? []).map((w) => (
         <Card key={w.name} title={w.name}>
-          <table><thead><tr><th scope="col" /><th scope="col" class="end">{t("workflows.back.current")}</th><th scope="col" class="end">{t("workflows.back.new")}</th></tr></thead>
+          <table><thead><tr><td /><th scope="col" class="end">{t("workflows.back.current")}</th><th scope="col" class="end">{t("workflows.back.new")}</th></tr></thead>
             <tbody>{(["started", "met", "not_met", "corrected", "held", "failed", "ended"] as const).map((k) => (
               <tr key={k} class={w.current[k] !== w.new[k] ? "changed" : undefined}><th scope="row">{t(`workflows.back.${k === "failed" ? "failures" : k}`)}</th><td class="end">{number(w.current[k])}</td><td class="end">{number(w.new[k])}</td></tr>
             ))}</tbody></table>

@@ -42,8 +42,8 @@ export function Graph({ form, counts, chosen, onChoose, visited }: { form: Workf
   const at = Math.max(0, boxes.findIndex((b) => b.place === chosen));
   const pad = 12;
   return (
-    <div class="graph" data-testid="graph">
-      <svg ref={svg} width={d.width + 2 * pad} height={d.height + 2 * pad} viewBox={`${-pad} ${-pad} ${d.width + 2 * pad} ${d.height + 2 * pad}`} role="group" aria-label={t("workflows.graph")}>
+    <div class="graph" data-testid="graph" tabIndex={0} role="group" aria-label={t("workflows.graph")}>
+      <svg ref={svg} width={d.width + 2 * pad} height={d.height + 2 * pad} viewBox={`${-pad} ${-pad} ${d.width + 2 * pad} ${d.height + 2 * pad}`}>
         {d.lines.map((l, i) => <path key={i} d={l.d} class={l.beside ? "beside" : undefined} />)}
         {d.lines.filter((l) => l.branch).map((l) => {
           const n = counts.of.get(`${l.of} ${l.branch}`);
@@ -65,8 +65,8 @@ export function Graph({ form, counts, chosen, onChoose, visited }: { form: Workf
               <title>{detail}</title>
               <rect width={BOX_W} height={BOX_H} rx={9} />
               <rect class="edge" width={5} height={BOX_H} rx={2.5} />
-              <text x={16} y={24} class="title">{past ? "✓ " : ""}{cut(title)}</text>
-              <text x={16} y={43} class="detail">{cut(detail)}</text>
+              <text x={16} y={24} class="title" aria-hidden="true">{past ? "✓ " : ""}{cut(title)}</text>
+              <text x={16} y={43} class="detail" aria-hidden="true">{cut(detail)}</text>
             </g>
           );
         })}
