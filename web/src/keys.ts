@@ -34,7 +34,7 @@ export function screenKey(key: string, f: () => void): () => void {
   };
 }
 
-const chordMs = 1200;
+const chordMs = 3000;
 let chordUntil = 0;
 
 addEventListener("keydown", (e) => {

@@ -72,7 +72,8 @@ function Complete() {
   const load = useLoad<Readings>(s && (s.user || !s.sign_in_required) ? "/overview" : null, { everyMs: readingsMs });
   if (load.error && !load.data) return <span class="complete bad" role="status">{t("shell.complete.unknown")}</span>;
   if (!load.data) return <span class="complete" />;
-  const { complete_up_to: at, complete_note: note } = load.data;
+  const { complete_up_to: upTo, complete_note: note } = load.data;
+  const at = upTo && upTo > load.data.at ? load.data.at : upTo; // never ahead of the answer itself
   const known = at && !at.startsWith("0001-");
   return (
     <a class={`complete ${load.error || !known ? "warn" : note ? "warn" : "good"}`} href="/" title={note} data-testid="complete">

@@ -17,7 +17,7 @@ export function List() {
   const pauseOf = (subject: Pause["subject"], name: string) => pauses.data?.pauses?.find((p) => p.subject === subject && p.name === name && p.paused);
   const budget = (kind: "connection" | "destination", name: string) => {
     const a = accountOf(limits.data?.accounts ?? [], kind, name);
-    const w = a?.windows[0];
+    const w = a?.windows?.[0];
     if (!a || !w) return <span class="muted">–</span>;
     const waiting = waitingOf(a);
     return <span class="number">{number(w.used)} / {number(w.requests)}{waiting > 0 && <> <Badge tone="warn">{t("connections.waiting", { n: waiting })}</Badge></>}</span>;

@@ -28,7 +28,7 @@ export const waitingOf = (a: Account): number => a.uses.reduce((n, u) => n + u.w
 export function Budget({ account }: { account: Account }) {
   return (
     <div class="budget" data-testid="budget">
-      {account.windows.map((w) => (
+      {account.windows?.map((w) => (
         <div key={w.name} class="window">
           <span>{t("connections.window", { requests: number(w.requests), seconds: number(w.per_seconds) })}{w.bucket && ` (${w.bucket})`}</span>
           <meter min={0} max={Math.max(w.requests, 1)} high={w.requests * 0.9} value={w.used} aria-label={w.name} />

@@ -21,7 +21,8 @@ export function lagTone(seconds: number | null): Tone {
 }
 
 function Overview() {
-  const environment = query.value["environment"] ?? "";
+  const only = session.value?.environments.length === 1 ? session.value.environments[0] : undefined;
+  const environment = query.value["environment"] ?? only ?? "";
   const load = useLoad<Readings>(link("/overview", { environment }), { everyMs: refreshMs, keep: true });
   const worlds = session.value?.environments ?? [];
   return (
