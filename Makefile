@@ -10,7 +10,7 @@ GO          := go
 TEST_FLAGS  ?=
 DEMO_ARGS   ?=
 # The parts that a test must find: here and in CI nothing is skipped for want of them.
-REQUIRE     ?= chdb kafka redis
+REQUIRE     ?= chdb kafka redis chromium
 
 .PHONY: help demo test build lint install-chdb install-kafka install-redis bench fuzz clean
 
@@ -20,7 +20,7 @@ help: ## list the targets
 demo: install-chdb build ## play a story on embedded parts and show what happened (DEMO_ARGS="--orders 5000 --exit --json")
 	$(BIN) demo $(DEMO_ARGS)
 
-test: install-chdb install-kafka install-redis lint ## all tests, on embedded and on real parts
+test: install-chdb install-kafka install-redis install-chromium lint ## all tests, on embedded and on real parts
 	@echo "==> tests of every package (real Kafka, Redis and ClickHouse engine where a test asks for them)"
 	@TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 20m $(TEST_FLAGS) $$($(GO) list ./... | grep -vE '/internal/(e2e|chaos)$$')
 	@echo "==> engine, delivery and loader on the real client in virtual time: rebalances, storms of faults, days, a soak"
@@ -58,6 +58,13 @@ install-kafka: ## a real Apache Kafka for tests (Maven)
 install-redis: ## a real Redis for tests (apt)
 	@scripts/install.sh redis
 
+install-chromium: ## a real browser for the tests of the page (apt)
+	@scripts/install.sh chromium
+
+.PHONY: page install-chromium
+page: ## bundle the page anew (web/src to web/dist, which is committed)
+	@$(GO) run ./web/build
+
 SEEDS ?= 20000
 .PHONY: simulate chaos
 simulate: build ## SEEDS histories of the engine under seeded faults, without a violation (go test finds the mutants)
@@ -76,7 +83,7 @@ soak: install-kafka install-redis ## many contacts at a CRM in bad weather, with
 
 BENCH ?= all
 BENCH_ARGS ?=
-bench: ## benchmarks; BENCH=engine: the engine against Kafka Streams and a floor (half an hour); BENCH=ingest: the receiver of webhooks (a quarter of an hour); BENCH=code: Go's own
+bench: ## benchmarks; BENCH=engine: the engine against Kafka Streams and a floor (half an hour); BENCH=ingest: the receiver of webhooks (a quarter of an hour); BENCH=load: Kafka into ClickHouse (ten minutes); BENCH=code: Go's own
 ifneq ($(filter all engine,$(BENCH)),)
 	@$(MAKE) --no-print-directory install-kafka install-redis
 	$(GO) run ./bench/harness $(BENCH_ARGS)
@@ -84,6 +91,10 @@ endif
 ifneq ($(filter all ingest,$(BENCH)),)
 	@$(MAKE) --no-print-directory install-kafka install-redis
 	$(GO) run ./bench/ingest -brokers memory,kafka $(if $(filter ingest,$(BENCH)),$(BENCH_ARGS))
+endif
+ifneq ($(filter all load,$(BENCH)),)
+	@$(MAKE) --no-print-directory install-chdb
+	$(GO) run ./bench/load $(if $(filter load,$(BENCH)),$(BENCH_ARGS))
 endif
 ifneq ($(filter all code,$(BENCH)),)
 	$(GO) test -run '^$$' -bench . -benchmem ./schemas/... ./connectors/... ./processors/... ./pipeline/... ./sinks/...

@@ -1,6 +1,6 @@
-// Package api is the one way in for operators: metrics, health, readiness and status of a running process, and the one
-// thing that they may ask of it, to resume a partition. It runs on a port of its own, never on the webhook port, and on
-// loopback unless it is told otherwise.
+// Package api is the one way in for operators: the page, and what it and the command line ask of a running process. It runs
+// on a port of its own, never on the webhook port. Every operation is a Route: who may ask for it, and the document of the
+// API, are made from the same value.
 package api
 
 import (
@@ -12,16 +12,22 @@ import (
 	"time"
 )
 
-// ErrRemote is returned for an address other than loopback that was not asked for.
-var ErrRemote = errors.New("management has no sign-in and would be reachable from other machines; use a loopback address, or set management.allow_remote where the network is closed")
+// ErrRemote is returned for an address other than loopback that is neither protected nor asked for.
+var ErrRemote = errors.New("it would be reachable from other machines without protection: set management.tls (cert and key) and make a user with 'tillstream users add', or use a loopback address, or set management.allow_remote where the network is closed")
+
+// Loopback reports whether an address of the form host:port is this machine's alone.
+func Loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
+}
 
 // Listen opens the management port. An address that is not loopback needs allowRemote.
 func Listen(address string, allowRemote bool) (net.Listener, error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
+	if _, _, err := net.SplitHostPort(address); err != nil {
 		return nil, fmt.Errorf("management.listen %q: %w; write host:port", address, err)
 	}
-	if ip := net.ParseIP(host); !allowRemote && host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if !allowRemote && !Loopback(address) {
 		return nil, fmt.Errorf("management.listen %q: %w", address, ErrRemote)
 	}
 	l, err := net.Listen("tcp", address)

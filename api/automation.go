@@ -62,29 +62,41 @@ func (b *Board) SetAutomation(a Automation) {
 	b.automation = a
 }
 
-// automationRoutes serves
-//
-//	GET  /api/v1/waits                 waits, due first: workflow, contact, order, state, due_before (RFC 3339), limit, after
-//	GET  /api/v1/waits/{id}            one of them, with what would end it
-//	POST /api/v1/waits/{id}/decision   ends an open one: a Decision; needs ActionHeader
-//	GET  /api/v1/explain/orders/{id}   why an order stands as it does
-//	GET  /api/v1/explain/contacts/{id} why a contact does; id is an e-mail address or a contact key
-//	GET  /api/v1/runs                  runs by workflow, with the counts on each branch: workflow, store, environment, since, until
-//
-// Addresses are masked unless personal_data=true is asked for. Each answer of an error is a RefusedRequest.
-func (b *Board) automationRoutes(mux *http.ServeMux) {
-	read := func(pattern string, keys []string, f func(Automation, *http.Request, *query) (any, error)) {
-		mux.HandleFunc(pattern, b.automated(ownHost, http.StatusOK, keys, f))
-	}
-	read("GET /api/v1/waits", []string{"workflow", "contact", "order", "state", "due_before", "limit", "after", "personal_data"}, listWaits)
-	read("GET /api/v1/waits/{id}", []string{"personal_data"}, func(a Automation, r *http.Request, q *query) (any, error) {
+func (b *Board) automationOf() (Automation, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.automation, b.automation != nil
+}
+
+// automationRoutes are about workflows. Addresses are masked unless personal data is asked for.
+func (b *Board) automationRoutes(t *table) {
+	part := served[Automation]{of: b.automationOf, missing: "this process knows no ClickHouse, where runs and waits are looked up, or has not begun to: set clickhouse.address"}
+	part.route(t, Route{
+		Method: "GET", Path: "/api/v1/waits", Role: Viewer, CLI: "tillstream waits", Summary: "Waits, due first",
+		Params: []Param{
+			{"workflow", "name of a workflow"},
+			{"contact", "e-mail address or contact key"},
+			{"order", "order"},
+			{"state", "open, met, not_met, corrected or stopped"},
+			{"due_before", "RFC 3339"},
+			limitParam,
+			{"after", "cursor of the page before"},
+			personalParam,
+		},
+	}, listWaits)
+	part.route(t, Route{
+		Method: "GET", Path: "/api/v1/waits/{id}", Role: Viewer, CLI: "tillstream waits show", Params: []Param{personalParam}, Summary: "One wait, with what would end it",
+	}, func(a Automation, r *http.Request, q *query) (any, error) {
 		personal, err := q.flag("personal_data"), q.err
 		if err != nil {
 			return nil, err
 		}
 		return a.Wait(r.Context(), r.PathValue("id"), personal)
 	})
-	mux.HandleFunc("POST /api/v1/waits/{id}/decision", b.automated(asked, http.StatusAccepted, nil, func(a Automation, r *http.Request, _ *query) (any, error) {
+	part.route(t, Route{
+		Method: "POST", Path: "/api/v1/waits/{id}/decision", Role: Operator, CLI: "tillstream waits close", Body: Decision{}, Answer: Decided{}, Code: http.StatusAccepted,
+		Summary: "End an open wait as a person says",
+	}, func(a Automation, r *http.Request, _ *query) (any, error) {
 		var d Decision
 		if err := decodeBody(r, &d); err != nil {
 			return nil, err
@@ -93,9 +105,11 @@ func (b *Board) automationRoutes(mux *http.ServeMux) {
 			return nil, badBody("say met (true or false) and by (who decides)")
 		}
 		return a.Decide(r.Context(), r.PathValue("id"), d)
-	}))
-	for path, as := range map[string]string{"orders": "order", "contacts": "contact"} {
-		read("GET /api/v1/explain/"+path+"/{id...}", []string{"personal_data"}, func(a Automation, r *http.Request, q *query) (any, error) {
+	})
+	explain := func(path, as, summary string) {
+		part.route(t, Route{
+			Method: "GET", Path: "/api/v1/explain/" + path + "/{id...}", Role: Viewer, CLI: "tillstream explain", Params: []Param{personalParam}, Summary: summary,
+		}, func(a Automation, r *http.Request, q *query) (any, error) {
 			personal := q.flag("personal_data")
 			id := r.PathValue("id")
 			if id == "" {
@@ -107,19 +121,26 @@ func (b *Board) automationRoutes(mux *http.ServeMux) {
 			return a.Explain(r.Context(), as, id, personal)
 		})
 	}
-	read("GET /api/v1/runs", []string{"workflow", "store", "environment", "since", "until"}, func(a Automation, r *http.Request, q *query) (any, error) {
-		run := RunsQuery{
-			Workflow: q.text("workflow"), Store: q.text("store"), Environment: schemas.Environment(q.text("environment")),
-			Since: q.time("since"), Until: q.time("until"),
-		}
-		if e := run.Environment; e != "" && e != schemas.Live && e != schemas.Sandbox {
-			q.fail("environment %q: use live or sandbox", e)
-		}
-		if q.err != nil {
-			return nil, q.err
-		}
-		return a.Runs(r.Context(), run)
-	})
+	explain("orders", "order", "Why an order stands as it does")
+	explain("contacts", "contact", "Why a contact stands as it does; the id is an e-mail address or a contact key")
+	part.route(t, Route{
+		Method: "GET", Path: "/api/v1/runs", Role: Viewer, CLI: "tillstream runs", Summary: "Runs by workflow, with the counts on each branch",
+		Params: []Param{{"workflow", "name of a workflow"}, {"store", "store"}, {"environment", "live or sandbox"}, {"since", "RFC 3339"}, {"until", "RFC 3339"}},
+	}, listRuns)
+}
+
+func listRuns(a Automation, r *http.Request, q *query) (any, error) {
+	run := RunsQuery{
+		Workflow: q.text("workflow"), Store: q.text("store"), Environment: schemas.Environment(q.text("environment")),
+		Since: q.time("since"), Until: q.time("until"),
+	}
+	if e := run.Environment; e != "" && e != schemas.Live && e != schemas.Sandbox {
+		q.fail("environment %q: use live or sandbox", e)
+	}
+	if q.err != nil {
+		return nil, q.err
+	}
+	return a.Runs(r.Context(), run)
 }
 
 func listWaits(a Automation, r *http.Request, q *query) (any, error) {
@@ -177,17 +198,4 @@ func (q *query) flag(key string) bool {
 		q.fail("%s is true or false", key)
 	}
 	return text == "true"
-}
-
-// automated answers with what f says.
-func (b *Board) automated(admit func(*http.Request) error, code int, keys []string, f func(Automation, *http.Request, *query) (any, error)) http.HandlerFunc {
-	return served[Automation]{
-		of: func() (Automation, bool) {
-			b.mu.Lock()
-			defer b.mu.Unlock()
-			return b.automation, b.automation != nil
-		},
-		missing: "this process knows no ClickHouse, where runs and waits are looked up, or has not begun to: set clickhouse.address",
-		admit:   admit, code: code, keys: keys, f: f,
-	}.ServeHTTP
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -84,9 +85,15 @@ type Board struct {
 	recovery   Recovery
 	pauses     Pauses
 	limits     Limits
+	managing   Managing
 
+	access          *Access
+	hosts           []string     // under which the port is asked, besides loopback
+	page            http.Handler // nil: none
 	destinations    Destinations
 	destinationsDir string
+
+	reads reads
 
 	now       func() time.Time
 	answerMax time.Duration

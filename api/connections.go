@@ -5,16 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"time"
 
-	"github.com/tillstream/tillstream/outbound"
-	"github.com/tillstream/tillstream/pipeline/config"
 	"github.com/tillstream/tillstream/pipeline/connections"
 	"github.com/tillstream/tillstream/schemas/strictjson"
 )
@@ -55,14 +53,6 @@ type Reconnection struct {
 	Force bool `json:"force"`
 }
 
-// RefusedRequest is the answer to what was not done.
-type RefusedRequest struct {
-	Outcome  string                    `json:"outcome"`
-	Detail   string                    `json:"detail"`
-	Findings []connections.FindingView `json:"findings,omitempty"` // of the check that refused it
-	Problems []string                  `json:"problems,omitempty"` // of the configuration as it would be
-}
-
 // Remove takes a part off the board; nothing where there is none of that name.
 func (b *Board) Remove(name string) {
 	b.mu.Lock()
@@ -77,32 +67,24 @@ func (b *Board) SetConnections(desk *connections.Desk) {
 	b.desk = desk
 }
 
-// connectionRoutes serves
-//
-//	GET    /connectors                     what can be connected, with resources, fields and settings
-//	GET    /connections                    every connection, with its webhook and its alarms
-//	GET    /connections/{name}             one of them
-//	POST   /connections                    connects an account: a connections.Draft
-//	POST   /connections/check              tries a draft, and writes nothing
-//	POST   /connections/{name}/check       tries a connection
-//	PATCH  /connections/{name}             replaces, adds or removes resources
-//	DELETE /connections/{name}             disconnects it; ?forget=true deletes its file and secrets, too
-//	POST   /connections/{name}/reconnect   connects a disconnected one again
-//
-// All but GET need ActionHeader, and a body of application/json where they take one. A secret is taken and never told.
-// Each answer of an error is a RefusedRequest.
-func (b *Board) connectionRoutes(mux *http.ServeMux) {
-	read := func(pattern string, f func(*connections.Desk, *http.Request) (any, error)) {
-		mux.HandleFunc(pattern, b.desked(ownHost, http.StatusOK, f))
-	}
-	act := func(pattern string, code int, f func(*connections.Desk, *http.Request) (any, error)) {
-		mux.HandleFunc(pattern, b.desked(asked, code, f))
-	}
-	read("GET /connectors", func(d *connections.Desk, _ *http.Request) (any, error) {
+func (b *Board) deskOf() (*connections.Desk, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.desk, b.desk != nil
+}
+
+// connectionRoutes are about the accounts and stores that events come from. A secret is taken and never told.
+func (b *Board) connectionRoutes(t *table) {
+	part := served[*connections.Desk]{of: b.deskOf, missing: "this process does not follow a folder of connections, or has not begun to"}
+	part.route(t, Route{
+		Method: "GET", Path: "/api/v1/connectors", Role: Viewer, CLI: "tillstream connect", Answer: ConnectorList{}, Summary: "What can be connected, with resources, fields and settings",
+	}, func(d *connections.Desk, _ *http.Request, _ *query) (any, error) {
 		list, err := d.Connectors()
 		return ConnectorList{list}, err
 	})
-	read("GET /connections", func(d *connections.Desk, _ *http.Request) (any, error) {
+	part.route(t, Route{
+		Method: "GET", Path: "/api/v1/connections", Role: Viewer, CLI: "tillstream connections", Answer: ConnectionList{}, Summary: "Every connection, with its webhook and its alarms",
+	}, func(d *connections.Desk, _ *http.Request, _ *query) (any, error) {
 		list, err := d.List()
 		dir, unknown := filepath.Abs(d.Dir)
 		if unknown != nil {
@@ -110,15 +92,23 @@ func (b *Board) connectionRoutes(mux *http.ServeMux) {
 		}
 		return ConnectionList{dir, list}, err
 	})
-	read("GET /connections/{name}", func(d *connections.Desk, r *http.Request) (any, error) { return d.Show(r.PathValue("name")) })
-	act("POST /connections", http.StatusCreated, func(d *connections.Desk, r *http.Request) (any, error) {
+	part.route(t, Route{
+		Method: "GET", Path: "/api/v1/connections/{name}", Role: Viewer, CLI: "tillstream connections show", Answer: connections.View{}, Summary: "One connection",
+	}, func(d *connections.Desk, r *http.Request, _ *query) (any, error) { return d.Show(r.PathValue("name")) })
+	part.route(t, Route{
+		Method: "POST", Path: "/api/v1/connections", Role: Operator, CLI: "tillstream connect", Body: connections.Draft{}, Answer: &connections.Result{}, Code: http.StatusCreated,
+		Summary: "Connect an account or a store",
+	}, func(d *connections.Desk, r *http.Request, _ *query) (any, error) {
 		var draft connections.Draft
 		if err := decodeBody(r, &draft); err != nil {
 			return nil, err
 		}
 		return d.Connect(r.Context(), draft)
 	})
-	act("POST /connections/check", http.StatusOK, func(d *connections.Desk, r *http.Request) (any, error) {
+	part.route(t, Route{
+		Method: "POST", Path: "/api/v1/connections/check", Role: Operator, CLI: "tillstream connect", Body: connections.Draft{}, Answer: CheckResult{},
+		Summary: "Try what would be connected, and write nothing",
+	}, func(d *connections.Desk, r *http.Request, _ *query) (any, error) {
 		var draft connections.Draft
 		if err := decodeBody(r, &draft); err != nil {
 			return nil, err
@@ -126,25 +116,40 @@ func (b *Board) connectionRoutes(mux *http.ServeMux) {
 		found, err := d.CheckDraft(r.Context(), draft)
 		return CheckResult{found}, err
 	})
-	act("POST /connections/{name}/check", http.StatusOK, func(d *connections.Desk, r *http.Request) (any, error) {
+	part.route(t, Route{
+		Method: "POST", Path: "/api/v1/connections/{name}/check", Role: Operator, CLI: "tillstream connections check", Answer: CheckResult{}, Summary: "Try a connection's credentials and permissions",
+	}, func(d *connections.Desk, r *http.Request, _ *query) (any, error) {
 		found, err := d.CheckConnection(r.Context(), r.PathValue("name"))
 		return CheckResult{found}, err
 	})
-	act("PATCH /connections/{name}", http.StatusOK, func(d *connections.Desk, r *http.Request) (any, error) {
+	b.connectionChanges(t, part)
+}
+
+func (b *Board) connectionChanges(t *table, part served[*connections.Desk]) {
+	part.route(t, Route{
+		Method: "PATCH", Path: "/api/v1/connections/{name}", Role: Operator, CLI: "tillstream connections add-resource", Body: ResourcesChange{}, Answer: &connections.Result{},
+		Summary: "Replace, add or remove what a connection receives",
+	}, func(d *connections.Desk, r *http.Request, _ *query) (any, error) {
 		var change ResourcesChange
 		if err := decodeBody(r, &change); err != nil {
 			return nil, err
 		}
 		return changeResources(r.Context(), d, r.PathValue("name"), change)
 	})
-	act("DELETE /connections/{name}", http.StatusOK, func(d *connections.Desk, r *http.Request) (any, error) {
-		forget := r.URL.Query().Get("forget")
-		if forget != "" && forget != "true" && forget != "false" {
-			return nil, badBody("forget is true or false")
+	part.route(t, Route{
+		Method: "DELETE", Path: "/api/v1/connections/{name}", Role: Operator, CLI: "tillstream disconnect", Params: []Param{forgetParam}, Answer: &connections.Result{},
+		Summary: "Disconnect a connection",
+	}, func(d *connections.Desk, r *http.Request, q *query) (any, error) {
+		forget := q.flag("forget")
+		if q.err != nil {
+			return nil, q.err
 		}
-		return d.Disconnect(r.Context(), r.PathValue("name"), forget == "true")
+		return d.Disconnect(r.Context(), r.PathValue("name"), forget)
 	})
-	act("POST /connections/{name}/reconnect", http.StatusOK, func(d *connections.Desk, r *http.Request) (any, error) {
+	part.route(t, Route{
+		Method: "POST", Path: "/api/v1/connections/{name}/reconnect", Role: Operator, CLI: "tillstream connect", Body: Reconnection{}, Answer: &connections.Result{},
+		Summary: "Connect a disconnected connection again",
+	}, func(d *connections.Desk, r *http.Request, _ *query) (any, error) {
 		var body Reconnection
 		if r.ContentLength != 0 {
 			if err := decodeBody(r, &body); err != nil {
@@ -167,46 +172,18 @@ func changeResources(ctx context.Context, d *connections.Desk, name string, c Re
 	return nil, badBody("say one of resources, add and remove")
 }
 
-// desked answers with what f says.
-func (b *Board) desked(admit func(*http.Request) error, code int, f func(*connections.Desk, *http.Request) (any, error)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if err := admit(r); err != nil {
-			answer(w, http.StatusForbidden, RefusedRequest{Outcome: "refused", Detail: err.Error()})
-			return
-		}
-		b.mu.Lock()
-		desk := b.desk
-		b.mu.Unlock()
-		if desk == nil {
-			answer(w, http.StatusNotFound, RefusedRequest{Outcome: string(connections.NotFound), Detail: "this process does not follow a folder of connections, or has not begun to"})
-			return
-		}
-		ctx, cancel := context.WithTimeout(r.Context(), deskTimeout)
-		defer cancel()
-		r.Body = http.MaxBytesReader(w, r.Body, draftBytesMax)
-		got, err := f(desk, r.WithContext(ctx))
-		if err != nil {
-			status, said := refusal(err)
-			answer(w, status, said)
-			return
-		}
-		answer(w, code, got)
-	}
-}
-
-// badBody is a request that cannot be read.
-type badBody string
-
-func (b badBody) Error() string { return string(b) }
-
 // decodeBody reads JSON strictly: one value, no key twice, none unknown.
 func decodeBody(r *http.Request, v any) error {
 	if media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		return badBody("the body is not sent as application/json")
+		return Refuse(CodeNotJSON, "the body is not sent as application/json")
 	}
 	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return badBody(fmt.Sprintf("the body cannot be read, or is longer than %d bytes", draftBytesMax))
+	var long *http.MaxBytesError
+	switch {
+	case errors.As(err, &long):
+		return Refuse(CodeTooLarge, "the body is longer than %d bytes", long.Limit)
+	case err != nil:
+		return badBody("the body cannot be read")
 	}
 	if _, err := strictjson.Parse(body); err != nil {
 		return badBody("the body is not JSON as it should be")
@@ -216,45 +193,24 @@ func decodeBody(r *http.Request, v any) error {
 	if err := dec.Decode(v); err != nil {
 		var kind *json.UnmarshalTypeError
 		if errors.As(err, &kind) { // without its value, which may be a secret
-			return badBody(fmt.Sprintf("%s is not of the type that it should have", kind.Field))
+			p := Refuse(CodeInvalid, "%s is not of the type that it should have", kind.Field)
+			p.Field = kind.Field
+			return p
 		}
 		return badBody("the body has a key that is not known")
 	}
+	signed(r, v)
 	return nil
 }
 
-// refusal is the answer to an error.
-func refusal(err error) (int, RefusedRequest) {
-	var bad badBody
-	var refused *connections.Refusal
-	var problems config.Problems
-	switch {
-	case errors.As(err, &bad):
-		return http.StatusBadRequest, RefusedRequest{Outcome: string(connections.Invalid), Detail: string(bad)}
-	case errors.As(err, &refused):
-		return statusOf(refused.Kind), RefusedRequest{Outcome: string(refused.Kind), Detail: refused.Detail, Findings: refused.Findings}
-	case errors.As(err, &problems):
-		said := RefusedRequest{Outcome: "config_refused", Detail: "the configuration would not be good, and nothing is changed"}
-		for _, p := range problems {
-			said.Problems = append(said.Problems, p.String())
-		}
-		return http.StatusUnprocessableEntity, said
-	case errors.Is(err, context.DeadlineExceeded):
-		return http.StatusGatewayTimeout, RefusedRequest{Outcome: string(connections.Failed), Detail: "the provider did not answer in time; try again"}
+// signed puts the name of who is signed in where a body says by whom it is: nobody acts in another's name.
+func signed(r *http.Request, body any) {
+	name := signedIn(r)
+	at := reflect.ValueOf(body)
+	if name == "" || at.Kind() != reflect.Pointer || at.Elem().Kind() != reflect.Struct {
+		return
 	}
-	return http.StatusInternalServerError, RefusedRequest{Outcome: string(connections.Failed), Detail: outbound.Redact(err.Error())}
-}
-
-func statusOf(k connections.RefusalKind) int {
-	switch k {
-	case connections.Invalid:
-		return http.StatusBadRequest
-	case connections.NotFound:
-		return http.StatusNotFound
-	case connections.Conflict:
-		return http.StatusConflict
-	case connections.CheckBad:
-		return http.StatusUnprocessableEntity
+	if by := at.Elem().FieldByName("By"); by.IsValid() && by.Kind() == reflect.String {
+		by.SetString(name)
 	}
-	return http.StatusBadGateway
 }

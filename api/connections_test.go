@@ -111,29 +111,29 @@ func TestAConnectionsLife(t *testing.T) {
 		code               int
 		says               string
 	}{
-		{"GET", "/connectors", "", 200, `"event_types": [`},
-		{"GET", "/connections", "", 200, `"connections": []`},
-		{"GET", "/connections/eu", "", 404, `"outcome": "not_found"`},
-		{"POST", "/connections/check", goodDraft, 200, "the secret is good"},
-		{"GET", "/connections", "", 200, `"connections": []`},
-		{"POST", "/connections", strings.ReplaceAll(goodDraft, "canary-right", "canary-wrong"), 422, "the secret is wrong"},
-		{"POST", "/connections", goodDraft, 201, `"name": "eu"`},
-		{"POST", "/connections", goodDraft, 409, "already"},
-		{"GET", "/connections/eu", "", 200, `"id": "orders"`},
-		{"POST", "/connections/eu/check", "", 200, "the secret is good"},
-		{"POST", "/connections/us/check", "", 404, "no connection"},
-		{"PATCH", "/connections/eu", `{"add":"refunds"}`, 200, `"id": "refunds"`},
-		{"PATCH", "/connections/eu", `{"remove":"orders"}`, 200, `"id": "refunds"`},
-		{"PATCH", "/connections/eu", `{"resources":["orders"],"force":true}`, 200, `"id": "orders"`},
-		{"PATCH", "/connections/eu", `{"resources":["orders"],"add":"refunds"}`, 400, "one of"},
-		{"PATCH", "/connections/eu", `{}`, 400, "one of"},
-		{"POST", "/connections/eu/reconnect", "", 404, "no disconnected"},
-		{"DELETE", "/connections/eu?forget=maybe", "", 400, "true or false"},
-		{"DELETE", "/connections/eu", "", 200, "connections/eu.yaml.disconnected"},
-		{"GET", "/connections", "", 200, `"state": "disconnected"`},
-		{"POST", "/connections/eu/reconnect", `{"force":false}`, 200, "connected again"},
-		{"DELETE", "/connections/eu?forget=true", "", 200, "are deleted"},
-		{"GET", "/connections", "", 200, `"connections": []`},
+		{"GET", "/api/v1/connectors", "", 200, `"event_types": [`},
+		{"GET", "/api/v1/connections", "", 200, `"connections": []`},
+		{"GET", "/api/v1/connections/eu", "", 404, `"code": "not_found"`},
+		{"POST", "/api/v1/connections/check", goodDraft, 200, "the secret is good"},
+		{"GET", "/api/v1/connections", "", 200, `"connections": []`},
+		{"POST", "/api/v1/connections", strings.ReplaceAll(goodDraft, "canary-right", "canary-wrong"), 422, "the secret is wrong"},
+		{"POST", "/api/v1/connections", goodDraft, 201, `"name": "eu"`},
+		{"POST", "/api/v1/connections", goodDraft, 409, "already"},
+		{"GET", "/api/v1/connections/eu", "", 200, `"id": "orders"`},
+		{"POST", "/api/v1/connections/eu/check", "", 200, "the secret is good"},
+		{"POST", "/api/v1/connections/us/check", "", 404, "no connection"},
+		{"PATCH", "/api/v1/connections/eu", `{"add":"refunds"}`, 200, `"id": "refunds"`},
+		{"PATCH", "/api/v1/connections/eu", `{"remove":"orders"}`, 200, `"id": "refunds"`},
+		{"PATCH", "/api/v1/connections/eu", `{"resources":["orders"],"force":true}`, 200, `"id": "orders"`},
+		{"PATCH", "/api/v1/connections/eu", `{"resources":["orders"],"add":"refunds"}`, 400, "one of"},
+		{"PATCH", "/api/v1/connections/eu", `{}`, 400, "one of"},
+		{"POST", "/api/v1/connections/eu/reconnect", "", 404, "no disconnected"},
+		{"DELETE", "/api/v1/connections/eu?forget=maybe", "", 400, "true or false"},
+		{"DELETE", "/api/v1/connections/eu", "", 200, "connections/eu.yaml.disconnected"},
+		{"GET", "/api/v1/connections", "", 200, `"state": "disconnected"`},
+		{"POST", "/api/v1/connections/eu/reconnect", `{"force":false}`, 200, "connected again"},
+		{"DELETE", "/api/v1/connections/eu?forget=true", "", 200, "are deleted"},
+		{"GET", "/api/v1/connections", "", 200, `"connections": []`},
 	} {
 		code, got := asking(t, srv, step.method, step.path, step.body, nil)
 		if code != step.code || !strings.Contains(got, step.says) {
@@ -161,25 +161,25 @@ func TestRequestsThatAreNotUnderstoodOrNotOurs(t *testing.T) {
 		change             func(*http.Request)
 		code               int
 	}{
-		"a page without the header":        {"POST", "/connections", goodDraft, header(ActionHeader, ""), 403},
-		"a form":                           {"POST", "/connections", goodDraft, header("Content-Type", "application/x-www-form-urlencoded"), 400},
-		"plain text":                       {"POST", "/connections", goodDraft, header("Content-Type", "text/plain"), 400},
-		"no type of content":               {"POST", "/connections", goodDraft, func(r *http.Request) { r.Header.Del("Content-Type") }, 400},
-		"a name that points at loopback":   {"POST", "/connections", goodDraft, func(r *http.Request) { r.Host = "evil.example" }, 403},
-		"a list under such a name":         {"GET", "/connections", "", func(r *http.Request) { r.Host = "evil.example" }, 403},
-		"no JSON":                          {"POST", "/connections", "{", nil, 400},
-		"two values":                       {"POST", "/connections", goodDraft + goodDraft, nil, 400},
-		"a key twice":                      {"POST", "/connections", `{"type":"shop","type":"shop"}`, nil, 400},
-		"an unknown key":                   {"POST", "/connections", `{"type":"shop","tpye":"shop"}`, nil, 400},
-		"a reference to a secret":          {"POST", "/connections", `{"type":"shop","References":{"secret":"file:/etc/passwd"}}`, nil, 400},
-		"a reference in a setting":         {"POST", "/connections", strings.Replace(goodDraft, `"account":"a"`, `"account":"${file:/etc/passwd}"`, 1), nil, 400},
-		"a secret that is a number":        {"POST", "/connections", strings.Replace(goodDraft, `"canary-right"`, `4711`, 1), nil, 400},
-		"an address inside the network":    {"POST", "/connections", strings.Replace(goodDraft, `{`, `{"allow_private_address":true,`, 1), nil, 400},
-		"a body that is too large":         {"POST", "/connections", `{"name":"` + strings.Repeat("x", draftBytesMax) + `"}`, nil, 400},
-		"another method":                   {"PUT", "/connections", goodDraft, nil, 405},
-		"a settings key that is not there": {"POST", "/connections", strings.Replace(goodDraft, `"account"`, `"acount"`, 1), nil, 422},
-		"a path as a name":                 {"POST", "/connections", strings.Replace(goodDraft, `"eu"`, `"../../eu"`, 1), nil, 400},
-		"a path as a name in the address":  {"POST", "/connections/..%2F..%2Feu/reconnect", "", nil, 404},
+		"a page without the header":        {"POST", "/api/v1/connections", goodDraft, header(ActionHeader, ""), 403},
+		"a form":                           {"POST", "/api/v1/connections", goodDraft, header("Content-Type", "application/x-www-form-urlencoded"), 415},
+		"plain text":                       {"POST", "/api/v1/connections", goodDraft, header("Content-Type", "text/plain"), 415},
+		"no type of content":               {"POST", "/api/v1/connections", goodDraft, func(r *http.Request) { r.Header.Del("Content-Type") }, 415},
+		"a name that points at loopback":   {"POST", "/api/v1/connections", goodDraft, func(r *http.Request) { r.Host = "evil.example" }, 421},
+		"a list under such a name":         {"GET", "/api/v1/connections", "", func(r *http.Request) { r.Host = "evil.example" }, 421},
+		"no JSON":                          {"POST", "/api/v1/connections", "{", nil, 400},
+		"two values":                       {"POST", "/api/v1/connections", goodDraft + goodDraft, nil, 400},
+		"a key twice":                      {"POST", "/api/v1/connections", `{"type":"shop","type":"shop"}`, nil, 400},
+		"an unknown key":                   {"POST", "/api/v1/connections", `{"type":"shop","tpye":"shop"}`, nil, 400},
+		"a reference to a secret":          {"POST", "/api/v1/connections", `{"type":"shop","References":{"secret":"file:/etc/passwd"}}`, nil, 400},
+		"a reference in a setting":         {"POST", "/api/v1/connections", strings.Replace(goodDraft, `"account":"a"`, `"account":"${file:/etc/passwd}"`, 1), nil, 400},
+		"a secret that is a number":        {"POST", "/api/v1/connections", strings.Replace(goodDraft, `"canary-right"`, `4711`, 1), nil, 400},
+		"an address inside the network":    {"POST", "/api/v1/connections", strings.Replace(goodDraft, `{`, `{"allow_private_address":true,`, 1), nil, 400},
+		"a body that is too large":         {"POST", "/api/v1/connections", `{"name":"` + strings.Repeat("x", draftBytesMax) + `"}`, nil, 413},
+		"another method":                   {"PUT", "/api/v1/connections", goodDraft, nil, 405},
+		"a settings key that is not there": {"POST", "/api/v1/connections", strings.Replace(goodDraft, `"account"`, `"acount"`, 1), nil, 422},
+		"a path as a name":                 {"POST", "/api/v1/connections", strings.Replace(goodDraft, `"eu"`, `"../../eu"`, 1), nil, 400},
+		"a path as a name in the address":  {"POST", "/api/v1/connections/..%2F..%2Feu/reconnect", "", nil, 404},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, got := asking(t, srv, c.method, c.path, c.body, c.change)
@@ -199,7 +199,7 @@ func TestRequestsThatAreNotUnderstoodOrNotOurs(t *testing.T) {
 func TestAProcessWithoutAFolderSaysSo(t *testing.T) {
 	srv := httptest.NewServer(NewBoard(nil).Handler(prometheus.NewRegistry()))
 	defer srv.Close()
-	if code, got := asking(t, srv, "GET", "/connections", "", nil); code != 404 || !strings.Contains(got, "follow") {
+	if code, got := asking(t, srv, "GET", "/api/v1/connections", "", nil); code != 404 || !strings.Contains(got, "follow") {
 		t.Errorf("got %d %s", code, got)
 	}
 }

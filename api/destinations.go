@@ -71,45 +71,42 @@ func (b *Board) SetDestinations(d Destinations, dir string) {
 	b.destinations, b.destinationsDir = d, dir
 }
 
-// destinationRoutes serves
-//
-//	GET    /api/v1/sinks                             what can be connected, with settings and effects
-//	GET    /api/v1/destinations                      every destination, with its account and its alarms
-//	GET    /api/v1/destinations/{name}               one of them
-//	POST   /api/v1/destinations                      connects an account: a destinations.Draft
-//	POST   /api/v1/destinations/{name}/check         tries its key and permissions
-//	POST   /api/v1/destinations/{name}/reconnect     gives it a new key, or connects it again: a destinations.Change
-//	DELETE /api/v1/destinations/{name}               disconnects it; ?forget=true deletes its file and secrets, too
-//	GET    /api/v1/destinations/{name}/catalogue     what the account has: kind, search
-//	POST   /api/v1/destinations/{name}/catalogue     the same, read anew: kind, search
-//	POST   /api/v1/destinations/{name}/verify        compares contacts with what is meant, as a job: a VerifyRequest
-//
-// All but GET need ActionHeader, and a body of application/json where they take one. A secret is taken and never told.
-// Each answer of an error is a RefusedRequest.
-func (b *Board) destinationRoutes(mux *http.ServeMux) {
-	type answerer = func(Destinations, *http.Request, *query) (any, error)
-	route := func(pattern string, admit func(*http.Request) error, code int, keys []string, f answerer) {
-		mux.Handle(pattern, served[Destinations]{of: b.destinationsOf, missing: "this process does not follow a folder of destinations, or has not begun to", admit: admit, code: code, keys: keys, f: f})
-	}
-	route("GET /api/v1/sinks", ownHost, http.StatusOK, nil, func(d Destinations, _ *http.Request, _ *query) (any, error) { return SinkList{d.Sinks()}, nil })
-	route("GET /api/v1/destinations", ownHost, http.StatusOK, nil, func(d Destinations, _ *http.Request, _ *query) (any, error) {
+// destinationRoutes are about the accounts that are written to. A secret is taken and never told.
+func (b *Board) destinationRoutes(t *table) {
+	part := served[Destinations]{of: b.destinationsOf, missing: "this process does not follow a folder of destinations, or has not begun to"}
+	part.route(t, Route{
+		Method: "GET", Path: "/api/v1/sinks", Role: Viewer, CLI: "tillstream connect", Answer: SinkList{}, Summary: "What can be written to, with settings and effects",
+	}, func(d Destinations, _ *http.Request, _ *query) (any, error) { return SinkList{d.Sinks()}, nil })
+	part.route(t, Route{
+		Method: "GET", Path: "/api/v1/destinations", Role: Viewer, CLI: "tillstream destinations", Answer: DestinationList{}, Summary: "Every destination, with its account and its alarms",
+	}, func(d Destinations, _ *http.Request, _ *query) (any, error) {
 		list, err := d.List()
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return DestinationList{b.destinationsDir, list}, err
 	})
-	route("GET /api/v1/destinations/{name}", ownHost, http.StatusOK, nil, func(d Destinations, r *http.Request, _ *query) (any, error) { return d.Show(r.PathValue("name")) })
-	route("POST /api/v1/destinations", asked, http.StatusCreated, nil, func(d Destinations, r *http.Request, _ *query) (any, error) {
+	part.route(t, Route{
+		Method: "GET", Path: "/api/v1/destinations/{name}", Role: Viewer, CLI: "tillstream destinations show", Answer: destinations.View{}, Summary: "One destination",
+	}, func(d Destinations, r *http.Request, _ *query) (any, error) { return d.Show(r.PathValue("name")) })
+	part.route(t, Route{
+		Method: "POST", Path: "/api/v1/destinations", Role: Operator, CLI: "tillstream connect", Body: destinations.Draft{}, Answer: &destinations.Result{}, Code: http.StatusCreated,
+		Summary: "Connect an account that is written to",
+	}, func(d Destinations, r *http.Request, _ *query) (any, error) {
 		var draft destinations.Draft
 		if err := decodeBody(r, &draft); err != nil {
 			return nil, err
 		}
 		return d.Connect(r.Context(), draft)
 	})
-	route("POST /api/v1/destinations/{name}/check", asked, http.StatusOK, nil, func(d Destinations, r *http.Request, _ *query) (any, error) {
+	part.route(t, Route{
+		Method: "POST", Path: "/api/v1/destinations/{name}/check", Role: Operator, CLI: "tillstream destinations check", Answer: destinations.Trial{}, Summary: "Try a destination's key and permissions",
+	}, func(d Destinations, r *http.Request, _ *query) (any, error) {
 		return d.Check(r.Context(), r.PathValue("name"))
 	})
-	route("POST /api/v1/destinations/{name}/reconnect", asked, http.StatusOK, nil, func(d Destinations, r *http.Request, _ *query) (any, error) {
+	part.route(t, Route{
+		Method: "POST", Path: "/api/v1/destinations/{name}/reconnect", Role: Operator, CLI: "tillstream connect", Body: destinations.Change{}, Answer: &destinations.Result{},
+		Summary: "Give a destination a new key, or connect it again",
+	}, func(d Destinations, r *http.Request, _ *query) (any, error) {
 		var change destinations.Change
 		if r.ContentLength != 0 {
 			if err := decodeBody(r, &change); err != nil {
@@ -118,14 +115,23 @@ func (b *Board) destinationRoutes(mux *http.ServeMux) {
 		}
 		return d.Reconnect(r.Context(), r.PathValue("name"), change)
 	})
-	route("DELETE /api/v1/destinations/{name}", asked, http.StatusOK, []string{"forget"}, func(d Destinations, r *http.Request, q *query) (any, error) {
+	part.route(t, Route{
+		Method: "DELETE", Path: "/api/v1/destinations/{name}", Role: Operator, CLI: "tillstream disconnect", Params: []Param{forgetParam}, Answer: &destinations.Result{},
+		Summary: "Disconnect a destination",
+	}, func(d Destinations, r *http.Request, q *query) (any, error) {
 		forget := q.flag("forget")
 		if q.err != nil {
 			return nil, q.err
 		}
 		return d.Disconnect(r.Context(), r.PathValue("name"), forget)
 	})
-	catalogue := func(refresh bool) answerer {
+	b.catalogueRoutes(t, part)
+}
+
+var forgetParam = Param{"forget", "true: its file and secrets are deleted, too"}
+
+func (b *Board) catalogueRoutes(t *table, part served[Destinations]) {
+	catalogue := func(refresh bool) func(Destinations, *http.Request, *query) (any, error) {
 		return func(d Destinations, r *http.Request, q *query) (any, error) {
 			got, err := d.Catalogue(r.Context(), r.PathValue("name"), sinks.EntryKind(q.text("kind")), refresh)
 			for i, s := range got.Catalogue {
@@ -134,9 +140,19 @@ func (b *Board) destinationRoutes(mux *http.ServeMux) {
 			return got, err
 		}
 	}
-	route("GET /api/v1/destinations/{name}/catalogue", ownHost, http.StatusOK, []string{"kind", "search"}, catalogue(false))
-	route("POST /api/v1/destinations/{name}/catalogue", asked, http.StatusOK, []string{"kind", "search"}, catalogue(true))
-	route("POST /api/v1/destinations/{name}/verify", asked, http.StatusAccepted, nil, func(d Destinations, r *http.Request, _ *query) (any, error) {
+	params := []Param{{"kind", "only entries of this kind: field, tag, list, ..."}, {"search", "words of the name"}}
+	part.route(t, Route{
+		Method: "GET", Path: "/api/v1/destinations/{name}/catalogue", Role: Viewer, CLI: "tillstream catalogue", Params: params, Answer: CatalogueList{},
+		Summary: "What the account has: fields, tags, lists and their like, as it was read last",
+	}, catalogue(false))
+	part.route(t, Route{
+		Method: "POST", Path: "/api/v1/destinations/{name}/catalogue", Role: Operator, CLI: "tillstream catalogue", Params: params, Answer: CatalogueList{},
+		Summary: "Read anew what the account has",
+	}, catalogue(true))
+	part.route(t, Route{
+		Method: "POST", Path: "/api/v1/destinations/{name}/verify", Role: Operator, CLI: "tillstream verify", Body: VerifyRequest{}, Answer: JobAsked{}, Code: http.StatusAccepted,
+		Summary: "Compare contacts with what they are meant to be, as a job",
+	}, func(d Destinations, r *http.Request, _ *query) (any, error) {
 		var body VerifyRequest
 		if err := decodeBody(r, &body); err != nil {
 			return nil, err

@@ -121,7 +121,7 @@ func TestADestinationsLife(t *testing.T) {
 		{"GET", "/api/v1/sinks", "", 200, `"type": "mail"`},
 		{"GET", at, "", 200, `"destinations": []`},
 		{"GET", at, "", 200, `"folder": "` + dir},
-		{"GET", at + "/crm", "", 404, `"outcome": "not_found"`},
+		{"GET", at + "/crm", "", 404, `"code": "not_found"`},
 		{"POST", at + "/crm/check", "", 404, "no destination"},
 		{"POST", at, strings.ReplaceAll(mailDraft, "canary-right", "canary-wrong"), 422, "the key is wrong"},
 		{"GET", at, "", 200, `"destinations": []`},
@@ -186,8 +186,8 @@ func TestRequestsAboutDestinationsThatAreNotOurs(t *testing.T) {
 		"a page without the header":      {"POST", at, mailDraft, header(ActionHeader, ""), 403},
 		"a verify without it":            {"POST", at + "/crm/verify", `{"job_id":"j","by":"ann"}`, header(ActionHeader, ""), 403},
 		"a refresh without it":           {"POST", at + "/crm/catalogue", "", header(ActionHeader, ""), 403},
-		"a form":                         {"POST", at, mailDraft, header("Content-Type", "application/x-www-form-urlencoded"), 400},
-		"a name that points at loopback": {"GET", at, "", func(r *http.Request) { r.Host = "evil.example" }, 403},
+		"a form":                         {"POST", at, mailDraft, header("Content-Type", "application/x-www-form-urlencoded"), 415},
+		"a name that points at loopback": {"GET", at, "", func(r *http.Request) { r.Host = "evil.example" }, 421},
 		"no JSON":                        {"POST", at, "{", nil, 400},
 		"a key twice":                    {"POST", at, `{"type":"mail","type":"mail"}`, nil, 400},
 		"an unknown key":                 {"POST", at, `{"type":"mail","tpye":"mail"}`, nil, 400},
@@ -197,7 +197,7 @@ func TestRequestsAboutDestinationsThatAreNotOurs(t *testing.T) {
 		"a path as a name":               {"POST", at, strings.Replace(mailDraft, `"crm"`, `"../../crm"`, 1), nil, 400},
 		"an unknown sink":                {"POST", at, strings.Replace(mailDraft, `"mail"`, `"male"`, 1), nil, 404},
 		"a method that is not there":     {"PUT", at, mailDraft, nil, 405},
-		"a body that is too large":       {"POST", at, `{"name":"` + strings.Repeat("x", draftBytesMax) + `"}`, nil, 400},
+		"a body that is too large":       {"POST", at, `{"name":"` + strings.Repeat("x", draftBytesMax) + `"}`, nil, 413},
 	} {
 		code, got := asking(t, srv, c.method, c.path, c.body, c.change)
 		if code != c.code || strings.Contains(got, "canary") {

@@ -48,18 +48,18 @@ func TestResume(t *testing.T) {
 		code                             int
 		outcome                          string
 	}{
-		{"a stalled partition", "POST", "/stages/orders/partitions/1/resume", "resume", "", 200, Resumed},
-		{"one that runs", "POST", "/stages/orders/partitions/0/resume", "resume", "", 409, NotStalled},
-		{"one that is not here", "POST", "/stages/orders/partitions/7/resume", "resume", "", 404, NotOwned},
-		{"a stage that is not here", "POST", "/stages/odrers/partitions/1/resume", "resume", "", 404, NotOwned},
-		{"no number", "POST", "/stages/orders/partitions/x/resume", "resume", "", 400, "refused"},
-		{"a negative number", "POST", "/stages/orders/partitions/-1/resume", "resume", "", 400, "refused"},
-		{"a number beyond 32 bits", "POST", "/stages/orders/partitions/4294967297/resume", "resume", "", 400, "refused"},
-		{"a page without the header", "POST", "/stages/orders/partitions/1/resume", "", "", 403, "refused"},
-		{"a name that points at loopback", "POST", "/stages/orders/partitions/1/resume", "resume", "evil.example:9080", 403, "refused"},
-		{"loopback by name", "POST", "/stages/orders/partitions/1/resume", "resume", "localhost:9080", 200, Resumed},
-		{"loopback of IPv6", "POST", "/stages/orders/partitions/1/resume", "resume", "[::1]:9080", 200, Resumed},
-		{"a link", "GET", "/stages/orders/partitions/1/resume", "resume", "", 405, ""},
+		{"a stalled partition", "POST", "/api/v1/stages/orders/partitions/1/resume", "resume", "", 200, Resumed},
+		{"one that runs", "POST", "/api/v1/stages/orders/partitions/0/resume", "resume", "", 409, NotStalled},
+		{"one that is not here", "POST", "/api/v1/stages/orders/partitions/7/resume", "resume", "", 404, NotOwned},
+		{"a stage that is not here", "POST", "/api/v1/stages/odrers/partitions/1/resume", "resume", "", 404, NotOwned},
+		{"no number", "POST", "/api/v1/stages/orders/partitions/x/resume", "resume", "", 400, "invalid"},
+		{"a negative number", "POST", "/api/v1/stages/orders/partitions/-1/resume", "resume", "", 400, "invalid"},
+		{"a number beyond 32 bits", "POST", "/api/v1/stages/orders/partitions/4294967297/resume", "resume", "", 400, "invalid"},
+		{"a page without the header", "POST", "/api/v1/stages/orders/partitions/1/resume", "", "", 403, "action_header_missing"},
+		{"a name that points at loopback", "POST", "/api/v1/stages/orders/partitions/1/resume", "resume", "evil.example:9080", 421, "host_refused"},
+		{"loopback by name", "POST", "/api/v1/stages/orders/partitions/1/resume", "resume", "localhost:9080", 200, Resumed},
+		{"loopback of IPv6", "POST", "/api/v1/stages/orders/partitions/1/resume", "resume", "[::1]:9080", 200, Resumed},
+		{"a link", "GET", "/api/v1/stages/orders/partitions/1/resume", "resume", "", 405, "method_not_allowed"},
 	} {
 		resumed = nil
 		req, err := http.NewRequest(c.method, srv.URL+c.path, nil)
@@ -76,10 +76,10 @@ func TestResume(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var got Resumption
+		var got struct{ Outcome, Code, Detail string }
 		_ = json.NewDecoder(resp.Body).Decode(&got)
 		resp.Body.Close()
-		if resp.StatusCode != c.code || got.Outcome != c.outcome || c.outcome != "" && got.Detail == "" {
+		if resp.StatusCode != c.code || got.Outcome+got.Code != c.outcome || c.outcome != "" && got.Detail == "" {
 			t.Errorf("%s: got %d %+v, want %d %s", c.name, resp.StatusCode, got, c.code, c.outcome)
 		}
 		if done := len(resumed) == 1; done != (c.outcome == Resumed) {

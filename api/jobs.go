@@ -79,33 +79,39 @@ func past(q *query) PastQuery {
 	return p
 }
 
-// jobRoutes serves
-//
-//	GET  /api/v1/issues                dead letters grouped by cause: state, limit, and the parts of a filter (see package jobs)
-//	GET  /api/v1/dead-letters          the letters themselves, newest first
-//	GET  /api/v1/deliveries            commands by what became of them: state is an outcome
-//	GET  /api/v1/deliveries/{command}  one of them with its requests and answers
-//	GET  /api/v1/jobs                  jobs, newest first
-//	GET  /api/v1/jobs/{id}             one of them with its items: result, after, limit
-//	POST /api/v1/jobs                  asks for one: an AskRequest; needs ActionHeader
-//	POST /api/v1/jobs/{id}/cancel      ends one: a CancelRequest; needs ActionHeader
-//
-// Personal data is masked unless personal_data=true is asked for. Each answer of an error is a RefusedRequest.
-func (b *Board) jobRoutes(mux *http.ServeMux) {
-	route := func(pattern string, admit func(*http.Request) error, code int, keys []string, f func(Recovery, *http.Request, *query) (any, error)) {
-		mux.Handle(pattern, served[Recovery]{
-			of: func() (Recovery, bool) {
-				b.mu.Lock()
-				defer b.mu.Unlock()
-				return b.recovery, b.recovery != nil
-			},
-			missing: "this process knows no ClickHouse, where dead letters and deliveries are looked up, or has not begun to: set clickhouse.address",
-			admit:   admit, code: code, keys: keys, f: f,
-		})
+// Documents of the parameters that several routes have.
+var (
+	personalParam = Param{"personal_data", "true: addresses unmasked; it leaves a record in the audit log"}
+	limitParam    = Param{"limit", "rows at the most"}
+	pastParams    = []Param{
+		{jobs.FilterIssue, "key of an issue"},
+		{jobs.FilterCause, "code of a cause"},
+		{jobs.FilterStage, "name of a stage"},
+		{jobs.FilterDestination, "name of a destination"},
+		{jobs.FilterConnection, "name of a connection"},
+		{jobs.FilterEnvironment, "live or sandbox"},
+		{jobs.FilterContact, "e-mail address or contact key"},
+		{jobs.FilterOrder, "order"},
+		{jobs.FilterItem, "id of a letter or a command"},
+		{jobs.FilterSince, "RFC 3339"},
+		{jobs.FilterUntil, "RFC 3339"},
+		{jobs.FilterEffect, "kind of effect"},
+		{jobs.FilterText, "words of the reason"},
 	}
-	list := func(pattern string, f func(Recovery, context.Context, PastQuery) (any, error)) {
-		keys := append([]string{"state", "limit", "personal_data"}, pastKeys...)
-		route(pattern, ownHost, http.StatusOK, keys, func(a Recovery, r *http.Request, q *query) (any, error) {
+)
+
+func (b *Board) recoveryOf() (Recovery, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.recovery, b.recovery != nil
+}
+
+// jobRoutes are about what went wrong and the jobs that mend it. Personal data is masked unless it is asked for.
+func (b *Board) jobRoutes(t *table) {
+	part := served[Recovery]{of: b.recoveryOf, missing: "this process knows no ClickHouse, where dead letters and deliveries are looked up, or has not begun to: set clickhouse.address"}
+	list := func(path, cli, summary, state string, f func(Recovery, context.Context, PastQuery) (any, error)) {
+		params := append([]Param{{"state", state}, limitParam, personalParam}, pastParams...)
+		part.route(t, Route{Method: "GET", Path: path, Role: Viewer, CLI: cli, Summary: summary, Params: params}, func(a Recovery, r *http.Request, q *query) (any, error) {
 			p := past(q)
 			if q.err != nil {
 				return nil, q.err
@@ -113,38 +119,57 @@ func (b *Board) jobRoutes(mux *http.ServeMux) {
 			return f(a, r.Context(), p)
 		})
 	}
-	list("GET /api/v1/issues", Recovery.Issues)
-	list("GET /api/v1/dead-letters", Recovery.Letters)
-	list("GET /api/v1/deliveries", Recovery.Deliveries)
-	route("GET /api/v1/deliveries/{command}", ownHost, http.StatusOK, []string{"personal_data"}, func(a Recovery, r *http.Request, q *query) (any, error) {
+	list("/api/v1/issues", "tillstream issues list", "Dead letters grouped by cause", "open, reopened, retried or dismissed", Recovery.Issues)
+	list("/api/v1/dead-letters", "tillstream issues show", "Dead letters, the newest first", "open, reopened, retried or dismissed", Recovery.Letters)
+	list("/api/v1/deliveries", "tillstream deliveries", "Commands by what became of them", "an outcome", Recovery.Deliveries)
+	part.route(t, Route{
+		Method: "GET", Path: "/api/v1/deliveries/{command}", Role: Viewer, CLI: "tillstream deliveries show", Params: []Param{personalParam},
+		Summary: "One command with its requests and answers",
+	}, func(a Recovery, r *http.Request, q *query) (any, error) {
 		personal := q.flag("personal_data")
 		if q.err != nil {
 			return nil, q.err
 		}
 		return a.Delivery(r.Context(), r.PathValue("command"), personal)
 	})
-	route("GET /api/v1/jobs", ownHost, http.StatusOK, []string{"limit", "personal_data"}, func(a Recovery, r *http.Request, q *query) (any, error) {
+	b.jobsOf(t, part)
+}
+
+func (b *Board) jobsOf(t *table, part served[Recovery]) {
+	part.route(t, Route{
+		Method: "GET", Path: "/api/v1/jobs", Role: Viewer, CLI: "tillstream jobs list", Params: []Param{limitParam, personalParam},
+		Summary: "Jobs, the newest first",
+	}, func(a Recovery, r *http.Request, q *query) (any, error) {
 		limit, personal := q.number("limit"), q.flag("personal_data")
 		if q.err != nil {
 			return nil, q.err
 		}
 		return a.Jobs(r.Context(), limit, personal)
 	})
-	route("GET /api/v1/jobs/{id}", ownHost, http.StatusOK, []string{"result", "after", "limit", "personal_data"}, func(a Recovery, r *http.Request, q *query) (any, error) {
+	part.route(t, Route{
+		Method: "GET", Path: "/api/v1/jobs/{id}", Role: Viewer, CLI: "tillstream jobs show", Summary: "One job with its items",
+		Params: []Param{{"result", "only items with this result"}, {"after", "go on after the item of this number"}, limitParam, personalParam},
+	}, func(a Recovery, r *http.Request, q *query) (any, error) {
 		i := ItemsQuery{Result: q.text("result"), After: int64(q.number("after")), Limit: q.number("limit"), PersonalData: q.flag("personal_data")}
 		if q.err != nil {
 			return nil, q.err
 		}
 		return a.Job(r.Context(), r.PathValue("id"), i)
 	})
-	route("POST /api/v1/jobs", asked, http.StatusAccepted, nil, func(a Recovery, r *http.Request, _ *query) (any, error) {
+	part.route(t, Route{
+		Method: "POST", Path: "/api/v1/jobs", Role: Operator, CLI: "tillstream retry", Body: AskRequest{}, Code: http.StatusAccepted,
+		Summary: "Start a job that retries, dismisses, settles or replays, or only count what it would be about",
+	}, func(a Recovery, r *http.Request, _ *query) (any, error) {
 		var body AskRequest
 		if err := decodeBody(r, &body); err != nil {
 			return nil, err
 		}
 		return a.Ask(r.Context(), body)
 	})
-	route("POST /api/v1/jobs/{id}/cancel", asked, http.StatusAccepted, nil, func(a Recovery, r *http.Request, _ *query) (any, error) {
+	part.route(t, Route{
+		Method: "POST", Path: "/api/v1/jobs/{id}/cancel", Role: Operator, CLI: "tillstream jobs cancel", Body: CancelRequest{}, Answer: JobAsked{}, Code: http.StatusAccepted,
+		Summary: "End a job between two items; what was done stays",
+	}, func(a Recovery, r *http.Request, _ *query) (any, error) {
 		var body CancelRequest
 		if err := decodeBody(r, &body); err != nil {
 			return nil, err

@@ -25,26 +25,23 @@ func (b *Board) SetLimits(l Limits) {
 	b.limits = l
 }
 
-// limitRoutes serves
-//
-//	GET /api/v1/limits   each account: its windows with used, left and reset, the silence that it asked for, and who waits
-//
-// An answer of an error is a RefusedRequest.
-func (b *Board) limitRoutes(mux *http.ServeMux) {
-	mux.Handle("GET /api/v1/limits", served[Limits]{
+func (b *Board) limitRoutes(t *table) {
+	part := served[Limits]{
 		of: func() (Limits, bool) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			return b.limits, b.limits != nil
 		},
 		missing: "this process knows no accounts",
-		admit:   ownHost, code: http.StatusOK,
-		f: func(l Limits, r *http.Request, _ *query) (any, error) {
-			list, err := l.Look(r.Context())
-			if err != nil {
-				return nil, fmt.Errorf("redis does not say how the accounts stand: %v", err) // a time-out is its own, not a provider's
-			}
-			return LimitList{list}, nil
-		},
+	}
+	part.route(t, Route{
+		Method: "GET", Path: "/api/v1/limits", Role: Viewer, CLI: "tillstream limits", Answer: LimitList{},
+		Summary: "Each account: its windows with used, left and reset, the silence that it asked for, and who waits",
+	}, func(l Limits, r *http.Request, _ *query) (any, error) {
+		list, err := l.Look(r.Context())
+		if err != nil {
+			return nil, fmt.Errorf("redis does not say how the accounts stand: %v", err) // a time-out is its own, not a provider's
+		}
+		return LimitList{list}, nil
 	})
 }

@@ -46,39 +46,34 @@ func (b *Board) SetPauses(p Pauses) {
 	b.pauses = p
 }
 
-// pauseRoutes serves
-//
-//	GET  /api/v1/pauses                       what is paused, by whom, since when, why, and how much waits
-//	POST /api/v1/destinations/{name}/pause    nothing is sent there any more: a PauseRequest
-//	POST /api/v1/destinations/{name}/resume   it goes on: a PauseRequest
-//	POST /api/v1/connections/{name}/pause     nothing is sent anywhere because of its events
-//	POST /api/v1/connections/{name}/resume
-//
-// All but GET need ActionHeader. Saying it again changes nothing. Each answer of an error is a RefusedRequest.
-func (b *Board) pauseRoutes(mux *http.ServeMux) {
-	route := func(pattern string, admit func(*http.Request) error, f func(Pauses, *http.Request, *query) (any, error)) {
-		mux.Handle(pattern, served[Pauses]{
-			of: func() (Pauses, bool) {
-				b.mu.Lock()
-				defer b.mu.Unlock()
-				return b.pauses, b.pauses != nil
-			},
-			missing: "this process has not reached Kafka yet, where pauses are kept", admit: admit, code: http.StatusOK, f: f,
-		})
+func (b *Board) pauseRoutes(t *table) {
+	part := served[Pauses]{
+		of: func() (Pauses, bool) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.pauses, b.pauses != nil
+		},
+		missing: "this process has not reached Kafka yet, where pauses are kept",
 	}
-	route("GET /api/v1/pauses", ownHost, func(p Pauses, r *http.Request, _ *query) (any, error) {
+	part.route(t, Route{
+		Method: "GET", Path: "/api/v1/pauses", Role: Viewer, CLI: "tillstream pauses", Answer: PauseList{},
+		Summary: "What is paused, by whom, since when, why, and how much waits",
+	}, func(p Pauses, r *http.Request, _ *query) (any, error) {
 		list, err := p.Pauses(r.Context())
 		return PauseList{list}, err
 	})
-	for subject, folder := range map[schemas.PauseSubject]string{schemas.PauseDestination: "destinations", schemas.PauseConnection: "connections"} {
-		for verb, paused := range map[string]bool{"pause": true, "resume": false} {
-			route("POST /api/v1/"+folder+"/{name}/"+verb, asked, func(p Pauses, r *http.Request, _ *query) (any, error) {
-				var body PauseRequest
-				if err := decodeBody(r, &body); err != nil {
-					return nil, err
-				}
-				return p.Set(r.Context(), schemas.Pause{Subject: subject, Name: r.PathValue("name"), Paused: paused, Why: body.Why, By: body.By})
-			})
-		}
+	set := func(subject schemas.PauseSubject, paused bool, route Route) {
+		route.Method, route.Role, route.Body, route.Answer = "POST", Operator, PauseRequest{}, PauseView{}
+		part.route(t, route, func(p Pauses, r *http.Request, _ *query) (any, error) {
+			var body PauseRequest
+			if err := decodeBody(r, &body); err != nil {
+				return nil, err
+			}
+			return p.Set(r.Context(), schemas.Pause{Subject: subject, Name: r.PathValue("name"), Paused: paused, Why: body.Why, By: body.By})
+		})
 	}
+	set(schemas.PauseDestination, true, Route{Path: "/api/v1/destinations/{name}/pause", CLI: "tillstream pause destination", Summary: "Send nothing there until it is resumed; saying it again changes nothing"})
+	set(schemas.PauseDestination, false, Route{Path: "/api/v1/destinations/{name}/resume", CLI: "tillstream resume destination", Summary: "Let a paused destination go on"})
+	set(schemas.PauseConnection, true, Route{Path: "/api/v1/connections/{name}/pause", CLI: "tillstream pause connection", Summary: "Send nothing anywhere because of this connection's events"})
+	set(schemas.PauseConnection, false, Route{Path: "/api/v1/connections/{name}/resume", CLI: "tillstream resume connection", Summary: "Let go on what a paused connection's events caused"})
 }

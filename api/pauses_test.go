@@ -47,7 +47,7 @@ func TestPausesOverThePort(t *testing.T) {
 		p := &pausing{}
 		b := NewBoard(nil)
 		b.SetPauses(p)
-		r := httptest.NewRequest(tt.method, tt.path, strings.NewReader(tt.body))
+		r := httptest.NewRequest(tt.method, "http://localhost"+tt.path, strings.NewReader(tt.body))
 		r.Header.Set("Content-Type", "application/json")
 		if !tt.without {
 			r.Header.Set(ActionHeader, "pause")
@@ -65,7 +65,7 @@ func TestPausesOverThePort(t *testing.T) {
 		}
 	}
 	w := httptest.NewRecorder()
-	NewBoard(nil).Handler(prometheus.NewRegistry()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/pauses", nil))
+	NewBoard(nil).Handler(prometheus.NewRegistry()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost/api/v1/pauses", nil))
 	if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "Kafka") {
 		t.Errorf("before Kafka was reached: %d %s", w.Code, w.Body)
 	}

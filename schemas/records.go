@@ -19,6 +19,7 @@ func Records() []Record {
 		&OrderEvent{}, &Transition{}, &Command{}, &Delivery{}, &DeadLetter{}, &Tick{}, &OrderLink{}, &ConfigVersion{}, &SourceProgress{},
 		&RunStep{}, &ListAnswer{}, &WaitDecision{}, &ContactTouch{}, &IdentityLink{}, &ConfigActivation{}, &ReceiverBeat{},
 		&Pause{}, &JobRequest{}, &Job{}, &JobItem{}, &DeliveryProgress{},
+		&AccessUser{}, &AccessSession{}, &AccessToken{}, &AuditEntry{},
 	}
 }
 

@@ -21,4 +21,6 @@ const (
 	TopicJobs            = "jobs"                 // Job, key JobID; compacted, one partition
 	TopicJobItems        = "job.items"            // JobItem, key Item; compacted
 	TopicProgress        = "crm.progress"         // DeliveryProgress, key group/partition; compacted; internal
+	TopicAccess          = "access"               // AccessUser, AccessSession, AccessToken, key AccessKey; compacted, one partition; internal
+	TopicAudit           = "audit.log"            // AuditEntry, key ID; append only, one partition
 )

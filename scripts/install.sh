@@ -3,6 +3,7 @@
 #   scripts/install.sh chdb    the embedded ClickHouse (libchdb, from its npm package) into .cache/chdb
 #   scripts/install.sh kafka   a real Apache Kafka for tests (jars, by Maven) into .cache/kafka
 #   scripts/install.sh redis   a real Redis for tests (Debian package redis-server)
+#   scripts/install.sh chromium  a real browser for the tests of the page (Debian package chromium)
 # Packages of the system are installed by apt-get, as root or by sudo; each is said before.
 set -euo pipefail
 
@@ -159,7 +160,11 @@ install_redis() {
 	have redis-server || apt_install "$redis_package" "a real Redis for the tests"
 }
 
-usage() { die "say what to install: chdb, kafka, redis (one or more)"; }
+install_chromium() {
+	have chromium || have chromium-browser || have google-chrome || apt_install chromium "a real browser for the tests of the page"
+}
+
+usage() { die "say what to install: chdb, kafka, redis, chromium (one or more)"; }
 
 [ $# -gt 0 ] || usage
 for part in "$@"; do
@@ -167,6 +172,7 @@ for part in "$@"; do
 	chdb) install_chdb ;;
 	kafka) install_kafka ;;
 	redis) install_redis ;;
+	chromium) install_chromium ;;
 	*) usage ;;
 	esac
 	cleanup

@@ -33,6 +33,7 @@ import (
 	"github.com/tillstream/tillstream/pipeline/poll"
 	"github.com/tillstream/tillstream/schemas/codec"
 	"github.com/tillstream/tillstream/schemas/registry"
+	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
 )
 
 // Roles say what a process does. Each scales by itself, as members of Kafka consumer groups.
@@ -78,6 +79,8 @@ type Options struct {
 	// Desk is the folder that Config was loaded from: the process follows its connections, and the API changes them. Nil:
 	// neither.
 	Desk *connections.Desk
+	// Manage makes what answers about the configuration on the management port; nil: nothing does.
+	Manage func(Managed) api.Managing
 	// Receiving is called with the webhook port's address once it is open, before any connection is: simulators that
 	// cannot be asked to register a webhook are told where to send.
 	Receiving func(address string)
@@ -105,6 +108,10 @@ type process struct {
 	versions *Versions
 	book     *rulesBook
 	pauses   *pauses.Follower
+	managed  struct {
+		versions atomic.Pointer[Versions]
+		runs     atomic.Pointer[chsink.Store]
+	}
 
 	deliverer atomic.Pointer[deliver.Deliverer] // nil: this process delivers nothing, or not yet
 	cluster   *kafka.Cluster                    // for what is read and appended outside of groups
@@ -123,21 +130,7 @@ const stopTimeout = 10 * time.Second
 // (a port in use, a topic of another form, a configuration without meaning). What may come back, Kafka, the
 // registry, Redis, ClickHouse or a provider, is waited for, and readiness says so.
 func Run(ctx context.Context, o Options) error {
-	p := &process{Options: o, metrics: prometheus.NewRegistry(), waiting: "the start", gate: gate{healthy: o.Healthy}}
-	p.board = api.NewBoard(map[string]string{
-		"version": o.Version, "instance": o.Config.Settings.Instance, "config_version": o.Config.Version,
-		"started": o.Now().UTC().Format(time.RFC3339Nano),
-	})
-	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), p.board)
-	p.board.Add(api.Part{Name: "start", Ready: p.started})
-	p.showFolder()
-	p.accounts = openAccounts(o.Config, o.Now)
-	p.atEnd(p.accounts.close)
-	p.metrics.MustRegister(p.accounts.book)
-	p.board.SetLimits(p.accounts.book)
-	if o.Healthy != nil {
-		p.board.Add(api.Part{Name: "embedded parts", Ready: o.Healthy})
-	}
+	p := newProcess(o)
 	defer p.close()
 
 	stopTracing, err := startTracing(ctx, o.Config.Settings.Telemetry.OTLPEndpoint, o.Version, o.Config.Settings.Instance)
@@ -151,7 +144,11 @@ func Run(ctx context.Context, o Options) error {
 	if err := Check(o.Config); err != nil {
 		return err
 	}
-	management, err := api.Listen(o.Config.Settings.Management.Listen, o.Config.Settings.Management.AllowRemote)
+	operators, err := withPage(p.board.Handler(p.metrics))
+	if err != nil {
+		return err
+	}
+	management, err := p.openManagement()
 	if err != nil {
 		return err
 	}
@@ -162,13 +159,14 @@ func Run(ctx context.Context, o Options) error {
 	}
 
 	p.group, ctx = errgroup.WithContext(ctx)
+	p.showManaging(ctx)
 	defer context.AfterFunc(ctx, func() { p.stopping.Store(true) })()
 	// Operators see the stop, too: the port answers until every role has ended.
 	serving, stopServing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopServing()
 	served := make(chan error, 1)
 	go func() {
-		served <- api.Serve(serving, management, p.board.Handler(p.metrics))
+		served <- api.Serve(serving, management, operators)
 		close(served)
 	}()
 	p.group.Go(func() error {
@@ -191,6 +189,26 @@ func Run(ctx context.Context, o Options) error {
 		return nil
 	}
 	return err
+}
+
+// newProcess is a process with its board, which runs nothing yet.
+func newProcess(o Options) *process {
+	p := &process{Options: o, metrics: prometheus.NewRegistry(), waiting: "the start", gate: gate{healthy: o.Healthy}}
+	p.board = api.NewBoard(map[string]string{
+		"version": o.Version, "instance": o.Config.Settings.Instance, "config_version": o.Config.Version,
+		"started": o.Now().UTC().Format(time.RFC3339Nano),
+	})
+	p.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), p.board)
+	p.board.Add(api.Part{Name: "start", Ready: p.started})
+	p.showFolder()
+	p.accounts = openAccounts(o.Config, o.Now)
+	p.atEnd(p.accounts.close)
+	p.metrics.MustRegister(p.accounts.book)
+	p.board.SetLimits(p.accounts.book)
+	if o.Healthy != nil {
+		p.board.Add(api.Part{Name: "embedded parts", Ready: o.Healthy})
+	}
+	return p
 }
 
 // listen opens the webhook port; nil where this process does not receive.
@@ -228,14 +246,10 @@ func (p *process) start(ctx context.Context, hooks net.Listener, management stri
 	if err := p.await(ctx, "kafka", func(ctx context.Context) error { return kafka.EnsureTopics(ctx, s.Kafka, kafka.Topics(s.Kafka)) }); err != nil {
 		return err
 	}
-	if err := p.startVersions(ctx); err != nil {
-		return err
-	}
-	if err := p.showAutomation(ctx); err != nil {
-		return err
-	}
-	if err := p.startPauses(ctx); err != nil {
-		return err
+	for _, start := range []func(context.Context) error{p.startVersions, p.showAutomation, p.startPauses, p.startAccess, p.startReading} {
+		if err := start(ctx); err != nil {
+			return err
+		}
 	}
 	p.openRedis()
 	addresses := Addresses{Management: management}

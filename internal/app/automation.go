@@ -32,6 +32,7 @@ func (p *process) showAutomation(ctx context.Context) error {
 		return err
 	}
 	p.atEnd(func() { _ = store.Close() })
+	p.managed.runs.Store(store)
 	producer, err := p.Config.Settings.Kafka.Client(kgo.ProducerLinger(0))
 	if err != nil {
 		return err

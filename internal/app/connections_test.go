@@ -158,7 +158,7 @@ func follows(t *testing.T, f func(t *testing.T, r *folderRig)) {
 func (r *folderRig) ready(t *testing.T) (int, string) {
 	t.Helper()
 	w := httptest.NewRecorder()
-	r.board.Handler(r.metrics).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+	r.board.Handler(r.metrics).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://localhost/readyz", nil))
 	return w.Code, w.Body.String()
 }
 
@@ -285,26 +285,26 @@ func TestTheAPIsChangesAreTakenOverAtOnce(t *testing.T) {
 	follows(t, func(t *testing.T, r *folderRig) {
 		srv := r.board.Handler(r.metrics)
 		do := func(method, path, body string) (int, string) {
-			req := httptest.NewRequest(method, path, strings.NewReader(body))
+			req := httptest.NewRequest(method, "http://localhost"+path, strings.NewReader(body))
 			req.Header.Set(api.ActionHeader, "test")
 			req.Header.Set("Content-Type", "application/json")
 			w := httptest.NewRecorder()
 			srv.ServeHTTP(w, req)
 			return w.Code, w.Body.String()
 		}
-		if code, body := do("PATCH", "/connections/eu", `{"remove":"refunds"}`); code != 200 || !strings.Contains(body, "the running process has taken it over") {
+		if code, body := do("PATCH", "/api/v1/connections/eu", `{"remove":"refunds"}`); code != 200 || !strings.Contains(body, "the running process has taken it over") {
 			t.Errorf("patch: %d %s", code, body)
 		}
 		if diff := cmp.Diff([]int{200}, r.answers("eu")); diff != "" {
 			t.Error(diff)
 		}
-		if code, body := do("DELETE", "/connections/eu", ""); code != 200 || !strings.Contains(body, "the running process has dropped it") {
+		if code, body := do("DELETE", "/api/v1/connections/eu", ""); code != 200 || !strings.Contains(body, "the running process has dropped it") {
 			t.Errorf("delete: %d %s", code, body)
 		}
 		if diff := cmp.Diff([]int{404}, r.answers("eu")); diff != "" {
 			t.Error(diff)
 		}
-		if code, body := do("POST", "/connections/eu/reconnect", "{}"); code != 200 || !strings.Contains(body, `"state": "running"`) {
+		if code, body := do("POST", "/api/v1/connections/eu/reconnect", "{}"); code != 200 || !strings.Contains(body, `"state": "running"`) {
 			t.Errorf("reconnect: %d %s", code, body)
 		}
 		if diff := cmp.Diff([]int{200}, r.answers("eu")); diff != "" {

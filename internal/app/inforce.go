@@ -41,6 +41,7 @@ func (p *process) startVersions(ctx context.Context) error {
 		return err
 	}
 	p.atEnd(p.versions.Close)
+	p.managed.versions.Store(p.versions)
 	p.book = newRulesBook(p.versions.History, p.Config, p.Log)
 	var was versions.Entry
 	first, touch := false, false

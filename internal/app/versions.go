@@ -230,3 +230,10 @@ func (v *Versions) Touch(ctx context.Context, why string, told func(done, of int
 	}
 	return nil
 }
+
+// As is v for changes that somebody else makes: the history names them.
+func (v *Versions) As(by string) *Versions {
+	w := *v
+	w.writer.By, w.closers = by, nil
+	return &w
+}

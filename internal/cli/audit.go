@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/tillstream/tillstream/embedded"
 	"github.com/tillstream/tillstream/pipeline/kafka"
+	"github.com/tillstream/tillstream/schemas"
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
 )
 
@@ -70,13 +72,16 @@ type partitionAudit struct {
 }
 
 type auditResult struct {
-	Since        time.Time           `json:"since"`
-	At           time.Time           `json:"at"`
-	Agrees       bool                `json:"agrees"`
-	Partitions   []partitionAudit    `json:"partitions"`
-	Conservation chsink.Conservation `json:"conservation"`
-	Missing      int64               `json:"missing"`
-	Foreign      int64               `json:"foreign"`
+	Since time.Time `json:"since"`
+	At    time.Time `json:"at"`
+	// Shortened are topics whose rows the retention of their table deletes, and from when on they are looked at instead. The
+	// balance begins with the latest of them.
+	Shortened    map[string]time.Time `json:"shortened,omitempty"`
+	Agrees       bool                 `json:"agrees"`
+	Partitions   []partitionAudit     `json:"partitions"`
+	Conservation chsink.Conservation  `json:"conservation"`
+	Missing      int64                `json:"missing"`
+	Foreign      int64                `json:"foreign"`
 }
 
 func (p Process) audit(c *cobra.Command, a auditAsked) error {
@@ -97,11 +102,24 @@ func (p Process) audit(c *cobra.Command, a auditAsked) error {
 		return err
 	}
 	defer store.Close()
-	committed, err := committedSince(c.Context(), brokers, since, now.Add(-a.settle))
+	begins, err := beginnings(c.Context(), store, since)
+	if err != nil {
+		return unreachable(err)
+	}
+	committed, err := committedSince(c.Context(), brokers, begins, now.Add(-a.settle))
 	if err != nil {
 		return err
 	}
-	result := auditResult{Since: since.UTC(), At: now.UTC()}
+	result := auditResult{Since: since.UTC(), At: now.UTC(), Shortened: map[string]time.Time{}}
+	balanced := since
+	for topic, at := range begins {
+		if at.After(since) {
+			result.Shortened[topic] = at.UTC()
+		}
+		if at.After(balanced) {
+			balanced = at
+		}
+	}
 	for _, k := range committed {
 		stored, err := store.StoredOffsets(c.Context(), k.topic, k.topicID, k.partition, k.from, k.until)
 		if err != nil {
@@ -112,7 +130,7 @@ func (p Process) audit(c *cobra.Command, a auditAsked) error {
 		result.Foreign += length(one.Foreign)
 		result.Partitions = append(result.Partitions, one)
 	}
-	if result.Conservation, err = store.Conserved(c.Context(), since, now.Add(-a.wait)); err != nil {
+	if result.Conservation, err = store.Conserved(c.Context(), balanced, now.Add(-a.wait)); err != nil {
 		return unreachable(err)
 	}
 	balance := result.Conservation
@@ -130,6 +148,30 @@ func (p Process) audit(c *cobra.Command, a auditAsked) error {
 			result.Missing, result.Foreign, balance.Lost, balance.Doubled)}
 	}
 	return nil
+}
+
+// expiry is how long before its time a row may go: the server counts retention in whole seconds, by its own clock.
+const expiry = time.Hour
+
+// beginnings tells by topic from when on its records must be rows: since then, or from where the table's retention leaves them.
+func beginnings(ctx context.Context, store *chsink.Store, since time.Time) (map[string]time.Time, error) {
+	begins := map[string]time.Time{}
+	for _, topic := range chsink.Topics() {
+		kept, err := store.KeptSince(ctx, topic)
+		if err != nil {
+			return nil, err
+		}
+		begins[topic] = since
+		if kept = kept.Add(expiry); kept.After(since) { // without retention that is long before anything
+			begins[topic] = kept
+		}
+	}
+	for topic, at := range begins { // what was refused is known by its dead letter
+		if letters := begins[schemas.TopicDeadLetters]; letters.After(at) {
+			begins[topic] = letters
+		}
+	}
+	return begins, nil
 }
 
 // brokers finds Kafka where ClickHouse is found, or where --kafka says.
@@ -231,15 +273,15 @@ func subtract(a, b []chsink.Run) (left []chsink.Run) {
 // stuckAfter is how long Kafka may send nothing before the audit gives up: the end that it told must come.
 const stuckAfter = 30 * time.Second
 
-// committedSince reads the committed records of every topic with a table, from the first that the broker dates since then.
-// Those after settled are told apart.
-func committedSince(ctx context.Context, o kafka.Options, since, settled time.Time) ([]*committed, error) {
+// committedSince reads the committed records of every topic with a table, from the first that the broker dates since the
+// topic's beginning. Those after settled are told apart.
+func committedSince(ctx context.Context, o kafka.Options, begins map[string]time.Time, settled time.Time) ([]*committed, error) {
 	cl, err := o.Client(kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond))
 	if err != nil {
 		return nil, err
 	}
 	defer cl.Close()
-	list, open, err := spans(ctx, kadm.NewClient(cl), since)
+	list, open, err := spans(ctx, kadm.NewClient(cl), begins)
 	if err != nil {
 		return nil, err
 	}
@@ -280,7 +322,7 @@ func committedSince(ctx context.Context, o kafka.Options, since, settled time.Ti
 }
 
 // spans lists every partition with its offsets to look at; open are those that hold any.
-func spans(ctx context.Context, admin *kadm.Client, since time.Time) (list []*committed, open map[kafka.TopicPartition]*committed, err error) {
+func spans(ctx context.Context, admin *kadm.Client, begins map[string]time.Time) (list []*committed, open map[kafka.TopicPartition]*committed, err error) {
 	topics := chsink.Topics()
 	described, err := admin.ListTopics(ctx, topics...)
 	if err == nil {
@@ -289,12 +331,16 @@ func spans(ctx context.Context, admin *kadm.Client, since time.Time) (list []*co
 	if err != nil {
 		return nil, nil, fmt.Errorf("list the topics: %w", err)
 	}
-	froms, err := admin.ListOffsetsAfterMilli(ctx, since.UnixMilli(), topics...)
-	if err == nil {
-		err = froms.Error()
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("offsets at %s: %w", since.UTC().Format(time.RFC3339), err)
+	froms := kadm.ListedOffsets{}
+	for _, topic := range topics {
+		from, err := admin.ListOffsetsAfterMilli(ctx, begins[topic].UnixMilli(), topic)
+		if err == nil {
+			err = from.Error()
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("offsets of %s at %s: %w", topic, begins[topic].UTC().Format(time.RFC3339), err)
+		}
+		froms[topic] = from[topic]
 	}
 	ends, err := admin.ListCommittedOffsets(ctx, topics...)
 	if err == nil {
@@ -339,6 +385,9 @@ const runsShown = 20
 
 func printAudit(w io.Writer, r auditResult) error {
 	fmt.Fprintf(w, "Since %s, by the brokers' clocks:\n\n", r.Since.Format("2006-01-02 15:04:05Z"))
+	for _, topic := range slices.Sorted(maps.Keys(r.Shortened)) {
+		fmt.Fprintf(w, "%s: since %s, because older rows are deleted (clickhouse.retention)\n", topic, r.Shortened[topic].Format("2006-01-02 15:04:05Z"))
+	}
 	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(tw, "topic\tpartition\toffsets\trecords\trows\ton the way\trefused\trepeated\t")
 	var findings []string

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	clickhouse "github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/google/go-cmp/cmp"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -170,5 +171,54 @@ func auditFindsGaps(t *testing.T, address string, store *chsink.Store) {
 	code, stdout, stderr = tillstream(t, "audit", "--since", "1d", "--wait", "6h", "--clickhouse", address, "--kafka", strings.Join(brokers, ","))
 	if code != cli.ExitDisagree || !strings.Contains(stdout, "row without a committed record: paypal.events/0 offsets 4 to 4") || !strings.Contains(stderr, "2 rows without a record") {
 		t.Errorf("a foreign row: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	// What the retention of the table has deleted is no finding.
+	transact(t, brokers, schemas.TopicStoreOrders, 1, reportDay.AddDate(-11, 0, 0), true)
+	ofStores := func() (missing, shortened any) {
+		t.Helper()
+		_, stdout, _ := tillstream(t, "audit", "--since", reportDay.AddDate(-12, 0, 0).Format(time.DateOnly), "--clickhouse", address, "--kafka", strings.Join(brokers, ","), "--json")
+		var said struct {
+			Partitions []struct {
+				Topic   string
+				Missing []sinks.Range
+			}
+			Shortened map[string]time.Time
+		}
+		if err := json.Unmarshal([]byte(stdout), &said); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, p := range said.Partitions {
+			if p.Topic == schemas.TopicStoreOrders {
+				n += len(p.Missing)
+			}
+		}
+		at, ok := said.Shortened[schemas.TopicStoreOrders]
+		return n, ok && at.Before(reportDay.AddDate(-9, 0, 0))
+	}
+	if missing, shortened := ofStores(); missing != 1 || shortened != false {
+		t.Errorf("an old record without a row: %v are missing, shortened %v; want 1 and false", missing, shortened)
+	}
+	retention(t, address)
+	if missing, shortened := ofStores(); missing != 0 || shortened != true {
+		t.Errorf("rows are kept for ten years: %v are missing, shortened %v; want 0 and true", missing, shortened)
+	}
+}
+
+// retention has the events of ten years kept.
+func retention(t *testing.T, address string) {
+	t.Helper()
+	options, err := clickhouse.ParseDSN(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options.Auth.Database = chsink.DatabaseDefault
+	conn, err := clickhouse.Open(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.Exec(t.Context(), "ALTER TABLE events MODIFY TTL toDateTime(_at) + INTERVAL 3650 DAY"); err != nil {
+		t.Fatal(err)
 	}
 }

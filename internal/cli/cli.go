@@ -124,9 +124,12 @@ Exit codes: 0 done, 1 failed, 2 usage, 3 configuration refused, 4 the demo's cou
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return &codedError{ExitUsage, fmt.Errorf("%w; see '%s --help'", err, c.CommandPath())}
 	})
-	root.AddCommand(p.runCommand(), p.devCommand(), p.demoCommand(), p.simulatorCommand(), p.simulateCommand(), p.traceCommand(),
+	root.AddCommand(p.runCommand(), p.devCommand(), p.demoCommand(), p.simulatorCommand(), p.simulateCommand(), p.traceCommand(), p.eventsCommand(), p.overviewCommand(),
 		p.queryCommand(), p.reportCommand(), p.generateCommand(), p.auditCommand(), p.eraseCommand(), p.statusCommand(), p.resumeCommand(), p.pauseCommand(), p.pausesCommand(), p.connectCommand(), p.connectionsCommand(), p.disconnectCommand(), p.destinationsCommand(), p.catalogueCommand(), p.limitsCommand(), p.verifyCommand(), p.reconcileCommand(), p.backfillCommand(),
-		p.publishCommand(), p.importCommand(), p.explainCommand(), p.waitsCommand(), p.runsCommand(), p.issuesCommand(), p.deliveriesCommand(), p.retryCommand(), p.replayCommand(), p.jobsCommand(), p.applyCommand(), p.checkCommand(), p.previewCommand(), p.testCommand(), p.backtestCommand(), p.configCommand(), p.versionCommand())
+		p.publishCommand(), p.importCommand(), p.explainCommand(), p.waitsCommand(), p.runsCommand(), p.issuesCommand(), p.deliveriesCommand(), p.retryCommand(), p.replayCommand(), p.jobsCommand(), p.applyCommand(), p.checkCommand(), p.initCommand(), p.planCommand(), p.exportCommand(), p.secretsCommand(), p.mappingsCommand(), p.workflowsCommand(), p.testEventCommand(), p.previewCommand(), p.testCommand(), p.backtestCommand(), p.configCommand(), p.manCommand(), p.versionCommand())
+	p.completions(root)
+	root.AddCommand(p.usersCommand(), p.tokensCommand(), p.auditLogCommand())
+	p.tokenFlag(root)
 	return group(root)
 }
 

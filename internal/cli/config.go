@@ -17,6 +17,7 @@ import (
 func (p Process) configCommand() *cobra.Command {
 	c := &cobra.Command{Use: "config", Short: "Check a configuration, or print its schemas"}
 	c.AddCommand(p.configCheckCommand(), p.configSchemaCommand(), p.configVersionsCommand())
+	c.AddCommand(p.configVerbs()...)
 	return group(c)
 }
 

@@ -55,7 +55,7 @@ func runs(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: management NAME LIST")
 	}
 	list, mux := ts.ReadFile(args[1]), http.NewServeMux()
-	mux.HandleFunc("GET /connections", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, list) })
+	mux.HandleFunc("GET /api/v1/connections", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, list) })
 	srv := httptest.NewServer(mux)
 	ts.Defer(srv.Close)
 	ts.Setenv(args[0], srv.Listener.Addr().String())

@@ -112,7 +112,7 @@ func (r *remote) runs(ctx context.Context, dir string) bool {
 		return false
 	}
 	var got api.ConnectionList
-	if err := r.call(ctx, http.MethodGet, "/connections", nil, &got); err != nil {
+	if err := r.call(ctx, http.MethodGet, "/api/v1/connections", nil, &got); err != nil {
 		return false
 	}
 	abs, err := filepath.Abs(dir)
@@ -120,7 +120,7 @@ func (r *remote) runs(ctx context.Context, dir string) bool {
 }
 
 // managementSlow asks management ports for what takes a provider's answer. It takes no proxy.
-var managementSlow = &http.Client{Timeout: 40 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var managementSlow = &http.Client{Timeout: 40 * time.Second, Transport: managementPorts}
 
 func (r *remote) call(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
@@ -151,24 +151,17 @@ func (r *remote) call(ctx context.Context, method, path string, in, out any) err
 		}
 		return nil
 	}
-	var said api.RefusedRequest
-	if err := dec.Decode(&said); err != nil || said.Outcome == "" {
-		return fmt.Errorf("what answers at %s is no management port of Tillstream that runs connections (%s)", r.address, resp.Status)
-	}
-	if len(said.Problems) > 0 {
-		return &codedError{ExitConfig, errors.New(said.Detail + ":\n" + strings.Join(said.Problems, "\n"))}
-	}
-	return &connections.Refusal{Kind: connections.RefusalKind(said.Outcome), Detail: said.Detail, Findings: said.Findings}
+	return refusedBy(r.address, resp.Status, dec)
 }
 
 func (r *remote) path(name, rest string) string {
-	return "/connections/" + url.PathEscape(name) + rest
+	return "/api/v1/connections/" + url.PathEscape(name) + rest
 }
 
 // List implements counter.
 func (r *remote) List() ([]connections.View, error) {
 	var got api.ConnectionList
-	err := r.call(context.Background(), http.MethodGet, "/connections", nil, &got)
+	err := r.call(context.Background(), http.MethodGet, "/api/v1/connections", nil, &got)
 	return got.Connections, err
 }
 

@@ -44,6 +44,7 @@ it and start again. For an account of your own, remove the simulator's keys from
 			desk.AllowPrivate = true // the simulators are inside
 			return app.Run(c.Context(), app.Options{
 				Config: cfg, Roles: app.AllRoles, Version: version, Now: p.Now, Log: p.logger(cfg.Settings.Telemetry), ClickHouse: cluster.ClickHouse(), Healthy: cluster.Services.Healthy, Desk: desk,
+				Manage:    p.managing(dir, cluster.Getenv(p.Getenv), desk.Alone),
 				Receiving: cluster.Receive,
 				Started: func(a app.Addresses) {
 					w := c.OutOrStdout()

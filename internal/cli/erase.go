@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tillstream/tillstream/internal/reading"
 	"github.com/tillstream/tillstream/outbound"
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
 )
@@ -19,15 +20,15 @@ import (
 // eraseAsked is what the command is told.
 type eraseAsked struct {
 	target
-	by                      string
-	settle                  time.Duration
-	yes, dryRun, lift, json bool
+	by                            string
+	settle                        time.Duration
+	yes, dryRun, lift, json, list bool
 }
 
 func (p Process) eraseCommand() *cobra.Command {
 	var a eraseAsked
 	c := &cobra.Command{
-		Use:   "erase EMAIL",
+		Use:   "erase EMAIL | --list",
 		Short: "Take a person out of ClickHouse for good, with a receipt",
 		Long: `Takes what names a person out of every row of every table of ClickHouse: address, names, bodies, what was sent to the CRM. Rows
 and money stay under a pseudonym, so that the books and the audit still agree. Records of the person that are stored again later, by
@@ -40,8 +41,16 @@ its retention ends), Redis, the CRM, backups. Keep it; ClickHouse keeps it too, 
   tillstream erase jane@example.com --by "Data protection" --yes --json > receipt.json
 
 Exit codes: 0 done, 1 failed (run it again: it goes on where it stopped), 2 usage.`,
-		Args: usage(cobra.ExactArgs(1)),
-		RunE: func(c *cobra.Command, args []string) error { return p.erase(c, args[0], a) },
+		Args: usage(cobra.MaximumNArgs(1)),
+		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case a.list && len(args) == 0:
+				return p.listErasures(c, a)
+			case a.list || len(args) == 0:
+				return &codedError{ExitUsage, errors.New("name the address of one person, or say --list alone")}
+			}
+			return p.erase(c, args[0], a)
+		},
 	}
 	a.target.flags(c)
 	f := c.Flags()
@@ -50,6 +59,7 @@ Exit codes: 0 done, 1 failed (run it again: it goes on where it stopped), 2 usag
 	f.BoolVar(&a.dryRun, "dry-run", false, "only count")
 	f.BoolVar(&a.lift, "lift", false, "the person is a customer again: what comes from now on is stored whole")
 	f.DurationVar(&a.settle, "settle", chsink.SettleDefault, "wait for running loaders to hear of it, before rows are changed")
+	f.BoolVar(&a.list, "list", false, "the receipts that ClickHouse keeps, the newest first")
 	f.BoolVar(&a.json, "json", false, "the receipt as one JSON object")
 	return c
 }
@@ -129,4 +139,22 @@ func printReceipt(w io.Writer, email string, r chsink.Receipt) error {
 		fmt.Fprintf(w, "  %s\n", harmless(place))
 	}
 	return nil
+}
+
+func (p Process) listErasures(c *cobra.Command, a eraseAsked) error {
+	return p.withReading(c.Context(), a.target, func(d *reading.Desk) error {
+		list, err := d.Erasures(c.Context())
+		if err != nil {
+			return err
+		}
+		if a.json {
+			return json.NewEncoder(c.OutOrStdout()).Encode(list)
+		}
+		tw := tabwriter.NewWriter(c.OutOrStdout(), 0, 4, 2, ' ', 0)
+		fmt.Fprintln(tw, "RECEIPT\tASKED AT\tDONE AT\tBY\tSUBJECT (KEYED HASH)\tLIFTED")
+		for _, e := range list.Items {
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%t\n", e.ID, e.At.Format(time.RFC3339), e.DoneAt.Format(time.RFC3339), harmless(e.By), harmless(e.Subject), e.Lifted)
+		}
+		return tw.Flush()
+	})
 }

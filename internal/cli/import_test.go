@@ -74,8 +74,14 @@ func (s *shelf) run(stdin string, args ...string) (code int, stdout, stderr stri
 	return code, out.String(), err.String()
 }
 
-// events are those on the topic.
+// events are those of stores.
 func (s *shelf) events() []*schemas.OrderEvent {
+	s.t.Helper()
+	return s.eventsOn(schemas.TopicStoreOrders)
+}
+
+// eventsOn are those on a topic; of one order in the order in which they were appended.
+func (s *shelf) eventsOn(topic string) []*schemas.OrderEvent {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), 30*time.Second)
 	defer cancel()
@@ -87,12 +93,12 @@ func (s *shelf) events() []*schemas.OrderEvent {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cl, err := kgo.NewClient(kgo.SeedBrokers(s.services.Brokers...), kgo.ConsumeTopics(schemas.TopicStoreOrders), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	cl, err := kgo.NewClient(kgo.SeedBrokers(s.services.Brokers...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer cl.Close()
-	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, schemas.TopicStoreOrders)
+	ends, err := kadm.NewClient(cl).ListEndOffsets(ctx, topic)
 	if err != nil {
 		s.t.Fatal(err)
 	}

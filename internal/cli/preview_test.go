@@ -99,7 +99,7 @@ func TestPreviewIsAskedWrongly(t *testing.T) {
 	d := newDesk(t)
 	for want, args := range map[string][]string{
 		"say either --event ID or --sample":                    {"orders"},
-		`there is no mapping "order"`:                          {"order", "--sample"},
+		`there is no such mapping as "order"`:                  {"order", "--sample"},
 		"names no clickhouse.address, by which a stored event": {"orders", "--event", "WH-1"},
 	} {
 		if code, stdout, stderr := d.run(append([]string{"preview"}, args...)...); code == cli.ExitOK || stdout != "" || !strings.Contains(stderr, want) {

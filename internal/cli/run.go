@@ -25,8 +25,9 @@ SIGTERM stops in order within 10 s; a kill loses nothing.`,
 			if err != nil {
 				return err
 			}
+			desk := p.desk(dir, p.Getenv)
 			return app.Run(c.Context(), app.Options{
-				Config: cfg, Roles: chosen, Version: version, Now: p.Now, Log: p.logger(cfg.Settings.Telemetry), Desk: p.desk(dir, p.Getenv),
+				Config: cfg, Roles: chosen, Version: version, Now: p.Now, Log: p.logger(cfg.Settings.Telemetry), Desk: desk, Manage: p.managing(dir, p.Getenv, desk.Alone),
 			})
 		},
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -72,7 +73,7 @@ func (a *asked) resolve(p Process) ([]string, error) {
 }
 
 // management asks management ports. It takes no proxy: these are addresses inside.
-var management = &http.Client{Timeout: askTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
+var management = &http.Client{Timeout: askTimeout, Transport: managementPorts}
 
 // said is what one process answered; err where it did not.
 type said struct {
@@ -125,6 +126,10 @@ func askStatus(ctx context.Context, address string) said {
 		Ready   bool              `json:"ready"`
 		Process map[string]string `json:"process"`
 		Parts   []saidPart        `json:"parts"`
+	}
+	if resp.Header.Get("Content-Type") == "application/problem+json" {
+		s.err = refusedBy(address, resp.Status, json.NewDecoder(io.LimitReader(resp.Body, statusBytesMax)))
+		return s
 	}
 	err = json.NewDecoder(io.LimitReader(resp.Body, statusBytesMax)).Decode(&body)
 	if err != nil || resp.StatusCode != http.StatusOK || body.Process == nil {
@@ -263,7 +268,7 @@ func resume(ctx context.Context, addresses []string, stage string, partition int
 }
 
 func askResume(ctx context.Context, address, stage string, partition int32) (got api.Resumption, err error) {
-	path := fmt.Sprintf("http://%s/stages/%s/partitions/%d/resume", address, url.PathEscape(stage), partition)
+	path := fmt.Sprintf("http://%s/api/v1/stages/%s/partitions/%d/resume", address, url.PathEscape(stage), partition)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, path, nil)
 	if err != nil {
 		return got, err
@@ -274,7 +279,19 @@ func askResume(ctx context.Context, address, stage string, partition int32) (got
 		return got, plain(err)
 	}
 	defer resp.Body.Close()
-	if err := json.NewDecoder(io.LimitReader(resp.Body, statusBytesMax)).Decode(&got); err != nil || got.Outcome == "" {
+	text, err := io.ReadAll(io.LimitReader(resp.Body, statusBytesMax))
+	if err != nil {
+		return got, plain(err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		err := refusedBy(address, resp.Status, json.NewDecoder(bytes.NewReader(text)))
+		var p *api.Problem
+		if errors.As(err, &p) && (p.Code == api.CodeNotOwned || p.Code == api.CodeNotStalled) {
+			return api.Resumption{Outcome: string(p.Code), Detail: p.Detail}, nil
+		}
+		return got, err
+	}
+	if err := json.Unmarshal(text, &got); err != nil || got.Outcome == "" {
 		return got, fmt.Errorf("what answers there is no management port of Tillstream that can resume (%s)", resp.Status)
 	}
 	return got, nil

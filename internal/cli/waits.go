@@ -14,11 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tillstream/tillstream/embedded"
 	"github.com/tillstream/tillstream/internal/app"
 	"github.com/tillstream/tillstream/internal/explain"
 	"github.com/tillstream/tillstream/outbound"
-	"github.com/tillstream/tillstream/pipeline/config"
 	"github.com/tillstream/tillstream/pipeline/connections"
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
 )
@@ -378,26 +376,9 @@ func (p Process) user() string {
 
 // decisions reaches Kafka where ClickHouse is found.
 func (p Process) decisions(ctx context.Context, t target) (*app.Decisions, error) {
-	switch {
-	case t.config != "":
-		cfg, err := p.loadConfig(t.config, p.Getenv)
-		if err != nil {
-			return nil, err
-		}
-		return app.OpenDecisions(ctx, cfg.Settings.Kafka, cfg.Settings.Registry)
-	case t.address != "":
-		return nil, &codedError{ExitUsage, errors.New("--clickhouse alone does not say where Kafka is: say --config, or --data of a running dev")}
-	}
-	k, err := p.brokers(auditAsked{target: t})
+	k, r, err := p.kafkaAt(t)
 	if err != nil {
 		return nil, err
 	}
-	found, err := embedded.Discover(t.data)
-	if err != nil {
-		return nil, err
-	}
-	if found.Registry == "" {
-		return nil, fmt.Errorf("what runs in %s has no schema registry of its own: say --config", t.data)
-	}
-	return app.OpenDecisions(ctx, k, config.Registry{URL: found.Registry})
+	return app.OpenDecisions(ctx, k, r)
 }

@@ -128,9 +128,19 @@ func (i Ingest) Proxies() ([]netip.Prefix, error) {
 
 // Management is the operators' port.
 type Management struct {
-	Listen string `yaml:"listen" jsonschema:"description=Default: 127.0.0.1:9080. It has no sign-in yet and refuses any address but loopback unless allow_remote is set."`
+	Listen string `yaml:"listen" jsonschema:"description=Default: 127.0.0.1:9080. Any address but loopback needs tls and a user\\, or allow_remote."`
 	// AllowRemote is needed inside a container, where the port is published on purpose.
-	AllowRemote bool `yaml:"allow_remote"`
+	AllowRemote bool `yaml:"allow_remote" jsonschema:"description=The network is closed: without TLS\\, and without sign-in as long as there is no user."`
+	// TLS: without it the port speaks HTTP.
+	TLS ManagementTLS `yaml:"tls" jsonschema:"description=Certificate of the port."`
+	// Hosts: a name that is not listed could be one that somebody else made point here.
+	Hosts []string `yaml:"hosts" jsonschema:"description=Names under which the port is asked\\, besides localhost and addresses\\, for example tillstream.example.com."`
+}
+
+// ManagementTLS is the certificate of the operators' port, as files in PEM. They are read at the start.
+type ManagementTLS struct {
+	Cert string `yaml:"cert" jsonschema:"description=File with the certificate and its chain."`
+	Key  string `yaml:"key" jsonschema:"description=File with the private key."`
 }
 
 // Telemetry says what is told to whom.
@@ -246,7 +256,9 @@ type Options struct {
 	Getenv func(name string) (string, bool)
 	// ReadSecret reads ${file:PATH}; nil: os.ReadFile, and for LoadDir SecretReader of its folder.
 	ReadSecret func(path string) ([]byte, error)
-	Hostname   string // default of Settings.Instance
+	// Unseal decrypts a secret that begins with SealedPrefix; nil: with the keys that Getenv names.
+	Unseal   func(sealed string) (string, error)
+	Hostname string // default of Settings.Instance
 }
 
 // LoadDir loads the folder dir. The error is Problems, or that the folder can't be read.
@@ -262,7 +274,7 @@ func LoadDir(dir string, o Options) (*Config, error) {
 
 // Load loads a configuration from the root of a file system.
 func Load(root fs.FS, o Options) (*Config, error) {
-	l := &loader{o: o, root: root, cfg: &Config{Connectors: o.Connectors.All(), Documents: map[string][]Document{}, Files: map[string]string{}}}
+	l := &loader{o: o, root: root, unseal: o.unsealer(), cfg: &Config{Connectors: o.Connectors.All(), Documents: map[string][]Document{}, Files: map[string]string{}}}
 	l.settings()
 	l.each("connections", l.connection)
 	l.each("destinations", l.destination)
@@ -292,6 +304,7 @@ func versionOf(files map[string]string) string {
 type loader struct {
 	o        Options
 	root     fs.FS
+	unseal   func(string) (string, error)
 	cfg      *Config
 	problems []Problem
 }

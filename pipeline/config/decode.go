@@ -160,7 +160,7 @@ func (l *loader) decode(doc *document, n ast.Node, at string, v any, skip ...str
 			return err
 		}
 		// The decoder hands over the text as written: the walk has shown that its references resolve.
-		text, err := l.expand(text)
+		text, err := l.secret(text)
 		*s = schemas.NewSecret(text)
 		return err
 	})
@@ -263,11 +263,15 @@ func (l *loader) scalar(doc *document, n ast.Node, at string, t reflect.Type) {
 		}
 		return
 	}
-	if t == secretType && s.Value != "" && !reference.MatchString(s.Value) {
+	if t == secretType && s.Value != "" && !Sealed(s.Value) && !reference.MatchString(s.Value) {
 		l.clearSecret(doc, at)
 		return
 	}
-	text, err := l.expand(s.Value)
+	open := l.expand
+	if t == secretType {
+		open = l.secret
+	}
+	text, err := open(s.Value)
 	if err != nil {
 		l.at(doc, at, err.Error(), "")
 		return
@@ -291,10 +295,18 @@ func (l *loader) expand(text string) (string, error) {
 	return text, failed
 }
 
+// secret is the value of a secret, which is sealed or a reference.
+func (l *loader) secret(text string) (string, error) {
+	if Sealed(text) {
+		return l.unseal(text)
+	}
+	return l.expand(text)
+}
+
 func (l *loader) clearSecret(doc *document, at string) {
 	l.add(Problem{
 		File: doc.file, Line: doc.line(at), Field: at, Message: "is a secret in clear text",
-		Hint: "write ${env:NAME} or ${file:PATH} and keep the value there",
+		Hint: "write ${env:NAME} or ${file:PATH} and keep the value there, or encrypt it with 'tillstream secrets encrypt'",
 	})
 }
 

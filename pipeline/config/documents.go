@@ -20,7 +20,7 @@ func Documents(files map[string]string, kinds []Kind) (map[string][]Document, er
 			root[name] = text
 		}
 	}
-	l := &loader{root: root, cfg: &Config{Documents: map[string][]Document{}, Files: map[string]string{}}}
+	l := &loader{root: root, unseal: Options{}.unsealer(), cfg: &Config{Documents: map[string][]Document{}, Files: map[string]string{}}}
 	l.kinds(kinds)
 	if len(l.problems) > 0 {
 		return nil, l.sorted()

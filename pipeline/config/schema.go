@@ -39,7 +39,7 @@ func reflectSchema(v any) *jsonschema.Schema {
 			case durationType:
 				return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+$|^\$\{`, Description: "a duration such as 30s, 15m or 24h"}
 			case secretType:
-				return &jsonschema.Schema{Type: "string", Pattern: `\$\{(env|file):[^}]+\}`, Description: "a secret: ${env:NAME} or ${file:PATH}"}
+				return &jsonschema.Schema{Type: "string", Pattern: `^age:|\$\{(env|file):[^}]+\}`, Description: "a secret: ${env:NAME}, ${file:PATH}, or what 'tillstream secrets encrypt' makes (age:...)"}
 			}
 			return nil
 		},

@@ -27,6 +27,7 @@ const (
 	RecordBytesMax = 8 << 20
 
 	deadLetterRetention = 90 * 24 * time.Hour
+	auditRetention      = 2 * 365 * 24 * time.Hour
 	partitionsDefault   = 8
 
 	createdWait  = 10 * time.Second
@@ -59,6 +60,8 @@ func Topics(o Options) []TopicSpec {
 	letters.Retention = deadLetterRetention
 	requests := data(schemas.TopicJobRequests, "")
 	requests.Partitions = 1
+	audit := data(schemas.TopicAudit, "")
+	audit.Partitions, audit.Retention = 1, auditRetention
 	return []TopicSpec{
 		data(schemas.TopicPayPalEvents, "orders"), data(schemas.TopicStoreOrders, "orders"), data(schemas.TopicOrdersInbox, "orders"),
 		compacted(schemas.TopicOrdersChangelog, "orders", n),
@@ -70,7 +73,13 @@ func Topics(o Options) []TopicSpec {
 		compacted(schemas.TopicReceiverBeats, "", 1),
 		compacted(schemas.TopicPauses, "", 1), requests, compacted(schemas.TopicJobs, "", 1), compacted(schemas.TopicJobItems, "", n),
 		compacted(schemas.TopicProgress, "", n),
+		compacted(schemas.TopicAccess, "", 1), audit,
 	}
+}
+
+// AccessTopics are those that say who may do what and who did what: a command makes the first user before any process ran.
+func AccessTopics(o Options) []TopicSpec {
+	return slices.DeleteFunc(Topics(o), func(s TopicSpec) bool { return s.Name != schemas.TopicAccess && s.Name != schemas.TopicAudit })
 }
 
 // config is what a new topic is created with.

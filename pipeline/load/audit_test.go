@@ -52,7 +52,7 @@ func TestStoredRowsAreCountedAgain(t *testing.T) {
 		}
 		for _, f := range families {
 			for _, one := range f.GetMetric() {
-				sum += one.GetCounter().GetValue()
+				sum += one.GetGauge().GetValue()
 			}
 		}
 		return sum
@@ -77,5 +77,26 @@ func TestStoredRowsAreCountedAgain(t *testing.T) {
 	turn(auditInterval)
 	if len(asked) != 3 || asked[2] != [2]int64{110, 121} || disagreeing() != 2 {
 		t.Errorf("asked %v, %v rows disagree; want 110 to 121 in the end, and 2 of 10 missing", asked, disagreeing())
+	}
+	// What did not agree is counted again, beside what came since, until it agrees.
+	p.tally.stored(121, 130, 8)
+	turn(auditInterval)
+	if len(asked) != 5 || asked[3] != [2]int64{110, 121} || asked[4] != [2]int64{121, 130} || disagreeing() != 2 {
+		t.Errorf("asked %v, %v rows disagree; want 110 to 121 again and 121 to 130, and still 2 missing", asked, disagreeing())
+	}
+	found = 10 // somebody set the offsets back
+	turn(auditInterval)
+	turn(auditInterval)
+	if len(asked) != 6 || disagreeing() != 0 {
+		t.Errorf("asked %v, %v rows disagree; want 110 to 121 once more, and none", asked, disagreeing())
+	}
+	// However many ranges disagree, few are kept, and no row is forgotten.
+	for i := range int64(3 * oddMax) {
+		found = 0
+		p.tally.stored(200+i, 201+i, 1)
+		turn(auditInterval)
+	}
+	if len(p.tally.odd) != oddMax || disagreeing() != 3*oddMax {
+		t.Errorf("%d ranges are kept, %v rows disagree; want %d of all %d rows", len(p.tally.odd), disagreeing(), oddMax, 3*oddMax)
 	}
 }

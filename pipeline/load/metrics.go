@@ -11,9 +11,10 @@ import (
 
 type metrics struct {
 	rows, inserts, bytes, retries, rowErrors *prometheus.CounterVec
-	audited, disagreeing                     *prometheus.CounterVec
+	audited                                  *prometheus.CounterVec
 	seconds                                  *prometheus.HistogramVec
 	lagRecords, lagSeconds, stalled          *prometheus.GaugeVec
+	disagreeing                              *prometheus.GaugeVec
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -31,7 +32,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		retries:     counter("retries_total", "Tries (plan, decode, insert or commit) that failed and are repeated."),
 		rowErrors:   counter("row_errors_total", "Rows that the writer refused and that became dead letters."),
 		audited:     counter("audited_rows_total", "Acknowledged rows that were counted again."),
-		disagreeing: counter("audit_disagreeing_rows_total", "Acknowledged rows that were not there when they were counted again, or rows that nobody acknowledged."),
+		disagreeing: gauge("audit_disagreeing_rows", "Acknowledged rows that were not there when they were last counted, and rows that nobody acknowledged; 0 again once they agree."),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: "tillstream", Subsystem: "load", Name: "insert_seconds",
 			Help: "Seconds of an acknowledged insert.", Buckets: prometheus.ExponentialBuckets(0.005, 2, 14),
@@ -66,6 +67,16 @@ func (m *metrics) forget(topic string, number int32) {
 	n := strconv.Itoa(int(number))
 	m.lagRecords.DeleteLabelValues(topic, n)
 	m.lagSeconds.DeleteLabelValues(topic, n)
+	m.disagreeing.DeleteLabelValues(topic, n)
+}
+
+// disagree shows how many rows of a partition do not agree now.
+func (m *metrics) disagree(p *partition) {
+	sum := p.tally.olderOdd
+	for _, o := range p.tally.odd {
+		sum += o.differs()
+	}
+	m.disagreeing.WithLabelValues(p.topic, strconv.Itoa(int(p.number))).Set(float64(sum))
 }
 
 // show sets the gauges of all partitions and what Status and Ready tell.

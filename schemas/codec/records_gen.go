@@ -112,6 +112,26 @@ func (e *encoder) record(rec schemas.Record) (ok bool) {
 			e.putDeliveryProgress(r)
 			return true
 		}
+	case *schemas.AccessUser:
+		if r != nil {
+			e.putAccessUser(r)
+			return true
+		}
+	case *schemas.AccessSession:
+		if r != nil {
+			e.putAccessSession(r)
+			return true
+		}
+	case *schemas.AccessToken:
+		if r != nil {
+			e.putAccessToken(r)
+			return true
+		}
+	case *schemas.AuditEntry:
+		if r != nil {
+			e.putAuditEntry(r)
+			return true
+		}
 	}
 	return false
 }
@@ -202,6 +222,22 @@ func (d *decoder) record(name string) schemas.Record {
 	case "DeliveryProgress":
 		r := new(schemas.DeliveryProgress)
 		d.getDeliveryProgress(r)
+		return r
+	case "AccessUser":
+		r := new(schemas.AccessUser)
+		d.getAccessUser(r)
+		return r
+	case "AccessSession":
+		r := new(schemas.AccessSession)
+		d.getAccessSession(r)
+		return r
+	case "AccessToken":
+		r := new(schemas.AccessToken)
+		d.getAccessToken(r)
+		return r
+	case "AuditEntry":
+		r := new(schemas.AuditEntry)
+		d.getAuditEntry(r)
 		return r
 	}
 	d.corrupt("no code for " + name)
@@ -929,4 +965,90 @@ func (d *decoder) getDeliveryProgress(r *schemas.DeliveryProgress) {
 	r.Group = d.text()
 	r.Partition = d.long()
 	r.Progress = d.bytes()
+}
+
+func (e *encoder) putAccessUser(r *schemas.AccessUser) {
+	e.text(r.Name)
+	e.text(r.Role)
+	e.text(r.Password)
+	e.text(r.MadeBy)
+	e.time(r.MadeAt)
+	e.time(r.PasswordAt)
+}
+
+func (d *decoder) getAccessUser(r *schemas.AccessUser) {
+	r.Name = d.text()
+	r.Role = d.text()
+	r.Password = d.text()
+	r.MadeBy = d.text()
+	r.MadeAt = d.time()
+	r.PasswordAt = d.time()
+}
+
+func (e *encoder) putAccessSession(r *schemas.AccessSession) {
+	e.text(r.Hash)
+	e.text(r.User)
+	e.text(r.Address)
+	e.time(r.MadeAt)
+	e.time(r.SeenAt)
+}
+
+func (d *decoder) getAccessSession(r *schemas.AccessSession) {
+	r.Hash = d.text()
+	r.User = d.text()
+	r.Address = d.text()
+	r.MadeAt = d.time()
+	r.SeenAt = d.time()
+}
+
+func (e *encoder) putAccessToken(r *schemas.AccessToken) {
+	e.text(r.ID)
+	e.text(r.Name)
+	e.text(r.Hash)
+	e.text(r.Role)
+	e.text(r.MadeBy)
+	e.time(r.MadeAt)
+	e.time(r.ExpiresAt)
+	e.time(r.UsedAt)
+}
+
+func (d *decoder) getAccessToken(r *schemas.AccessToken) {
+	r.ID = d.text()
+	r.Name = d.text()
+	r.Hash = d.text()
+	r.Role = d.text()
+	r.MadeBy = d.text()
+	r.MadeAt = d.time()
+	r.ExpiresAt = d.time()
+	r.UsedAt = d.time()
+}
+
+func (e *encoder) putAuditEntry(r *schemas.AuditEntry) {
+	e.text(r.ID)
+	e.time(r.At)
+	e.text(r.Who)
+	e.text(r.Via)
+	e.text(r.Role)
+	e.text(r.Address)
+	e.text(r.Action)
+	e.text(r.Subject)
+	e.text(r.Before)
+	e.text(r.After)
+	e.text(r.Outcome)
+	e.text(r.Detail)
+}
+
+func (d *decoder) getAuditEntry(r *schemas.AuditEntry) {
+	r.ID = d.text()
+	r.At = d.time()
+	r.Who = d.text()
+	r.Via = d.text()
+	r.Role = d.text()
+	r.Address = d.text()
+	r.Action = d.text()
+	r.Subject = d.text()
+	r.Before = d.text()
+	r.After = d.text()
+	r.Outcome = d.text()
+	r.Detail = d.text()
 }

@@ -83,7 +83,11 @@ const (
 // Trace finds everything about an id: of an order, subscription, capture or other entity, a root key, an event or
 // delivery, a run or wait, an e-mail address or a contact key. An order's or contact's trace is its whole story, an event's only what
 // that event did. An id that is nowhere gives a Trace without hops.
-func (s *Store) Trace(ctx context.Context, id string) (Trace, error) {
+func (s *Store) Trace(ctx context.Context, id string) (Trace, error) { return s.TraceOf(ctx, "", id) }
+
+// TraceOf is Trace of an id that is known to be of a kind: as is what Trace.As would say, or "" for any. An id that is nothing
+// of that kind gives a Trace without hops.
+func (s *Store) TraceOf(ctx context.Context, as, id string) (Trace, error) {
 	id = strings.TrimSpace(id)
 	if id == "" || len(id) > idBytesMax {
 		return Trace{}, errors.New("trace: give an order, subscription, capture or event id, an e-mail address or a contact key")
@@ -91,12 +95,18 @@ func (s *Store) Trace(ctx context.Context, id string) (Trace, error) {
 	ctx, cancel := context.WithTimeout(ctx, TraceTimeout)
 	defer cancel()
 	t := Trace{ID: id}
-	found, err := s.locate(ctx, &t)
+	var found scope
+	var err error
+	if as == "event" {
+		found, err = s.locateEvent(ctx, &t)
+	} else {
+		found, err = s.locate(ctx, &t)
+	}
 	if err != nil {
 		return Trace{}, fmt.Errorf("trace: %w", err)
 	}
-	if t.As == "" {
-		return t, nil
+	if t.As == "" || as != "" && t.As != as {
+		return Trace{ID: id}, nil
 	}
 	for _, collect := range []func(context.Context, scope, *Trace) error{s.received, s.transitions, s.runSteps, s.commands, s.deliveries, s.deadLetters} {
 		if err := collect(ctx, found, &t); err != nil {
@@ -158,6 +168,10 @@ func (s *Store) locate(ctx context.Context, t *Trace) (scope, error) {
 		commands, err := s.keys(ctx, HopsMax, pick("command_id", "commands", "run_id IN @runs"), clickhouse.Named("runs", set(runs)))
 		return scope{runs: runs, commands: commands}, err
 	}
+	return s.locateEvent(ctx, t)
+}
+
+func (s *Store) locateEvent(ctx context.Context, t *Trace) (scope, error) {
 	events, err := s.keys(ctx, TraceRootsMax,
 		pick("event_id", "events", "event_id = @id"), pick("event_id", "events", "has(delivery_ids, @id)"),
 		pick("event_id", "transitions", "event_id = @id"), pick("event_id", "transitions", "has(delivery_ids, @id)"),

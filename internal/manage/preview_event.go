@@ -1,4 +1,4 @@
-package cli
+package manage
 
 import (
 	"context"
@@ -93,7 +93,7 @@ func (v *viewer) stored(ctx context.Context, id string) error {
 	defer func() { _ = store.Close() }()
 	trace, err := store.Trace(ctx, id)
 	if err != nil {
-		return unreachable(err)
+		return err
 	}
 	var at *chsink.Coordinates
 	for _, h := range trace.Hops {
@@ -121,9 +121,9 @@ func (v *viewer) store(ctx context.Context) (*chsink.Store, error) {
 	if c.Address == "" {
 		return nil, fmt.Errorf("%s names no clickhouse.address, by which a stored event is found; use --sample", config.SettingsFile)
 	}
-	store, err := chsink.Open(ctx, chsink.Options{Client: app.ClickHouseOptions(c), Now: v.p.Now, Log: zerolog.Nop()})
+	store, err := chsink.Open(ctx, chsink.Options{Client: app.ClickHouseOptions(c), Now: v.now, Log: zerolog.Nop()})
 	if err != nil {
-		return nil, unreachable(err)
+		return nil, err
 	}
 	return store, nil
 }
@@ -187,7 +187,7 @@ func (v *viewer) lastAsked(ctx context.Context) (*schemas.Contact, error) {
  toJSONString(contact_tags), toJSONString(contact_no_tags) FROM commands WHERE kind = 'CONTACT' AND destination = '%s' AND contact_key = '%s'
  ORDER BY version DESC LIMIT 1`, chEscapes.Replace(v.file.Destination), chEscapes.Replace(v.r.contactKey)), chsink.Limits{Rows: 1})
 	if err != nil {
-		return nil, unreachable(err)
+		return nil, err
 	}
 	if len(res.Rows) == 0 {
 		return nil, nil

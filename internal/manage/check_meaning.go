@@ -1,4 +1,4 @@
-package cli
+package manage
 
 import (
 	"github.com/tillstream/tillstream/internal/app"

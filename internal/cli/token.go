@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"net/http"
+	"sync/atomic"
+
+	"github.com/spf13/cobra"
+)
+
+// TokenEnv names the variable with the token of requests to management ports.
+const TokenEnv = "TILLSTREAM_TOKEN"
+
+// bearer sends the token of the command with each request to a management port.
+type bearer struct {
+	next  http.RoundTripper
+	token atomic.Pointer[string]
+}
+
+// RoundTrip implements http.RoundTripper.
+func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t := b.token.Load(); t != nil && *t != "" {
+		r = r.Clone(r.Context())
+		r.Header.Set("Authorization", "Bearer "+*t)
+	}
+	return b.next.RoundTrip(r)
+}
+
+// managementPorts is how every command reaches management ports. It takes no proxy: these are addresses inside.
+var managementPorts = &bearer{next: &http.Transport{DisableKeepAlives: true}}
+
+// tokenFlag gives every command --token.
+func (p Process) tokenFlag(root *cobra.Command) {
+	var token string
+	root.PersistentFlags().StringVar(&token, "token", "", "token for management ports, where users have to sign in (default: "+TokenEnv+"; a flag is seen by whoever lists processes)")
+	root.PersistentPreRun = func(*cobra.Command, []string) {
+		if token == "" && p.Getenv != nil {
+			token, _ = p.Getenv(TokenEnv)
+		}
+		managementPorts.token.Store(&token)
+	}
+}

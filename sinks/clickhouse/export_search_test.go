@@ -1,0 +1,4 @@
+package clickhouse
+
+// WordsOf is wordsOf, for tests.
+const WordsOf = wordsOf
