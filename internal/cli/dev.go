@@ -96,6 +96,7 @@ func checkPorts(c *cobra.Command) error {
 func addressLines(c *local.Cluster, a app.Addresses) []string {
 	lines := []string{
 		fmt.Sprintf("  webhooks    http://%s/webhooks/CONNECTION", a.Ingest),
+		fmt.Sprintf("  page        http://%s/", a.Management),
 		fmt.Sprintf("  status      http://%s/status   metrics http://%s/metrics", a.Management, a.Management),
 	}
 	if s := c.Services; s != nil {
