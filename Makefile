@@ -22,12 +22,12 @@ demo: install-chdb build ## play a story on embedded parts and show what happene
 
 test: install-chdb install-kafka install-redis install-chromium lint ## all tests, on embedded and on real parts
 	@echo "==> tests of every package (real Kafka, Redis and ClickHouse engine where a test asks for them)"
-	@TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 20m $(TEST_FLAGS) $$($(GO) list ./... | grep -vE '/internal/(e2e|chaos)$$')
+	@TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 30m $(TEST_FLAGS) $$($(GO) list ./... | grep -vE '/internal/(e2e|chaos)$$')
 	@echo "==> engine, delivery and loader on the real client in virtual time: rebalances, storms of faults, days, a soak"
 	@$(GO) test -tags synctests -timeout 10m $(TEST_FLAGS) ./pipeline ./pipeline/deliver ./pipeline/load ./internal/virtual ./internal/soak
 	@$(MAKE) --no-print-directory simulate
 	@echo "==> end to end: the built program, killed in mid-story"
-	@TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 20m $(TEST_FLAGS) ./internal/e2e
+	@TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 30m $(TEST_FLAGS) ./internal/e2e
 	@echo "==> chaos, a short run: three processes, three brokers, a Redis, every fault"
 	@TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 20m $(TEST_FLAGS) ./internal/chaos
 
