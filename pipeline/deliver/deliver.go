@@ -136,7 +136,7 @@ type Deliverer struct {
 	mu        sync.Mutex   // guards all below
 	now       time.Time    // when mu was last taken by lock
 	windows   map[int32]*window
-	landing   []*window // dropped, with requests that are still in flight
+	landing   []*window         // dropped, with requests that are still in flight
 	refusals  map[int32]refusal // partitions whose stall no inspection would find again
 	lanes     map[string]*lane
 	answers   *answers
