@@ -26,6 +26,7 @@ import (
 
 	"github.com/tillstream/tillstream/embedded/chdb"
 	"github.com/tillstream/tillstream/embedded/chserver"
+	"github.com/tillstream/tillstream/embedded/linger"
 )
 
 // The parts by the names that Options.Without takes.
@@ -254,13 +255,13 @@ func (s *Services) startKafka(o Options) error {
 		return fail(err)
 	}
 	handed := false
-	cluster, err := kfake.NewCluster(append(s.kafkaOptions(dir, o), kfake.ListenFn(func(network, address string) (net.Listener, error) {
+	cluster, err := kfake.NewCluster(append(s.kafkaOptions(dir, o), kfake.ListenFn(linger.Listen(func(network, address string) (net.Listener, error) {
 		if !handed {
 			handed = true
 			return listener, nil
 		}
 		return net.Listen(network, address)
-	}))...)
+	})))...)
 	if err != nil {
 		return fail(errors.Join(err, j.close(true)))
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tillstream/tillstream/embedded/linger"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/pipeline/store"
 	"github.com/tillstream/tillstream/pipeline/store/memstore"
@@ -137,7 +138,7 @@ func newWorld(t testing.TB, partitions int32) *world {
 func (w *world) startKafka(partitions int32) {
 	w.t.Helper()
 	w.net = new(kfake.VirtualNetwork)
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(w.net.Listen))
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(linger.Listen(w.net.Listen)))
 	if err != nil {
 		w.t.Fatal(err)
 	}

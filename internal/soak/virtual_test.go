@@ -22,6 +22,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tillstream/tillstream/embedded/linger"
 	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/pipeline/deliver"
@@ -123,7 +124,7 @@ func newVirtual(t *testing.T, r *result, crm virtualCRM) *virtual {
 		codec: codec.NewLocal(), finals: finals{}, crm: crm,
 	}
 	var err error
-	if v.kafka, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(v.net.Listen)); err != nil {
+	if v.kafka, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(linger.Listen(v.net.Listen))); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(v.kafka.Close)

@@ -21,6 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/tillstream/tillstream/embedded/linger"
 	"github.com/tillstream/tillstream/pipeline"
 	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/pipeline/deliver"
@@ -124,7 +125,7 @@ func newWorld(t testing.TB, seed uint64) *world {
 		w.crm[name] = newAccount(t, name, seed*10+uint64(i))
 	}
 	var err error
-	if w.kafka, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(w.net.Listen)); err != nil {
+	if w.kafka, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(linger.Listen(w.net.Listen))); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.kafka.Close)

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tillstream/tillstream/embedded/linger"
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/sinks"
 )
@@ -54,7 +55,7 @@ type day struct {
 // virtualRig is a rig within a bubble.
 func virtualRig(t *testing.T) *rig {
 	network := new(kfake.VirtualNetwork)
-	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(network.Listen),
+	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(linger.Listen(network.Listen)),
 		kfake.SeedTopics(2, schemas.TopicCommands, schemas.TopicDeliveries, schemas.TopicAutomationInbox, schemas.TopicProgress), kfake.SeedTopics(1, schemas.TopicDeadLetters))
 	if err != nil {
 		t.Fatal(err)

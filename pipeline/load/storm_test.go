@@ -23,6 +23,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/tillstream/tillstream/embedded/linger"
 	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/schemas"
@@ -105,7 +106,7 @@ func newStorm(t *testing.T, seed uint64) *storm {
 		processes: map[string]*process{}, met: map[string]int{}, tokens: map[string][]string{}, stored: map[string]int{}, letters: map[string]bool{},
 	}
 	var err error
-	s.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(s.net.Listen), kfake.SeedTopics(stormPartitions, topic, otherTopic))
+	s.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.ListenFn(linger.Listen(s.net.Listen)), kfake.SeedTopics(stormPartitions, topic, otherTopic))
 	if err != nil {
 		t.Fatal(err)
 	}
