@@ -20,11 +20,13 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"github.com/tillstream/tillstream/web"
 	"github.com/tillstream/tillstream/web/webtest"
@@ -212,7 +214,25 @@ func (b *tab) click(selector string) {
 	b.do(fmt.Sprintf("document.querySelector(%q).click()", selector))
 }
 
-func (b *tab) keys(text string) { b.t.Helper(); b.run(chromedp.KeyEvent(text)) }
+// keys types as a keyboard does: a key whose keydown the page takes for itself writes no letter.
+func (b *tab) keys(text string) {
+	b.t.Helper()
+	b.run(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		for _, r := range text {
+			events := kb.Encode(r)
+			if len(events) == 3 { // down, the letter, up: the browser makes the letter of the first
+				events[0].Text, events[0].UnmodifiedText = events[1].Text, events[1].UnmodifiedText
+				events = slices.Delete(events, 1, 2)
+			}
+			for _, e := range events {
+				if _, err := cdp.Call(ctx, t, input.DispatchKeyEvent, *e); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}))
+}
 
 func (b *tab) types(selector, text string) {
 	b.t.Helper()

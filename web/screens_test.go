@@ -191,9 +191,9 @@ func TestKeyboardAlone(t *testing.T) {
 	b.at("/events?q=jg")
 	b.do("document.activeElement.blur()")
 	b.sees("[data-testid=events] tbody a")
-	b.keys("j")
+	b.keys("j") // on from the row where it was
 	b.keys(kb.Enter)
-	b.at("/events/WH-00000")
+	b.at("/events/WH-00001")
 	b.sees("[data-testid=hops] li")
 	b.keys("?")
 	b.sees("dialog[open]")

@@ -27,7 +27,7 @@ export function Table<T>({ caption, rows, columns, id, href, onOpen, current, te
   const long = rows.length > wholeMax;
   const [from, setFrom] = useState(0);
   const [seen, setSeen] = useState(30);
-  const at = useRef(-1);
+  const at = useRef<string | null>(null); // the row that j and k went to last
   const pending = useRef<number | null>(null);
 
   const look = () => {
@@ -50,9 +50,9 @@ export function Table<T>({ caption, rows, columns, id, href, onOpen, current, te
     move: (by) => {
       if (!rows.length) return;
       const focused = document.activeElement?.closest<HTMLElement>("[data-index]");
-      const now = focused && box.current?.contains(focused) ? Number(focused.dataset["index"]) : at.current;
+      const now = focused && box.current?.contains(focused) ? Number(focused.dataset["index"]) : rows.findIndex((row) => id(row) === at.current);
       const next = Math.min(rows.length - 1, Math.max(0, now + by));
-      at.current = next;
+      at.current = id(rows[next]!);
       if (focusRow(next)) return;
       const b = box.current;
       if (!b) return;

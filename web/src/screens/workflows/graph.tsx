@@ -61,8 +61,8 @@ export function Graph({ form, counts, chosen, onChoose, visited }: { form: Workf
           const past = visited?.has(b.kind === "start" ? "start" : b.id);
           return (
             <g key={b.place} class={`box ${colour(b.kind)}${b.place === chosen ? " chosen" : ""}${past ? " visited" : ""}`} data-place={b.place} transform={`translate(${b.x},${b.y})`} role="button" tabIndex={i === at ? 0 : -1}
-              aria-pressed={b.place === chosen} aria-label={[title, detail, b.step?.id, past && t("workflows.visited")].filter(Boolean).join(", ")} onClick={() => onChoose(b.place)} onKeyDown={(e) => keys(e, i)}>
-              <title>{detail}</title>
+              aria-pressed={b.place === chosen} onClick={() => onChoose(b.place)} onKeyDown={(e) => keys(e, i)}>
+              <title>{[title, detail, b.step?.id, past && t("workflows.visited")].filter(Boolean).join(", ")}</title>
               <rect width={BOX_W} height={BOX_H} rx={9} />
               <rect class="edge" width={5} height={BOX_H} rx={2.5} />
               <text x={16} y={24} class="title" aria-hidden="true">{past ? "✓ " : ""}{cut(title)}</text>
