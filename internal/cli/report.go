@@ -11,9 +11,11 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/shopspring/decimal"
 	"github.com/spf13/cobra"
 
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/schemas/money"
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
 )
 
@@ -139,6 +141,11 @@ func (a reportAsked) write(c *cobra.Command, now time.Time, f chsink.ReportFilte
 			fmt.Fprintf(c.ErrOrStderr(), "report %s has more rows; raise --rows\n", one.Name)
 		}
 	}
+	if a.format == "table" || a.format == "html" {
+		for _, one := range answers {
+			amounts(one.Result)
+		}
+	}
 	switch a.format {
 	case "html":
 		return writePage(out, now, f, answers)
@@ -165,6 +172,38 @@ func days(r chsink.Result) {
 		for _, row := range r.Rows {
 			if at, ok := row[i].(time.Time); ok {
 				row[i] = at.UTC().Format(time.DateOnly)
+			}
+		}
+	}
+}
+
+// amount is money as people write it: with all digits of its currency.
+type amount struct {
+	value  decimal.Decimal
+	digits int32
+}
+
+func (a amount) String() string {
+	if a.value.Equal(a.value.Round(a.digits)) {
+		return a.value.StringFixed(a.digits)
+	}
+	return a.value.String()
+}
+
+// amounts gives money the digits of its row's currency.
+func amounts(r chsink.Result) {
+	of := column(r, "currency")
+	if of < 0 {
+		return
+	}
+	for _, row := range r.Rows {
+		currency, err := money.ParseCurrency(cell(row[of]))
+		if err != nil {
+			continue
+		}
+		for i, v := range row {
+			if d, ok := v.(decimal.Decimal); ok {
+				row[i] = amount{d, money.Exponent("", currency)}
 			}
 		}
 	}

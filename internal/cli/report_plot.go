@@ -85,6 +85,8 @@ func drawable(v any) (float64, bool) {
 	switch v := v.(type) {
 	case decimal.Decimal:
 		return v.InexactFloat64(), true
+	case amount:
+		return v.value.InexactFloat64(), true
 	case float64:
 		return v, !math.IsNaN(v) && !math.IsInf(v, 0)
 	case int64:

@@ -118,7 +118,7 @@ export function columns(): Column<EventSummary>[] {
     { key: "status", head: t("events.status"), cell: (e) => <EventStatus e={e} /> },
     { key: "amount", head: t("events.amount"), align: "end", cell: (e) => <Money value={e.amount} /> },
     { key: "order", head: t("events.order"), small: "hide", cell: (e) => e.order_key ? <a href={`/orders/${segments(e.order_key)}`}>{e.order}</a> : e.order || <span class="muted">–</span> },
-    { key: "contact", head: t("events.contact"), small: "hide", cell: (e) => e.name || e.contact || <span class="muted">–</span> },
+    { key: "contact", head: t("events.contact"), small: "hide", cell: (e) => (e.name && !e.name.startsWith("***") ? e.name : e.contact?.replace(`${e.environment}/`, "")) || <span class="muted">–</span> },
     { key: "store", head: t("events.store"), small: "hide", cell: (e) => <>{e.store} <EnvironmentBadge name={e.environment} /></> },
     { key: "at", head: t("events.at"), cell: (e) => <Time at={e.received_at || e.at} /> },
   ];

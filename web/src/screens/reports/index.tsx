@@ -10,8 +10,14 @@ import type { Report, ReportInfo, Value } from "./shapes";
 const rowsMax = 5000;
 const filterNames = ["since", "until", "store", "currency", "environment"] as const;
 
+/** The environment that is counted where none is chosen: live, unless there is only another. */
+function usual(): string {
+  const worlds = session.value?.environments ?? [];
+  return worlds.length && !worlds.includes("live") ? worlds[0]! : "live";
+}
+
 function filters(): Record<string, string> {
-  const q = query.value;
+  const q = { environment: usual(), ...query.value };
   return Object.fromEntries(filterNames.filter((n) => q[n]).map((n) => [n, q[n]!]));
 }
 
@@ -53,7 +59,7 @@ function Filters() {
       {(["since", "until"] as const).map((n) => <Field key={n} label={t(`events.${n}`)}><TextInput type="date" value={(q[n] ?? "").slice(0, 10)} onInput={(v) => setQuery({ [n]: v && `${v}T00:00:00Z` })} /></Field>)}
       <Field label={t("events.store")}><Typed name="store" /></Field>
       <Field label={t("reports.currency")}><Typed name="currency" /></Field>
-      <Field label={t("events.environment")}><Select value={q["environment"] ?? "live"} onChange={(v) => setQuery({ environment: v === "live" ? null : v })} options={[...new Set(["live", "sandbox", ...(session.value?.environments ?? [])])].map((v) => ({ value: v, label: v }))} /></Field>
+      <Field label={t("events.environment")}><Select value={q["environment"] ?? usual()} onChange={(v) => setQuery({ environment: v === usual() ? null : v })} options={[...new Set(["live", "sandbox", ...(session.value?.environments ?? [])])].map((v) => ({ value: v, label: v }))} /></Field>
     </div>
   );
 }
