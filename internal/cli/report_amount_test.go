@@ -15,8 +15,12 @@ func TestMoneyIsWrittenWithTheDigitsOfItsCurrency(t *testing.T) {
 	r := chsink.Result{
 		Columns: []chsink.Column{{Name: "currency", Type: "String"}, {Name: "net", Type: "Decimal(38, 9)"}, {Name: "captures", Type: "UInt64"}},
 		Rows: [][]any{
-			{"EUR", number("287.500000000"), uint64(2)}, {"EUR", number("0"), uint64(0)}, {"JPY", number("1200"), uint64(1)},
-			{"KWD", number("1.5"), uint64(1)}, {"EUR", number("0.125"), uint64(1)}, {"?", number("1.5"), uint64(1)},
+			{"EUR", number("287.500000000"), uint64(2)},
+			{"EUR", number("0"), uint64(0)},
+			{"JPY", number("1200"), uint64(1)},
+			{"KWD", number("1.5"), uint64(1)},
+			{"EUR", number("0.125"), uint64(1)},
+			{"?", number("1.5"), uint64(1)},
 		},
 	}
 	amounts(r)
