@@ -88,9 +88,10 @@ export function duration(seconds: number): string {
   return unit(seconds / 86400, "day");
 }
 
-/** A moment as "3 minutes ago". */
+/** A moment as "3 minutes ago". Clocks differ: what the host's says of just now is never "in 1 second". */
 export function ago(at: Date, now: Date): string {
-  const seconds = (at.getTime() - now.getTime()) / 1000;
+  const ahead = (at.getTime() - now.getTime()) / 1000;
+  const seconds = ahead > 0 && ahead < 3 ? 0 : ahead;
   const f = new Intl.RelativeTimeFormat(language.value, { numeric: "auto", style: "short" });
   const abs = Math.abs(seconds);
   if (abs < 60) return f.format(Math.round(seconds), "second");

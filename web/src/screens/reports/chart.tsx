@@ -76,6 +76,8 @@ export function Chart({ r }: { r: Report }) {
   );
 }
 
+const daySeconds = 86400;
+
 function options(r: Report, d: Drawn, el: HTMLElement): uPlot.Options {
   const css = getComputedStyle(document.documentElement);
   const colour = (name: string) => css.getPropertyValue(name).trim();
@@ -86,7 +88,7 @@ function options(r: Report, d: Drawn, el: HTMLElement): uPlot.Options {
   const span = (d.xs.at(-1) ?? 0) - (d.xs[0] ?? 0);
   const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
   const x: uPlot.Axis = d.time
-    ? { ...axis, values: (_, list) => list.map((s) => (span > 200 * 86400 ? months : days).format(s * 1000)) }
+    ? { ...axis, incrs: [1, 2, 7, 14, 30, 91, 182, 365].map((n) => n * daySeconds), values: (_, list) => list.map((s) => (span > 200 * daySeconds ? months : days).format(s * 1000)) }
     : { ...axis, splits: () => d.xs, values: (_, list) => list.map((i) => short(d.labels[i] ?? "")), rotate: d.labels.length > 6 ? -35 : 0, size: d.labels.length > 6 ? 90 : 40, gap: 6 };
   const n = d.series.length;
   return {
@@ -105,7 +107,7 @@ function options(r: Report, d: Drawn, el: HTMLElement): uPlot.Options {
 
 // A bar needs room for itself at both ends.
 function padded(d: Drawn, min: number, max: number): [number, number] {
-  const step = d.xs.length > 1 ? Math.min(...d.xs.slice(1).map((v, i) => v - d.xs[i]!)) : d.time ? 86400 : 1;
+  const step = d.xs.length > 1 ? Math.min(...d.xs.slice(1).map((v, i) => v - d.xs[i]!)) : d.time ? daySeconds : 1;
   return [min - step / 2, max + step / 2];
 }
 
