@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 }
 
 // chromium is the one browser of all tests. Where there is none, a test is skipped, unless TILLSTREAM_REQUIRE names it.
-func chromium(t *testing.T) context.Context {
+func chromium(t testing.TB) context.Context {
 	t.Helper()
 	browser.Do(func() {
 		path := ""

@@ -31,9 +31,11 @@ async function load(folder: string) {
   loaded.value = { ...loaded.value, [folder]: got };
 }
 
+const folderAt = (at: string): string => folderOf[at.split("/")[1] ?? ""] ?? "";
+
 function Outlet() {
   const at = path.value;
-  const folder = folderOf[at.split("/")[1] ?? ""] ?? "";
+  const folder = folderAt(at);
   const screens = loaded.value[folder];
   useEffect(() => {
     if (folder && !screens) void load(folder);
@@ -72,7 +74,8 @@ function App() {
 }
 
 async function start() {
-  await Promise.all([setLanguage(preferred(), false), loadSession()]);
+  // The screen is fetched beside the texts and the session, not after them: each turn costs a slow network a fifth of a second.
+  await Promise.all([setLanguage(preferred(), false), loadSession(), load(folderAt(path.value))]);
   const root = document.getElementById("page")!;
   root.replaceChildren();
   render(<App />, root);
