@@ -28,10 +28,7 @@ func bare(ctx context.Context, o options) error {
 		return err
 	}
 	defer conn.Close()
-	c, err := newCodec()
-	if err != nil {
-		return err
-	}
+	c := codec.NewLocal()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(o.kafka), kgo.ConsumerGroup(o.group), kgo.ConsumeTopics(o.topic), kgo.DisableAutoCommit(),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.FetchMaxBytes(16<<20))
 	if err != nil {

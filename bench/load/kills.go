@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/tillstream/tillstream/internal/e2e/parts"
+	"github.com/tillstream/tillstream/schemas/codec"
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
 )
 
@@ -137,10 +138,7 @@ func (k *killer) work(ctx context.Context) error {
 
 // append produces records in transactions, some of which are aborted: their offsets must stay without rows.
 func (k *killer) append(ctx context.Context, number int) error {
-	c, err := newCodec()
-	if err != nil {
-		return err
-	}
+	c := codec.NewLocal()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(k.at.Kafka), kgo.TransactionalID(fmt.Sprintf("bench-%d", number)))
 	if err != nil {
 		return err

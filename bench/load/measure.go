@@ -16,6 +16,7 @@ import (
 
 	"github.com/tillstream/tillstream/internal/e2e/parts"
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/schemas/codec"
 )
 
 // roundLimit bounds one round of one program.
@@ -67,10 +68,7 @@ func measure(ctx context.Context, o options) error {
 		return err
 	}
 	defer cl.Close()
-	c, err := newCodec()
-	if err != nil {
-		return err
-	}
+	c := codec.NewLocal()
 	started := time.Now()
 	if err := produce(ctx, cl, c, o, 0, o.rows); err != nil {
 		return err

@@ -87,10 +87,7 @@ func ours(ctx context.Context, o options) error {
 		return err
 	}
 	defer store.Close()
-	c, err := newCodec()
-	if err != nil {
-		return err
-	}
+	c := codec.NewLocal()
 	w := newWatch(o)
 	l, err := load.New(load.Options{
 		Kafka: kafka.Options{Brokers: []string{o.kafka}}, Codec: timed{c, w}, Writer: counted{store, w}, Topics: []string{o.topic}, Group: o.group,

@@ -21,7 +21,6 @@ import (
 	"github.com/tillstream/tillstream/embedded/chserver"
 	"github.com/tillstream/tillstream/internal/e2e/parts"
 	"github.com/tillstream/tillstream/schemas"
-	"github.com/tillstream/tillstream/schemas/codec"
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
 )
 
@@ -124,31 +123,4 @@ func clickhouseAt(address, database string) *clickhouse.Options {
 
 func openStore(ctx context.Context, address, database string) (*chsink.Store, error) {
 	return chsink.Open(ctx, chsink.Options{Client: clickhouseAt(address, database), Log: zerolog.Nop(), Now: time.Now})
-}
-
-// ids stands for the schema registry: each record's schema has its place in the list as its id.
-type ids []string
-
-func newCodec() (*codec.Codec, error) {
-	return codec.New(ids{
-		"OrderEvent", "Transition", "Command", "Delivery", "DeadLetter", "Tick", "OrderLink", "SourceProgress", "ConfigVersion", "RunStep", "ListAnswer", "WaitDecision",
-		"ContactTouch", "IdentityLink", "ConfigActivation", "ReceiverBeat", "Pause", "JobRequest", "Job", "JobItem", "DeliveryProgress",
-	})
-}
-
-// ID implements codec.IDs.
-func (list ids) ID(name string) (int, error) {
-	if i := slices.Index(list, name); i >= 0 {
-		return i + 1, nil
-	}
-	return 0, fmt.Errorf("%w: %s", codec.ErrUnknownSchema, name)
-}
-
-// Schema implements codec.IDs.
-func (list ids) Schema(id int) (string, error) {
-	if id < 1 || id > len(list) {
-		return "", fmt.Errorf("%w: id %d", codec.ErrUnknownSchema, id)
-	}
-	text, _ := schemas.AVSC(list[id-1])
-	return text, nil
 }
