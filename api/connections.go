@@ -147,7 +147,7 @@ func (b *Board) connectionChanges(t *table, part served[*connections.Desk]) {
 		return d.Disconnect(r.Context(), r.PathValue("name"), forget)
 	})
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/connections/{name}/reconnect", Role: Operator, CLI: "tillstream connect", Body: Reconnection{}, Answer: &connections.Result{},
+		Method: "POST", Path: "/api/v1/connections/{name}/reconnect", Role: Operator, CLI: "tillstream connect --reconnect", Body: Reconnection{}, Answer: &connections.Result{},
 		Summary: "Connect a disconnected connection again",
 	}, func(d *connections.Desk, r *http.Request, _ *query) (any, error) {
 		var body Reconnection

@@ -104,7 +104,7 @@ func (b *Board) destinationRoutes(t *table) {
 		return d.Check(r.Context(), r.PathValue("name"))
 	})
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/destinations/{name}/reconnect", Role: Operator, CLI: "tillstream connect", Body: destinations.Change{}, Answer: &destinations.Result{},
+		Method: "POST", Path: "/api/v1/destinations/{name}/reconnect", Role: Operator, CLI: "tillstream connect --reconnect", Body: destinations.Change{}, Answer: &destinations.Result{},
 		Summary: "Give a destination a new key, or connect it again",
 	}, func(d Destinations, r *http.Request, _ *query) (any, error) {
 		var change destinations.Change
@@ -146,7 +146,7 @@ func (b *Board) catalogueRoutes(t *table, part served[Destinations]) {
 		Summary: "What the account has: fields, tags, lists and their like, as it was read last",
 	}, catalogue(false))
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/destinations/{name}/catalogue", Role: Operator, CLI: "tillstream catalogue", Params: params, Answer: CatalogueList{},
+		Method: "POST", Path: "/api/v1/destinations/{name}/catalogue", Role: Operator, CLI: "tillstream catalogue --refresh", Params: params, Answer: CatalogueList{},
 		Summary: "Read anew what the account has",
 	}, catalogue(true))
 	part.route(t, Route{

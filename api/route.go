@@ -35,6 +35,7 @@ type Route struct {
 	Role         Role
 	Summary      string  // one line
 	CLI          string  // the command with the same power: "tillstream events"
+	NoCLI        string  // why there is none: what has no meaning in a shell
 	Params       []Param // of the query; every other is refused
 	Body, Answer any     // zero values of the types; nil: none, or of no fixed type
 	Code         int     // of success; 0: 200
