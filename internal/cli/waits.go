@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/internal/app"
 	"github.com/tillstream/tillstream/internal/explain"
 	"github.com/tillstream/tillstream/outbound"
@@ -174,7 +175,7 @@ func (p Process) waitShowCommand() *cobra.Command {
 				if a.json {
 					return json.NewEncoder(c.OutOrStdout()).Encode(got)
 				}
-				v := got.(explain.WaitView)
+				v := got
 				printWait(c.OutOrStdout(), v)
 				return nil
 			})
@@ -186,7 +187,7 @@ func (p Process) waitShowCommand() *cobra.Command {
 	return c
 }
 
-func printWait(w io.Writer, v explain.WaitView) {
+func printWait(w io.Writer, v api.WaitView) {
 	line := func(name, text string) {
 		if text != "" {
 			fmt.Fprintf(w, "  %-14s %s\n", name, harmless(text))
@@ -312,8 +313,8 @@ func (p Process) toClose(c *cobra.Command, d *explain.Desk, args []string, a clo
 		if !a.personal {
 			explain.MaskWaits(shown)
 		}
-		printWait(out, explain.WaitView{Wait: shown[0], Ending: v.Ending})
-		fmt.Fprintf(out, "It will end as %s. Then: %s.\n", word, harmless(outbound.Redact(v.Ending.Then(a.met))))
+		printWait(out, api.WaitView{Wait: shown[0], Ending: v.Ending})
+		fmt.Fprintf(out, "It will end as %s. Then: %s.\n", word, harmless(outbound.Redact(explain.Then(v.Ending, a.met))))
 		return []chsink.Wait{v.Wait}, nil
 	}
 	a.state = string(chsink.WaitOpen)
