@@ -95,7 +95,7 @@ func (b *Board) automationRoutes(t *table) {
 		return a.Wait(r.Context(), r.PathValue("id"), personal)
 	})
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/waits/{id}/decision", Role: Operator, CLI: "tillstream waits close", Body: Decision{}, Answer: Decided{}, Code: http.StatusAccepted,
+		Method: "POST", Path: "/api/v1/waits/{id}/decision", Once: true, Role: Operator, CLI: "tillstream waits close", Body: Decision{}, Answer: Decided{}, Code: http.StatusAccepted,
 		Summary: "End an open wait as a person says",
 	}, func(a Automation, r *http.Request, _ *query) (any, error) {
 		var d Decision

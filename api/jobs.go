@@ -160,7 +160,7 @@ func (b *Board) jobsOf(t *table, part served[Recovery]) {
 		return a.Job(r.Context(), r.PathValue("id"), i)
 	})
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/jobs", Role: Operator, CLI: "tillstream retry", Body: AskRequest{}, Answer: JobPreview{}, Code: http.StatusAccepted,
+		Method: "POST", Path: "/api/v1/jobs", Once: true, Role: Operator, CLI: "tillstream retry", Body: AskRequest{}, Answer: JobPreview{}, Code: http.StatusAccepted,
 		Summary: "Start a job that retries, dismisses, settles or replays, or only count what it would be about",
 	}, func(a Recovery, r *http.Request, _ *query) (any, error) {
 		var body AskRequest
@@ -170,7 +170,7 @@ func (b *Board) jobsOf(t *table, part served[Recovery]) {
 		return a.Ask(r.Context(), body)
 	})
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/jobs/{id}/cancel", Role: Operator, CLI: "tillstream jobs cancel", Body: CancelRequest{}, Answer: JobAsked{}, Code: http.StatusAccepted,
+		Method: "POST", Path: "/api/v1/jobs/{id}/cancel", Once: true, Role: Operator, CLI: "tillstream jobs cancel", Body: CancelRequest{}, Answer: JobAsked{}, Code: http.StatusAccepted,
 		Summary: "End a job between two items; what was done stays",
 	}, func(a Recovery, r *http.Request, _ *query) (any, error) {
 		var body CancelRequest

@@ -143,7 +143,7 @@ func (b *Board) workflowRoutes(t *table) {
 func (b *Board) backtestRoutes(t *table) {
 	part := b.manager()
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/backtests", Role: Operator, Body: BacktestRequest{}, Answer: Backtest{}, Code: http.StatusAccepted, CLI: "tillstream backtest", BodyBytesMax: tryBytesMax,
+		Method: "POST", Path: "/api/v1/backtests", Once: true, Role: Operator, Body: BacktestRequest{}, Answer: Backtest{}, Code: http.StatusAccepted, CLI: "tillstream backtest", BodyBytesMax: tryBytesMax,
 		Summary: "Begins to run the recorded events of a span with another configuration. Sends nothing",
 	}, func(m Managing, r *http.Request, _ *query) (any, error) {
 		var body BacktestRequest
@@ -171,7 +171,7 @@ func (b *Board) backtestRoutes(t *table) {
 		return m.CancelBacktest(r.Context(), r.PathValue("id"))
 	})
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/test-events", Role: Operator, Body: TestEventRequest{}, Answer: TestEventTaken{}, Code: http.StatusAccepted, CLI: "tillstream test-event",
+		Method: "POST", Path: "/api/v1/test-events", Once: true, Role: Operator, Body: TestEventRequest{}, Answer: TestEventTaken{}, Code: http.StatusAccepted, CLI: "tillstream test-event",
 		Summary: "Makes an event that is marked as a test; with send it goes the whole way to the CRM, else it is only shown",
 	}, func(m Managing, r *http.Request, _ *query) (any, error) {
 		var body TestEventRequest

@@ -71,6 +71,9 @@ func operation(r Route, types jsonschema.Definitions) (object, error) {
 	if r.changes() {
 		params = append(params, object{"name": ActionHeader, "in": "header", "required": true, "description": "any value: it shows that no foreign page made the request", "schema": object{"type": "string"}})
 	}
+	if r.Once {
+		params = append(params, object{"name": KeyHeader, "in": "header", "description": "drawn by who asks for each new attempt: the same again within 24 h is not done again and gets the first answer", "schema": object{"type": "string"}})
+	}
 	done := object{"description": r.Summary}
 	if r.Answer != nil {
 		done["content"] = object{"application/json": object{"schema": schemaOf(r.Answer, types)}}

@@ -14,6 +14,7 @@ type call struct {
 	at           string // file:line
 	method, path string // a value in the path is *
 	query        []string
+	keyed        bool // it gives a key of the attempt
 }
 
 // sources are the files of the page. They are read as text, by what the page's code is written like: a call's first
@@ -38,7 +39,7 @@ func readCalls(from fs.FS) ([]call, error) {
 	}
 	s, calls := sources(files), []call{}
 	for name, text := range s {
-		add := func(method, expression string, offset int) {
+		add := func(method, expression string, keyed bool, offset int) {
 			at := s.place(name, offset)
 			found := s.addresses(name, expression, offset, 0)
 			if len(found) == 0 && err == nil {
@@ -46,12 +47,12 @@ func readCalls(from fs.FS) ([]call, error) {
 			}
 			for _, a := range found {
 				address, query, _ := strings.Cut(a.text, "?")
-				calls = append(calls, call{first(a.at, at), method, address, names(query)})
+				calls = append(calls, call{first(a.at, at), method, address, names(query), keyed})
 			}
 		}
 		for _, m := range callsAPI.FindAllStringSubmatchIndex(text, -1) {
 			if arguments, ok := argumentsAt(text, afterGenerics(text, m[1])); ok {
-				add(methodsOf[text[m[2]:m[3]]], arguments[0], m[0])
+				add(methodsOf[text[m[2]:m[3]]], arguments[0], strings.Contains(strings.Join(arguments[1:], ","), "key: "), m[0])
 			}
 		}
 		if name == "api/index.ts" { // it is what sends all of them
@@ -62,7 +63,7 @@ func readCalls(from fs.FS) ([]call, error) {
 			if text[m[0]] == '$' {
 				rest = "`" + rest
 			}
-			add("GET", strings.TrimSpace(rest[:end(rest, ",;)}\n")]), m[0])
+			add("GET", strings.TrimSpace(rest[:end(rest, ",;)}\n")]), false, m[0])
 		}
 	}
 	return calls, err

@@ -77,6 +77,9 @@ func (d document) wrong(c call) string {
 			unknown = append(unknown, name)
 		}
 	}
+	if takes := func(p struct{ Name, In string }) bool { return p.In == "header" && p.Name == "Idempotency-Key" }; c.keyed && !slices.ContainsFunc(op.Parameters, takes) {
+		return fmt.Sprintf("%s: %s %s takes no Idempotency-Key", c.at, c.method, c.path)
+	}
 	if len(unknown) > 0 {
 		return fmt.Sprintf("%s: %s %s takes no parameter %s", c.at, c.method, c.path, strings.Join(unknown, ", "))
 	}
@@ -126,6 +129,7 @@ func TestCallsAreSeenInSources(t *testing.T) {
 		"const at = `/jobs/${id}`;\nawait api.post(`${at}/${on ? \"pause\" : \"go\"}`)": "a.tsx:4: the API has no POST /jobs/*/go",
 		`api.get(some(thing))`: "a.tsx:3: some(thing) cannot be followed to an address of the API",
 		"function Two({ at }: P) {\n api.del(at + \"/pause\") }\n<Two b={{}} at=\"/x\" />": "a.tsx:5: the API has no DELETE /x/pause",
+		"api.post(`/jobs/${id}/pause`, { why }, { key: newKey() })":                        "a.tsx:3: POST /jobs/*/pause takes no Idempotency-Key",
 		`const csv = base + "/jobs/none/csv"`:                                              "a.tsx:3: the API has no GET /jobs/none/csv",
 	} {
 		calls, err := readCalls(fstest.MapFS{

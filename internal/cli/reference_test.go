@@ -469,24 +469,15 @@ func TestExitCodesAreTabled(t *testing.T) {
 // withoutJSON are the commands whose answer is no data: they run until they are stopped, write files, print text that is
 // meant to be kept as it is, or lead a person through steps and end with a code.
 var withoutJSON = []string{
-	"apply",
 	"completion bash",
 	"completion fish",
 	"completion powershell",
 	"completion zsh",
-	"config check",
 	"config schema",
-	"connect",
-	"connections add-resource",
-	"connections check",
-	"connections remove-resource",
 	"dev",
-	"disconnect",
 	"generate",
 	"init",
 	"man",
-	"publish",
-	"resume",
 	"run",
 	"simulator activecampaign",
 	"simulator getresponse",
@@ -496,8 +487,6 @@ var withoutJSON = []string{
 	"simulator stripe",
 	"simulator webhook",
 	"simulator woocommerce",
-	"version",
-	"waits close",
 }
 
 // onlyHolds reports whether c holds other commands and does nothing by itself.

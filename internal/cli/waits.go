@@ -223,6 +223,7 @@ type closing struct {
 	waitsAsked
 	met, notMet, yes bool
 	by, reason       string
+	told             answering
 }
 
 func (p Process) waitCloseCommand() *cobra.Command {
@@ -240,6 +241,7 @@ The decision goes to Kafka and takes effect when the automation stage reads it. 
 	}
 	a.target.flags(c)
 	a.selection(c)
+	a.told.flag(c)
 	f := c.Flags()
 	f.BoolVar(&a.met, "met", false, "as met")
 	f.BoolVar(&a.notMet, "not-met", false, "as not met")
@@ -272,10 +274,13 @@ func (p Process) closeWaits(c *cobra.Command, args []string, a closing) error {
 	}
 	return p.withDesk(c.Context(), a.target, func(d *explain.Desk) error {
 		list, err := p.toClose(c, d, args, a)
-		if err != nil || len(list) == 0 {
+		if err == nil && len(list) == 0 {
+			return a.told.end(c, closedWaits{Waits: []string{}, Met: a.met}, func(io.Writer) {})
+		}
+		if err != nil {
 			return err
 		}
-		if err := p.agreed(c, len(list), a.yes); err != nil {
+		if err := p.agreed(a.told.people(c), len(list), a.yes); err != nil {
 			return err
 		}
 		decisions, err := p.decisions(c.Context(), a.target)
@@ -289,9 +294,20 @@ func (p Process) closeWaits(c *cobra.Command, args []string, a closing) error {
 				return fmt.Errorf("%w; give the same command again, what ended is left alone", err)
 			}
 		}
-		fmt.Fprintf(c.OutOrStdout(), "The decision about %d waits is on its way; 'tillstream waits' shows it after a moment.\n", len(list))
-		return nil
+		said := closedWaits{Met: a.met}
+		for _, w := range list {
+			said.Waits = append(said.Waits, w.ID)
+		}
+		return a.told.end(c, said, func(w io.Writer) {
+			fmt.Fprintf(w, "The decision about %d waits is on its way; 'tillstream waits' shows it after a moment.\n", len(list))
+		})
 	})
+}
+
+// closedWaits is what 'waits close --json' prints.
+type closedWaits struct {
+	Waits []string `json:"waits"` // whose decision is on its way
+	Met   bool     `json:"met"`
 }
 
 // toClose finds the open waits that are meant, and says what will happen to them.
@@ -300,7 +316,7 @@ func (p Process) toClose(c *cobra.Command, d *explain.Desk, args []string, a clo
 	if a.met {
 		word = "met"
 	}
-	out := c.OutOrStdout()
+	out := a.told.people(c)
 	if len(args) == 1 {
 		v, err := d.One(c.Context(), args[0])
 		if err != nil {
@@ -349,7 +365,7 @@ func (p Process) toClose(c *cobra.Command, d *explain.Desk, args []string, a clo
 }
 
 // agreed asks on a terminal.
-func (p Process) agreed(c *cobra.Command, n int, yes bool) error {
+func (p Process) agreed(out io.Writer, n int, yes bool) error {
 	if yes {
 		return nil
 	}
@@ -357,7 +373,7 @@ func (p Process) agreed(c *cobra.Command, n int, yes bool) error {
 	if in == nil {
 		return &codedError{ExitUsage, errors.New("nothing is changed: there is no terminal to ask on; say --yes")}
 	}
-	fmt.Fprintf(c.OutOrStdout(), "Close %d? [y/N] ", n)
+	fmt.Fprintf(out, "Close %d? [y/N] ", n)
 	answer, err := readLine(bufio.NewReader(in))
 	if err != nil || answer != "y" && answer != "yes" {
 		return errors.Join(err, errors.New("nothing is changed"))
