@@ -201,13 +201,16 @@ func cookie(secret string, secure bool, age int) *http.Cookie {
 	return c
 }
 
+// noSession is why the command line has no part in sessions.
+const noSession = "sessions are the page's; the command line shows a token with each request"
+
 // sessionRoutes are sign-in and sign-out.
 func (b *Board) sessionRoutes(t *table) {
-	t.add(Route{Method: "GET", Path: "/api/v1/session", CLI: "tillstream users", Answer: Session{}, Summary: "Who is signed in, and what the page begins with"},
+	t.add(Route{Method: "GET", Path: "/api/v1/session", NoCLI: noSession, Answer: Session{}, Summary: "Who is signed in, and what the page begins with"},
 		func(_ http.ResponseWriter, r *http.Request, _ *query) (any, error) { return b.session(r), nil })
 	part := served[*Access]{of: b.storeOf, missing: missingAccess}
 	part.stream(t, Route{
-		Method: "POST", Path: "/api/v1/session", CLI: "tillstream users", Body: SignIn{}, Answer: Session{}, Summary: "Sign in; the session is a cookie",
+		Method: "POST", Path: "/api/v1/session", NoCLI: noSession, Body: SignIn{}, Answer: Session{}, Summary: "Sign in; the session is a cookie",
 	}, func(a *Access, w http.ResponseWriter, r *http.Request, _ *query) (any, error) {
 		var body SignIn
 		if err := decodeBody(r, &body); err != nil {
@@ -222,7 +225,7 @@ func (b *Board) sessionRoutes(t *table) {
 		http.SetCookie(w, cookie(secret, r.TLS != nil, int(access.SessionAbsolute.Seconds())))
 		return b.session(r.WithContext(context.WithValue(r.Context(), principalKey{}, who))), nil
 	})
-	part.stream(t, Route{Method: "DELETE", Path: "/api/v1/session", CLI: "tillstream users", Answer: Session{}, Summary: "Sign out"},
+	part.stream(t, Route{Method: "DELETE", Path: "/api/v1/session", NoCLI: noSession, Answer: Session{}, Summary: "Sign out"},
 		func(a *Access, w http.ResponseWriter, r *http.Request, _ *query) (any, error) {
 			http.SetCookie(w, cookie("", r.TLS != nil, -1))
 			if err := a.Store.SignOut(r.Context(), sessionOf(r)); err != nil {

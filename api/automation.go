@@ -10,18 +10,19 @@ import (
 	"time"
 
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/schemas/past"
 )
 
 // Automation answers about workflows: their runs, their waits, and why an order or a contact stands as it does. An error
 // that is a *connections.Refusal is the asker's; every other is ours.
 type Automation interface {
-	Waits(ctx context.Context, q WaitsQuery) (any, error)
-	Wait(ctx context.Context, id string, personalData bool) (any, error)
+	Waits(ctx context.Context, q WaitsQuery) (past.WaitPage, error)
+	Wait(ctx context.Context, id string, personalData bool) (WaitView, error)
 	// Decide ends an open wait as a person says. It takes effect when the stage reads it.
-	Decide(ctx context.Context, id string, d Decision) (any, error)
+	Decide(ctx context.Context, id string, d Decision) (Decided, error)
 	// Explain tells of an order or a contact.
-	Explain(ctx context.Context, as, id string, personalData bool) (any, error)
-	Runs(ctx context.Context, q RunsQuery) (any, error)
+	Explain(ctx context.Context, as, id string, personalData bool) (Explanation, error)
+	Runs(ctx context.Context, q RunsQuery) (RunList, error)
 }
 
 // WaitsQuery says which waits are meant. Empty parts mean any.
@@ -72,7 +73,7 @@ func (b *Board) automationOf() (Automation, bool) {
 func (b *Board) automationRoutes(t *table) {
 	part := served[Automation]{of: b.automationOf, missing: "this process knows no ClickHouse, where runs and waits are looked up, or has not begun to: set clickhouse.address"}
 	part.route(t, Route{
-		Method: "GET", Path: "/api/v1/waits", Role: Viewer, CLI: "tillstream waits", Summary: "Waits, due first",
+		Method: "GET", Path: "/api/v1/waits", Role: Viewer, Answer: past.WaitPage{}, CLI: "tillstream waits", Summary: "Waits, due first",
 		Params: []Param{
 			{"workflow", "name of a workflow"},
 			{"contact", "e-mail address or contact key"},
@@ -85,7 +86,7 @@ func (b *Board) automationRoutes(t *table) {
 		},
 	}, listWaits)
 	part.route(t, Route{
-		Method: "GET", Path: "/api/v1/waits/{id}", Role: Viewer, CLI: "tillstream waits show", Params: []Param{personalParam}, Summary: "One wait, with what would end it",
+		Method: "GET", Path: "/api/v1/waits/{id}", Role: Viewer, Answer: WaitView{}, CLI: "tillstream waits show", Params: []Param{personalParam}, Summary: "One wait, with what would end it",
 	}, func(a Automation, r *http.Request, q *query) (any, error) {
 		personal, err := q.flag("personal_data"), q.err
 		if err != nil {
@@ -94,7 +95,7 @@ func (b *Board) automationRoutes(t *table) {
 		return a.Wait(r.Context(), r.PathValue("id"), personal)
 	})
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/waits/{id}/decision", Role: Operator, CLI: "tillstream waits close", Body: Decision{}, Answer: Decided{}, Code: http.StatusAccepted,
+		Method: "POST", Path: "/api/v1/waits/{id}/decision", Once: true, Role: Operator, CLI: "tillstream waits close", Body: Decision{}, Answer: Decided{}, Code: http.StatusAccepted,
 		Summary: "End an open wait as a person says",
 	}, func(a Automation, r *http.Request, _ *query) (any, error) {
 		var d Decision
@@ -108,7 +109,7 @@ func (b *Board) automationRoutes(t *table) {
 	})
 	explain := func(path, as, summary string) {
 		part.route(t, Route{
-			Method: "GET", Path: "/api/v1/explain/" + path + "/{id...}", Role: Viewer, CLI: "tillstream explain", Params: []Param{personalParam}, Summary: summary,
+			Method: "GET", Path: "/api/v1/explain/" + path + "/{id...}", Role: Viewer, CLI: "tillstream explain", Answer: Explanation{}, Params: []Param{personalParam}, Summary: summary,
 		}, func(a Automation, r *http.Request, q *query) (any, error) {
 			personal := q.flag("personal_data")
 			id := r.PathValue("id")
@@ -124,7 +125,7 @@ func (b *Board) automationRoutes(t *table) {
 	explain("orders", "order", "Why an order stands as it does")
 	explain("contacts", "contact", "Why a contact stands as it does; the id is an e-mail address or a contact key")
 	part.route(t, Route{
-		Method: "GET", Path: "/api/v1/runs", Role: Viewer, CLI: "tillstream runs", Summary: "Runs by workflow, with the counts on each branch",
+		Method: "GET", Path: "/api/v1/runs", Role: Viewer, Answer: RunList{}, CLI: "tillstream runs", Summary: "Runs by workflow, with the counts on each branch",
 		Params: []Param{{"workflow", "name of a workflow"}, {"store", "store"}, {"environment", "live or sandbox"}, {"since", "RFC 3339"}, {"until", "RFC 3339"}},
 	}, listRuns)
 }

@@ -14,37 +14,44 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tillstream/tillstream/pipeline/connections"
+	"github.com/tillstream/tillstream/schemas/past"
 )
 
 // clerk notes what it was asked. Of an id "open" it knows a wait; "broken" is its own trouble, everything else is not there.
 type clerk struct{ asked []any }
 
-func (c *clerk) say(id string, question any) (any, error) {
+func (c *clerk) say(id string, question any) error {
 	c.asked = append(c.asked, question)
 	switch id {
 	case "open", "":
-		return map[string]string{"id": id}, nil
+		return nil
 	case "closed":
-		return nil, &connections.Refusal{Kind: connections.Conflict, Detail: "the wait closed is not open"}
+		return &connections.Refusal{Kind: connections.Conflict, Detail: "the wait closed is not open"}
 	case "broken":
-		return nil, errors.New("clickhouse: password=canary of ann@example.com")
+		return errors.New("clickhouse: password=canary of ann@example.com")
 	}
-	return nil, &connections.Refusal{Kind: connections.NotFound, Detail: "there is none"}
+	return &connections.Refusal{Kind: connections.NotFound, Detail: "there is none"}
 }
 
-func (c *clerk) Waits(_ context.Context, q WaitsQuery) (any, error) { return c.say(q.Workflow, q) }
-func (c *clerk) Wait(_ context.Context, id string, personal bool) (any, error) {
-	return c.say(id, []any{id, personal})
+func (c *clerk) Waits(_ context.Context, q WaitsQuery) (past.WaitPage, error) {
+	return past.WaitPage{}, c.say(q.Workflow, q)
 }
 
-func (c *clerk) Decide(_ context.Context, id string, d Decision) (any, error) {
-	return c.say(id, []any{id, *d.Met, d.By, d.Reason})
+func (c *clerk) Wait(_ context.Context, id string, personal bool) (WaitView, error) {
+	return WaitView{Wait: past.Wait{ID: id}}, c.say(id, []any{id, personal})
 }
 
-func (c *clerk) Explain(_ context.Context, as, id string, personal bool) (any, error) {
-	return c.say("open", []any{as, id, personal})
+func (c *clerk) Decide(_ context.Context, id string, d Decision) (Decided, error) {
+	return Decided{WaitID: id}, c.say(id, []any{id, *d.Met, d.By, d.Reason})
 }
-func (c *clerk) Runs(_ context.Context, q RunsQuery) (any, error) { return c.say("", q) }
+
+func (c *clerk) Explain(_ context.Context, as, id string, personal bool) (Explanation, error) {
+	return Explanation{As: as}, c.say("open", []any{as, id, personal})
+}
+
+func (c *clerk) Runs(_ context.Context, q RunsQuery) (RunList, error) {
+	return RunList{}, c.say("", q)
+}
 
 func automationServer(t *testing.T) (*httptest.Server, *clerk) {
 	t.Helper()

@@ -96,7 +96,7 @@ func (b *Board) connectionRoutes(t *table) {
 		Method: "GET", Path: "/api/v1/connections/{name}", Role: Viewer, CLI: "tillstream connections show", Answer: connections.View{}, Summary: "One connection",
 	}, func(d *connections.Desk, r *http.Request, _ *query) (any, error) { return d.Show(r.PathValue("name")) })
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/connections", Role: Operator, CLI: "tillstream connect", Body: connections.Draft{}, Answer: &connections.Result{}, Code: http.StatusCreated,
+		Method: "POST", Path: "/api/v1/connections", Once: true, Role: Operator, CLI: "tillstream connect", Body: connections.Draft{}, Answer: &connections.Result{}, Code: http.StatusCreated,
 		Summary: "Connect an account or a store",
 	}, func(d *connections.Desk, r *http.Request, _ *query) (any, error) {
 		var draft connections.Draft
@@ -147,7 +147,7 @@ func (b *Board) connectionChanges(t *table, part served[*connections.Desk]) {
 		return d.Disconnect(r.Context(), r.PathValue("name"), forget)
 	})
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/connections/{name}/reconnect", Role: Operator, CLI: "tillstream connect", Body: Reconnection{}, Answer: &connections.Result{},
+		Method: "POST", Path: "/api/v1/connections/{name}/reconnect", Once: true, Role: Operator, CLI: "tillstream connect --reconnect", Body: Reconnection{}, Answer: &connections.Result{},
 		Summary: "Connect a disconnected connection again",
 	}, func(d *connections.Desk, r *http.Request, _ *query) (any, error) {
 		var body Reconnection

@@ -89,7 +89,7 @@ func (b *Board) destinationRoutes(t *table) {
 		Method: "GET", Path: "/api/v1/destinations/{name}", Role: Viewer, CLI: "tillstream destinations show", Answer: destinations.View{}, Summary: "One destination",
 	}, func(d Destinations, r *http.Request, _ *query) (any, error) { return d.Show(r.PathValue("name")) })
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/destinations", Role: Operator, CLI: "tillstream connect", Body: destinations.Draft{}, Answer: &destinations.Result{}, Code: http.StatusCreated,
+		Method: "POST", Path: "/api/v1/destinations", Once: true, Role: Operator, CLI: "tillstream connect", Body: destinations.Draft{}, Answer: &destinations.Result{}, Code: http.StatusCreated,
 		Summary: "Connect an account that is written to",
 	}, func(d Destinations, r *http.Request, _ *query) (any, error) {
 		var draft destinations.Draft
@@ -104,7 +104,7 @@ func (b *Board) destinationRoutes(t *table) {
 		return d.Check(r.Context(), r.PathValue("name"))
 	})
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/destinations/{name}/reconnect", Role: Operator, CLI: "tillstream connect", Body: destinations.Change{}, Answer: &destinations.Result{},
+		Method: "POST", Path: "/api/v1/destinations/{name}/reconnect", Once: true, Role: Operator, CLI: "tillstream connect --reconnect", Body: destinations.Change{}, Answer: &destinations.Result{},
 		Summary: "Give a destination a new key, or connect it again",
 	}, func(d Destinations, r *http.Request, _ *query) (any, error) {
 		var change destinations.Change
@@ -146,11 +146,11 @@ func (b *Board) catalogueRoutes(t *table, part served[Destinations]) {
 		Summary: "What the account has: fields, tags, lists and their like, as it was read last",
 	}, catalogue(false))
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/destinations/{name}/catalogue", Role: Operator, CLI: "tillstream catalogue", Params: params, Answer: CatalogueList{},
+		Method: "POST", Path: "/api/v1/destinations/{name}/catalogue", Role: Operator, CLI: "tillstream catalogue --refresh", Params: params, Answer: CatalogueList{},
 		Summary: "Read anew what the account has",
 	}, catalogue(true))
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/destinations/{name}/verify", Role: Operator, CLI: "tillstream verify", Body: VerifyRequest{}, Answer: JobAsked{}, Code: http.StatusAccepted,
+		Method: "POST", Path: "/api/v1/destinations/{name}/verify", Once: true, Role: Operator, CLI: "tillstream verify", Body: VerifyRequest{}, Answer: JobAsked{}, Code: http.StatusAccepted,
 		Summary: "Compare contacts with what they are meant to be, as a job",
 	}, func(d Destinations, r *http.Request, _ *query) (any, error) {
 		var body VerifyRequest

@@ -6,15 +6,19 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 // gate decides who gets to a route.
 type gate struct {
 	board *Board
 	cross *http.CrossOriginProtection
+	once  *once
 }
 
-func newGate(b *Board) *gate { return &gate{board: b, cross: http.NewCrossOriginProtection()} }
+func newGate(b *Board) *gate {
+	return &gate{b, http.NewCrossOriginProtection(), &once{now: func() time.Time { return b.now() }, kept: map[onceKey]*given{}}}
+}
 
 // admit refuses what may not reach the route. The request that it returns knows who asks.
 func (g *gate) admit(r *http.Request, route Route) (*http.Request, *Problem) {

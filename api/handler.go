@@ -92,12 +92,12 @@ type Readiness struct {
 
 // processRoutes are about the process itself.
 func (b *Board) processRoutes(t *table, g prometheus.Gatherer) {
-	t.add(Route{Method: "GET", Path: "/metrics", Role: Viewer, early: true, CLI: "tillstream status", Stream: true, Summary: "Metrics, as Prometheus reads them"},
+	t.add(Route{Method: "GET", Path: "/metrics", Role: Viewer, early: true, NoCLI: "Prometheus reads it; 'tillstream status' tells people", Stream: true, Summary: "Metrics, as Prometheus reads them"},
 		func(w http.ResponseWriter, r *http.Request, _ *query) (any, error) {
 			promhttp.HandlerFor(g, promhttp.HandlerOpts{}).ServeHTTP(w, r)
 			return nil, nil
 		})
-	t.add(Route{Method: "GET", Path: "/healthz", early: true, CLI: "tillstream status", Stream: true, Summary: "200 while every loop turns, else 503 with those that do not"}, b.health)
+	t.add(Route{Method: "GET", Path: "/healthz", early: true, NoCLI: "whoever watches over the process asks it, such as Kubernetes", Stream: true, Summary: "200 while every loop turns, else 503 with those that do not"}, b.health)
 	t.add(Route{
 		Method: "GET", Path: "/readyz", early: true, CLI: "tillstream status", Stream: true, Answer: Readiness{}, Params: []Param{{"part", "only this part; may be repeated"}},
 		Summary: "200 when every part is ready, else 503 with all reasons",

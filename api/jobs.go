@@ -11,14 +11,14 @@ import (
 // Recovery answers about what went wrong, and asks for jobs that mend it. An error that is a *connections.Refusal is the
 // asker's; every other is ours.
 type Recovery interface {
-	Issues(ctx context.Context, q PastQuery) (any, error)
-	Letters(ctx context.Context, q PastQuery) (any, error)
-	Deliveries(ctx context.Context, q PastQuery) (any, error)
-	Delivery(ctx context.Context, command string, personalData bool) (any, error)
-	Jobs(ctx context.Context, limit int, personalData bool) (any, error)
-	Job(ctx context.Context, id string, q ItemsQuery) (any, error)
+	Issues(ctx context.Context, q PastQuery) (IssueList, error)
+	Letters(ctx context.Context, q PastQuery) (LetterList, error)
+	Deliveries(ctx context.Context, q PastQuery) (DeliveryList, error)
+	Delivery(ctx context.Context, command string, personalData bool) (DeliveryView, error)
+	Jobs(ctx context.Context, limit int, personalData bool) (JobList, error)
+	Job(ctx context.Context, id string, q ItemsQuery) (JobView, error)
 	// Ask starts a job, or only says what it would be about. The same id twice is one job.
-	Ask(ctx context.Context, r AskRequest) (any, error)
+	Ask(ctx context.Context, r AskRequest) (JobPreview, error)
 	// Cancel ends a job; what was done stays.
 	Cancel(ctx context.Context, id string, r CancelRequest) (JobAsked, error)
 }
@@ -69,7 +69,7 @@ var pastKeys = []string{
 	jobs.FilterOrder, jobs.FilterItem, jobs.FilterSince, jobs.FilterUntil, jobs.FilterEffect, jobs.FilterText,
 }
 
-func past(q *query) PastQuery {
+func pastQuery(q *query) PastQuery {
 	p := PastQuery{Filter: map[string]string{}, State: q.text("state"), Limit: q.number("limit"), PersonalData: q.flag("personal_data")}
 	for _, key := range pastKeys {
 		if text := q.text(key); text != "" {
@@ -109,21 +109,24 @@ func (b *Board) recoveryOf() (Recovery, bool) {
 // jobRoutes are about what went wrong and the jobs that mend it. Personal data is masked unless it is asked for.
 func (b *Board) jobRoutes(t *table) {
 	part := served[Recovery]{of: b.recoveryOf, missing: "this process knows no ClickHouse, where dead letters and deliveries are looked up, or has not begun to: set clickhouse.address"}
-	list := func(path, cli, summary, state string, f func(Recovery, context.Context, PastQuery) (any, error)) {
+	list := func(path, cli, summary, state string, shape any, f func(Recovery, context.Context, PastQuery) (any, error)) {
 		params := append([]Param{{"state", state}, limitParam, personalParam}, pastParams...)
-		part.route(t, Route{Method: "GET", Path: path, Role: Viewer, CLI: cli, Summary: summary, Params: params}, func(a Recovery, r *http.Request, q *query) (any, error) {
-			p := past(q)
+		part.route(t, Route{Method: "GET", Path: path, Role: Viewer, CLI: cli, Summary: summary, Params: params, Answer: shape}, func(a Recovery, r *http.Request, q *query) (any, error) {
+			p := pastQuery(q)
 			if q.err != nil {
 				return nil, q.err
 			}
 			return f(a, r.Context(), p)
 		})
 	}
-	list("/api/v1/issues", "tillstream issues list", "Dead letters grouped by cause", "open, reopened, retried or dismissed", Recovery.Issues)
-	list("/api/v1/dead-letters", "tillstream issues show", "Dead letters, the newest first", "open, reopened, retried or dismissed", Recovery.Letters)
-	list("/api/v1/deliveries", "tillstream deliveries", "Commands by what became of them", "an outcome", Recovery.Deliveries)
+	list("/api/v1/issues", "tillstream issues list", "Dead letters grouped by cause", "open, reopened, retried or dismissed", IssueList{},
+		func(a Recovery, ctx context.Context, p PastQuery) (any, error) { return a.Issues(ctx, p) })
+	list("/api/v1/dead-letters", "tillstream issues show", "Dead letters, the newest first", "open, reopened, retried or dismissed", LetterList{},
+		func(a Recovery, ctx context.Context, p PastQuery) (any, error) { return a.Letters(ctx, p) })
+	list("/api/v1/deliveries", "tillstream deliveries", "Commands by what became of them", "an outcome", DeliveryList{},
+		func(a Recovery, ctx context.Context, p PastQuery) (any, error) { return a.Deliveries(ctx, p) })
 	part.route(t, Route{
-		Method: "GET", Path: "/api/v1/deliveries/{command}", Role: Viewer, CLI: "tillstream deliveries show", Params: []Param{personalParam},
+		Method: "GET", Path: "/api/v1/deliveries/{command}", Role: Viewer, Answer: DeliveryView{}, CLI: "tillstream deliveries show", Params: []Param{personalParam},
 		Summary: "One command with its requests and answers",
 	}, func(a Recovery, r *http.Request, q *query) (any, error) {
 		personal := q.flag("personal_data")
@@ -137,7 +140,7 @@ func (b *Board) jobRoutes(t *table) {
 
 func (b *Board) jobsOf(t *table, part served[Recovery]) {
 	part.route(t, Route{
-		Method: "GET", Path: "/api/v1/jobs", Role: Viewer, CLI: "tillstream jobs list", Params: []Param{limitParam, personalParam},
+		Method: "GET", Path: "/api/v1/jobs", Role: Viewer, Answer: JobList{}, CLI: "tillstream jobs list", Params: []Param{limitParam, personalParam},
 		Summary: "Jobs, the newest first",
 	}, func(a Recovery, r *http.Request, q *query) (any, error) {
 		limit, personal := q.number("limit"), q.flag("personal_data")
@@ -147,7 +150,7 @@ func (b *Board) jobsOf(t *table, part served[Recovery]) {
 		return a.Jobs(r.Context(), limit, personal)
 	})
 	part.route(t, Route{
-		Method: "GET", Path: "/api/v1/jobs/{id}", Role: Viewer, CLI: "tillstream jobs show", Summary: "One job with its items",
+		Method: "GET", Path: "/api/v1/jobs/{id}", Role: Viewer, Answer: JobView{}, CLI: "tillstream jobs show", Summary: "One job with its items",
 		Params: []Param{{"result", "only items with this result"}, {"after", "go on after the item of this number"}, limitParam, personalParam},
 	}, func(a Recovery, r *http.Request, q *query) (any, error) {
 		i := ItemsQuery{Result: q.text("result"), After: int64(q.number("after")), Limit: q.number("limit"), PersonalData: q.flag("personal_data")}
@@ -157,7 +160,7 @@ func (b *Board) jobsOf(t *table, part served[Recovery]) {
 		return a.Job(r.Context(), r.PathValue("id"), i)
 	})
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/jobs", Role: Operator, CLI: "tillstream retry", Body: AskRequest{}, Code: http.StatusAccepted,
+		Method: "POST", Path: "/api/v1/jobs", Once: true, Role: Operator, CLI: "tillstream retry", Body: AskRequest{}, Answer: JobPreview{}, Code: http.StatusAccepted,
 		Summary: "Start a job that retries, dismisses, settles or replays, or only count what it would be about",
 	}, func(a Recovery, r *http.Request, _ *query) (any, error) {
 		var body AskRequest
@@ -167,7 +170,7 @@ func (b *Board) jobsOf(t *table, part served[Recovery]) {
 		return a.Ask(r.Context(), body)
 	})
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/jobs/{id}/cancel", Role: Operator, CLI: "tillstream jobs cancel", Body: CancelRequest{}, Answer: JobAsked{}, Code: http.StatusAccepted,
+		Method: "POST", Path: "/api/v1/jobs/{id}/cancel", Once: true, Role: Operator, CLI: "tillstream jobs cancel", Body: CancelRequest{}, Answer: JobAsked{}, Code: http.StatusAccepted,
 		Summary: "End a job between two items; what was done stays",
 	}, func(a Recovery, r *http.Request, _ *query) (any, error) {
 		var body CancelRequest

@@ -197,7 +197,7 @@ func tryRoutes(t *table, part served[Managing]) {
 		return m.PlanConfig(r.Context(), try)
 	})
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/config/apply", Role: Operator, Body: ConfigTry{}, Answer: ConfigApplied{}, CLI: "tillstream apply", BodyBytesMax: tryBytesMax,
+		Method: "POST", Path: "/api/v1/config/apply", Once: true, Role: Operator, Body: ConfigTry{}, Answer: ConfigApplied{}, CLI: "tillstream apply", BodyBytesMax: tryBytesMax,
 		Summary: "Puts a configuration in force while everything runs; it counts for the events from then on",
 	}, func(m Managing, r *http.Request, _ *query) (any, error) {
 		try, err := tryOf(r)
@@ -223,7 +223,7 @@ func versionRoutes(t *table, part served[Managing]) {
 		return m.ConfigVersionText(r.Context(), r.PathValue("version"), q.text("against"))
 	})
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/config/versions/{version}/restore", Role: Admin, Body: ConfigRestore{}, Answer: ConfigRestored{}, CLI: "tillstream config restore",
+		Method: "POST", Path: "/api/v1/config/versions/{version}/restore", Once: true, Role: Admin, Body: ConfigRestore{}, Answer: ConfigRestored{}, CLI: "tillstream config restore",
 		Summary: "Writes an earlier version to the folder and puts it in force: If-Match with the ETag of GET /api/v1/config",
 	}, func(m Managing, r *http.Request, _ *query) (any, error) {
 		var body ConfigRestore

@@ -143,7 +143,7 @@ func (b *Board) workflowRoutes(t *table) {
 func (b *Board) backtestRoutes(t *table) {
 	part := b.manager()
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/backtests", Role: Operator, Body: BacktestRequest{}, Answer: Backtest{}, Code: http.StatusAccepted, CLI: "tillstream backtest", BodyBytesMax: tryBytesMax,
+		Method: "POST", Path: "/api/v1/backtests", Once: true, Role: Operator, Body: BacktestRequest{}, Answer: Backtest{}, Code: http.StatusAccepted, CLI: "tillstream backtest", BodyBytesMax: tryBytesMax,
 		Summary: "Begins to run the recorded events of a span with another configuration. Sends nothing",
 	}, func(m Managing, r *http.Request, _ *query) (any, error) {
 		var body BacktestRequest
@@ -155,7 +155,7 @@ func (b *Board) backtestRoutes(t *table) {
 		return m.StartBacktest(r.Context(), body)
 	})
 	part.route(t, Route{
-		Method: "GET", Path: "/api/v1/backtests", Role: Viewer, Answer: BacktestList{}, CLI: "tillstream backtest",
+		Method: "GET", Path: "/api/v1/backtests", Role: Viewer, Answer: BacktestList{}, NoCLI: "the command line runs a backtest in itself, to its end, and keeps none",
 		Summary: "The backtests of this process, newest first",
 	}, func(m Managing, r *http.Request, _ *query) (any, error) { return m.Backtests(r.Context()) })
 	part.route(t, Route{
@@ -165,13 +165,13 @@ func (b *Board) backtestRoutes(t *table) {
 		return m.Backtest(r.Context(), r.PathValue("id"))
 	})
 	part.route(t, Route{
-		Method: "DELETE", Path: "/api/v1/backtests/{id}", Role: Operator, Answer: Backtest{}, CLI: "tillstream backtest",
+		Method: "DELETE", Path: "/api/v1/backtests/{id}", Role: Operator, Answer: Backtest{}, NoCLI: "an interrupt ends the backtest that the command line runs",
 		Summary: "Cancels a backtest, as an interrupt does at the command line",
 	}, func(m Managing, r *http.Request, _ *query) (any, error) {
 		return m.CancelBacktest(r.Context(), r.PathValue("id"))
 	})
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/test-events", Role: Operator, Body: TestEventRequest{}, Answer: TestEventTaken{}, Code: http.StatusAccepted, CLI: "tillstream test-event",
+		Method: "POST", Path: "/api/v1/test-events", Once: true, Role: Operator, Body: TestEventRequest{}, Answer: TestEventTaken{}, Code: http.StatusAccepted, CLI: "tillstream test-event",
 		Summary: "Makes an event that is marked as a test; with send it goes the whole way to the CRM, else it is only shown",
 	}, func(m Managing, r *http.Request, _ *query) (any, error) {
 		var body TestEventRequest

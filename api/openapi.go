@@ -71,13 +71,21 @@ func operation(r Route, types jsonschema.Definitions) (object, error) {
 	if r.changes() {
 		params = append(params, object{"name": ActionHeader, "in": "header", "required": true, "description": "any value: it shows that no foreign page made the request", "schema": object{"type": "string"}})
 	}
+	if r.Once {
+		params = append(params, object{"name": KeyHeader, "in": "header", "description": "drawn by who asks for each new attempt: the same again within 24 h is not done again and gets the first answer", "schema": object{"type": "string"}})
+	}
 	done := object{"description": r.Summary}
 	if r.Answer != nil {
 		done["content"] = object{"application/json": object{"schema": schemaOf(r.Answer, types)}}
 	}
 	op := object{
-		"summary": r.Summary, "x-role": r.Role.String(), "x-cli": r.CLI,
+		"summary": r.Summary, "x-role": r.Role.String(),
 		"responses": object{fmt.Sprint(r.code()): done, "default": object{"$ref": "#/components/responses/Problem"}},
+	}
+	if r.CLI != "" {
+		op["x-cli"] = r.CLI
+	} else {
+		op["x-no-cli"] = r.NoCLI
 	}
 	if len(params) > 0 {
 		op["parameters"] = params
@@ -127,7 +135,7 @@ func typeName(t reflect.Type) string {
 
 // documentRoutes serve the document of the API.
 func documentRoutes(t *table) {
-	t.add(Route{Method: "GET", Path: "/api/v1/openapi.json", CLI: "tillstream status", Stream: true, early: true, Summary: "This document"},
+	t.add(Route{Method: "GET", Path: "/api/v1/openapi.json", NoCLI: "it describes HTTP; the command line describes itself", Stream: true, early: true, Summary: "This document"},
 		func(w http.ResponseWriter, _ *http.Request, _ *query) (any, error) {
 			text, err := Document()
 			if err != nil {

@@ -63,7 +63,7 @@ func (b *Board) pauseRoutes(t *table) {
 		return PauseList{list}, err
 	})
 	set := func(subject schemas.PauseSubject, paused bool, route Route) {
-		route.Method, route.Role, route.Body, route.Answer = "POST", Operator, PauseRequest{}, PauseView{}
+		route.Method, route.Role, route.Once, route.Body, route.Answer = "POST", Operator, true, PauseRequest{}, PauseView{}
 		part.route(t, route, func(p Pauses, r *http.Request, _ *query) (any, error) {
 			var body PauseRequest
 			if err := decodeBody(r, &body); err != nil {

@@ -47,6 +47,7 @@ const (
 	CodeLastAdmin      Code = "last_admin"
 	CodeAudit          Code = "audit_unavailable"
 	CodeKeyReused      Code = "idempotency_key_reused"
+	CodeKeyInFlight    Code = "idempotency_key_in_flight"
 	CodeBusy           Code = "too_many_requests"
 )
 
@@ -89,6 +90,7 @@ var Codes = map[Code]CodeText{
 	CodeLastAdmin:      {409, "nobody would be left who may manage users", "give somebody else the role admin first"},
 	CodeAudit:          {503, "the audit log cannot be written", "nothing is changed without a record of it: wait until Kafka is reached"},
 	CodeKeyReused:      {422, "the Idempotency-Key was used for another request", "draw a new key for each new request"},
+	CodeKeyInFlight:    {409, "the first request with this Idempotency-Key is not answered yet", "wait a moment, and send the same again"},
 	CodeBusy:           {429, "too many requests at a time", "wait as long as Retry-After says"},
 }
 

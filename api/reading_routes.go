@@ -219,7 +219,7 @@ func report(d Reading, w http.ResponseWriter, r *http.Request, q *query) (any, e
 
 func (b *Board) erasureRoutes(t *table, part served[Reading]) {
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/erasures", Role: Admin, CLI: "tillstream erase", Body: ErasureRequest{}, Answer: Erasure{}, Code: http.StatusAccepted,
+		Method: "POST", Path: "/api/v1/erasures", Once: true, Role: Admin, CLI: "tillstream erase", Body: ErasureRequest{}, Answer: Erasure{}, Code: http.StatusAccepted,
 		Summary: "Take a person out of ClickHouse for good, or only count; it goes on after the answer",
 	}, func(d Reading, r *http.Request, _ *query) (any, error) {
 		var body ErasureRequest

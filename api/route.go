@@ -35,6 +35,7 @@ type Route struct {
 	Role         Role
 	Summary      string  // one line
 	CLI          string  // the command with the same power: "tillstream events"
+	NoCLI        string  // why there is none: what has no meaning in a shell
 	Params       []Param // of the query; every other is refused
 	Body, Answer any     // zero values of the types; nil: none, or of no fixed type
 	Code         int     // of success; 0: 200
@@ -44,6 +45,9 @@ type Route struct {
 	// BodyBytesMax bounds the body; 0: 64 KiB.
 	BodyBytesMax int64
 
+	// Once has the route take an Idempotency-Key: it starts or creates something, and its answer holds no secret.
+	Once bool
+
 	early bool // answered on loopback before it is known who may do what: nothing in it is anybody's
 }
 
@@ -52,6 +56,13 @@ func (r Route) code() int {
 		return http.StatusOK
 	}
 	return r.Code
+}
+
+func (r Route) bytesMax() int64 {
+	if r.BodyBytesMax == 0 {
+		return draftBytesMax
+	}
+	return r.BodyBytesMax
 }
 
 // changes reports whether the route may change something.
@@ -123,7 +134,11 @@ func (row *row) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, refused)
 		return
 	}
-	if p := row.serve(w, r); p != nil {
+	serve := row.serve
+	if key := r.Header.Get(KeyHeader); row.Once && key != "" {
+		serve = func(w http.ResponseWriter, r *http.Request) *Problem { return row.serveOnce(w, r, key) }
+	}
+	if p := serve(w, r); p != nil {
 		refuse(w, r, p)
 	}
 }
@@ -148,11 +163,7 @@ func (row *row) serve(w http.ResponseWriter, r *http.Request) (refused *Problem)
 			defer cancel()
 			r = r.WithContext(ctx)
 		}
-		bytesMax := row.BodyBytesMax
-		if bytesMax == 0 {
-			bytesMax = draftBytesMax
-		}
-		r.Body = http.MaxBytesReader(w, r.Body, bytesMax)
+		r.Body = http.MaxBytesReader(w, r.Body, row.bytesMax())
 		if got, err = row.handle(out, r, q); err == nil {
 			err = q.err
 		}

@@ -51,7 +51,7 @@ func (b *Board) userRoutes(t *table) {
 	part.route(t, Route{Method: "GET", Path: "/api/v1/users", Role: Admin, CLI: "tillstream users list", Answer: UserList{}, Summary: "Who may sign in, with which role"},
 		func(a *Access, _ *http.Request, _ *query) (any, error) { return UserList{a.Store.Users()}, nil })
 	part.route(t, Route{
-		Method: "POST", Path: "/api/v1/users", Role: Admin, CLI: "tillstream users add", Body: NewUser{}, Answer: access.User{}, Code: http.StatusCreated, Summary: "Add a user",
+		Method: "POST", Path: "/api/v1/users", Once: true, Role: Admin, CLI: "tillstream users add", Body: NewUser{}, Answer: access.User{}, Code: http.StatusCreated, Summary: "Add a user",
 	}, func(a *Access, r *http.Request, _ *query) (any, error) {
 		var body NewUser
 		if err := decodeBody(r, &body); err != nil {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/tillstream/tillstream/api"
-	"github.com/tillstream/tillstream/internal/explain"
 	"github.com/tillstream/tillstream/pipeline/connections"
 	"github.com/tillstream/tillstream/pipeline/destinations"
 	"github.com/tillstream/tillstream/pipeline/limits"
@@ -202,7 +201,7 @@ func manageWorkflows(srv *webtest.Server, rows int, say string) {
 	})
 	srv.Set("GET /api/v1/workflows/payment-failed/versions", versions(string(source), "destination: crm\n"))
 	srv.Set("PUT /api/v1/workflows/payment-failed", api.ConfigEdited{Path: one.File, ETag: `"w2"`, Text: string(source), Problems: []api.ConfigProblem{}})
-	srv.Set("GET /api/v1/runs", explain.RunList{Workflows: []chsink.WorkflowRuns{{
+	srv.Set("GET /api/v1/runs", api.RunList{Workflows: []chsink.WorkflowRuns{{
 		Workflow: "payment-failed", Runs: 1204, Open: 31, Ended: 1100, Stopped: 73, Contacts: 980, LastAt: webtest.At,
 		Branches: []chsink.BranchCount{{Step: "paid-within-a-day", Branch: "met", Times: 811}, {Step: "paid-within-a-day", Branch: "not_met", Times: 362}},
 	}}})
@@ -215,7 +214,7 @@ func manageWorkflows(srv *webtest.Server, rows int, say string) {
 	}
 	srv.Set("GET /api/v1/waits", func(a webtest.Asked) webtest.Answer {
 		if a.Path != "/api/v1/waits" {
-			return explain.WaitView{Wait: wait, Ending: &explain.Ending{Met: "the order is paid", NotMet: "in 1 day", ThenMet: "remove tags payment-problem", ThenNot: "wait for business hours " + say, Program: true}}
+			return api.WaitView{Wait: wait, Ending: &api.Ending{Met: "the order is paid", NotMet: "in 1 day", ThenMet: "remove tags payment-problem", ThenNot: "wait for business hours " + say, Program: true}}
 		}
 		return page
 	})

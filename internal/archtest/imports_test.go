@@ -20,12 +20,14 @@ var allowed = map[string]string{
 	"schemas/codec":             "schemas schemas/money",
 	"schemas/registry":          "schemas schemas/money schemas/codec",
 	"schemas/strictjson":        "",
+	"schemas/past":              "schemas",
 	"connectors":                "connectors schemas schemas/money schemas/strictjson outbound", // never another connector
 	"connectors/all":            "connectors/...",
 	"connectors/connectorstest": "connectors schemas schemas/money schemas/strictjson outbound",
 	"processors":                "processors/... schemas schemas/money",
 	"processors/processorstest": "processors/... schemas schemas/money",
-	"sinks":                     "sinks schemas schemas/money outbound", // never another sink
+	"sinks":                     "sinks schemas schemas/money outbound",              // never another sink
+	"sinks/clickhouse":          "sinks schemas schemas/money schemas/past outbound", // it looks up what is past
 	"sinks/all":                 "sinks/...",
 	"outbound":                  "schemas",
 	"pipeline":                  "pipeline/... connectors processors sinks schemas/... outbound", // interfaces, never a leaf

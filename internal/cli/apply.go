@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/internal/app"
 	"github.com/tillstream/tillstream/pipeline/clock"
 	"github.com/tillstream/tillstream/pipeline/config"
@@ -28,6 +29,8 @@ type applying struct {
 	dir, version string
 	wait         time.Duration
 	touch        bool
+	answering
+	done api.ConfigApplied // so far
 }
 
 func (p Process) applyCommand() *cobra.Command {
@@ -55,10 +58,15 @@ Exit code 0: every partition follows it. 1: not all do yet, or one cannot. 3: th
 				return err
 			}
 			defer v.Close()
-			return a.run(c.Context(), c.OutOrStdout(), v, cfg)
+			err = a.run(c.Context(), a.people(c), v, cfg)
+			if a.json && a.done.Version != "" { // what was done is told also where not every partition follows yet
+				err = errors.Join(a.end(c, a.done, nil), err)
+			}
+			return err
 		},
 	}
 	c.Flags().StringVar(&a.dir, "config", "config", "folder of the configuration")
+	a.flag(c)
 	c.Flags().StringVar(&a.version, "version", "", "put this earlier version in force again")
 	c.Flags().DurationVar(&a.wait, "wait", applyWait, "how long to wait until every partition follows it")
 	c.Flags().BoolVar(&a.touch, "touch", false, "have every contact looked at under the new version, also where no workflow wants it")
@@ -73,7 +81,7 @@ func whoAmI() string {
 	return "somebody"
 }
 
-func (a applying) run(ctx context.Context, w io.Writer, v *app.Versions, cfg *config.Config) error {
+func (a *applying) run(ctx context.Context, w io.Writer, v *app.Versions, cfg *config.Config) error {
 	version, files, err := a.wanted(v, cfg)
 	if err != nil {
 		return err
@@ -82,6 +90,7 @@ func (a applying) run(ctx context.Context, w io.Writer, v *app.Versions, cfg *co
 	if err != nil {
 		return err
 	}
+	a.done = api.ConfigApplied{Version: version, Was: was.Version, Published: published, Notes: []string{}, Partitions: []api.ConfigFollower{}}
 	switch {
 	case !published:
 		fmt.Fprintf(w, "version %s is in force already\n", version)
@@ -92,6 +101,7 @@ func (a applying) run(ctx context.Context, w io.Writer, v *app.Versions, cfg *co
 	}
 	for _, note := range notes(was, files, a.version != "", version != cfg.Version) {
 		fmt.Fprintln(w, note)
+		a.done.Notes = append(a.done.Notes, note)
 	}
 	activated, err := v.Activate(ctx, version, false)
 	if err != nil {
@@ -104,11 +114,12 @@ func (a applying) run(ctx context.Context, w io.Writer, v *app.Versions, cfg *co
 	if !a.touch && (!published || !v.WantsTouch(was, next)) {
 		return nil
 	}
+	a.done.Touching = true
 	return touchAll(ctx, w, v, version)
 }
 
 // wanted is the version to put in force.
-func (a applying) wanted(v *app.Versions, cfg *config.Config) (version string, files map[string]string, err error) {
+func (a *applying) wanted(v *app.Versions, cfg *config.Config) (version string, files map[string]string, err error) {
 	if a.version == "" {
 		return cfg.Version, cfg.Files, nil
 	}
@@ -146,7 +157,7 @@ func notes(was versions.Entry, files map[string]string, back, folderDiffers bool
 
 // follow waits until every partition follows version, and tells of each. activated are the offsets of the records that
 // say so.
-func (a applying) follow(ctx context.Context, w io.Writer, v *app.Versions, version string, activated map[int32]int64) error {
+func (a *applying) follow(ctx context.Context, w io.Writer, v *app.Versions, version string, activated map[int32]int64) error {
 	told := map[int32]bool{}
 	for deadline := time.Now().Add(a.wait); ; {
 		list, err := v.Following(ctx)
@@ -160,6 +171,7 @@ func (a applying) follow(ctx context.Context, w io.Writer, v *app.Versions, vers
 				owner, _, _ := strings.Cut(f.Owner, "/")
 				fmt.Fprintf(w, "partition %d follows it since offset %d (%s)\n", f.Partition, f.From, owner)
 				told[f.Partition] = true
+				a.done.Partitions = append(a.done.Partitions, api.ConfigFollower{Partition: f.Partition, Version: f.Config, Since: f.From, Owner: owner, Follows: true})
 			case asked && f.Passed(at):
 				return fmt.Errorf("partition %d read it at offset %d and stays with %s: its process cannot follow it, and its log says why; "+
 					"put it in force again once every process is of a release that can", f.Partition, at, f.Config)

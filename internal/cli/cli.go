@@ -151,10 +151,18 @@ func group(c *cobra.Command) *cobra.Command {
 }
 
 func (p Process) versionCommand() *cobra.Command {
-	return &cobra.Command{
+	var a answering
+	c := &cobra.Command{
 		Use: "version", Short: "Print the version", Args: usage(cobra.NoArgs),
-		Run: func(c *cobra.Command, _ []string) { fmt.Fprintln(c.OutOrStdout(), "tillstream", version) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			v := struct {
+				Version string `json:"version"`
+			}{version}
+			return a.end(c, v, func(w io.Writer) { fmt.Fprintln(w, "tillstream", version) })
+		},
 	}
+	a.flag(c)
+	return c
 }
 
 // usage gives wrong arguments the usage exit code.

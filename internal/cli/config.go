@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sort"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/internal/app"
 	"github.com/tillstream/tillstream/internal/local"
 	"github.com/tillstream/tillstream/pipeline/config"
@@ -22,7 +25,8 @@ func (p Process) configCommand() *cobra.Command {
 }
 
 func (p Process) configCheckCommand() *cobra.Command {
-	return &cobra.Command{
+	var a answering
+	c := &cobra.Command{
 		Use: "check [DIR]", Short: "Say what is wrong with a configuration folder, with file, line and what to do", Args: usage(cobra.MaximumNArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
 			dir := "config"
@@ -30,14 +34,32 @@ func (p Process) configCheckCommand() *cobra.Command {
 				dir = args[0]
 			}
 			cfg, err := p.loadConfig(dir, local.CheckEnv(dir, p.Getenv))
-			if err != nil {
+			var problems config.Problems
+			if err != nil && (!a.json || !errors.As(err, &problems)) {
 				return err
 			}
-			fmt.Fprintf(c.OutOrStdout(), "%s is good: version %s, %d connections, %d destinations, %d mappings\n",
-				dir, cfg.Version, len(cfg.Connections), len(cfg.Destinations), len(cfg.Documents[app.MappingsFolder]))
-			return nil
+			v := checkedConfig{Folder: dir, Good: err == nil, Problems: api.ConfigProblems(problems)}
+			if err == nil {
+				v.Version, v.Connections, v.Destinations, v.Mappings = cfg.Version, len(cfg.Connections), len(cfg.Destinations), len(cfg.Documents[app.MappingsFolder])
+			}
+			return errors.Join(a.end(c, v, func(w io.Writer) {
+				fmt.Fprintf(w, "%s is good: version %s, %d connections, %d destinations, %d mappings\n", dir, v.Version, v.Connections, v.Destinations, v.Mappings)
+			}), err)
 		},
 	}
+	a.flag(c)
+	return c
+}
+
+// checkedConfig is what 'config check --json' prints.
+type checkedConfig struct {
+	Folder       string              `json:"folder"`
+	Good         bool                `json:"good"`
+	Version      string              `json:"version,omitempty"`
+	Connections  int                 `json:"connections"`
+	Destinations int                 `json:"destinations"`
+	Mappings     int                 `json:"mappings"`
+	Problems     []api.ConfigProblem `json:"problems"`
 }
 
 func (p Process) configSchemaCommand() *cobra.Command {

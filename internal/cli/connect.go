@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/connectors"
 	"github.com/tillstream/tillstream/pipeline/connections"
 	"github.com/tillstream/tillstream/schemas"
@@ -43,6 +44,7 @@ func readLine(r *bufio.Reader) (string, error) {
 // connectFlags are what a connection is made of.
 type connectFlags struct {
 	deskFlags
+	answering
 	draft       connections.Draft
 	environment string
 	settings    []string
@@ -88,7 +90,7 @@ destination, or with --as source, --environment or --resource as a source.`,
 			case f.reconnect != "":
 				return &codedError{ExitUsage, errors.New("--reconnect takes the name of a disconnected connection, and no type")}
 			case len(args) == 0:
-				return p.listConnectors(c.OutOrStdout())
+				return p.listConnectors(c, &f)
 			}
 			what, err := p.as(&f, args[0])
 			if err != nil {
@@ -101,6 +103,7 @@ destination, or with --as source, --environment or --resource as a source.`,
 		},
 	}
 	f.deskFlags.flags(c)
+	f.flag(c)
 	s := c.Flags()
 	s.StringVar(&f.draft.Name, "name", "", "name of the connection")
 	s.StringVar(&f.environment, "environment", "", "sandbox or live")
@@ -116,7 +119,23 @@ destination, or with --as source, --environment or --resource as a source.`,
 	return c
 }
 
-func (p Process) listConnectors(w io.Writer) error {
+func (p Process) listConnectors(c *cobra.Command, f *connectFlags) error {
+	if !f.json {
+		p.printConnectors(c.OutOrStdout())
+		return nil
+	}
+	desk, _ := f.folder(p)
+	list, err := desk.Connectors()
+	if err != nil {
+		return err
+	}
+	return f.end(c, struct {
+		api.ConnectorList
+		api.SinkList
+	}{api.ConnectorList{Connectors: list}, api.SinkList{Sinks: p.destinationDesk(f.dir).Sinks()}}, nil)
+}
+
+func (p Process) printConnectors(w io.Writer) {
 	fmt.Fprintln(w, "tillstream connect TYPE, where TYPE is one of:")
 	for _, c := range p.Connectors.All() {
 		fmt.Fprintf(w, "%s (%s)\n", c.Type, c.Title)
@@ -125,7 +144,6 @@ func (p Process) listConnectors(w io.Writer) error {
 		}
 	}
 	p.listSinks(w)
-	return nil
 }
 
 func (p Process) reconnect(c *cobra.Command, f *connectFlags) error {
@@ -137,8 +155,7 @@ func (p Process) reconnect(c *cobra.Command, f *connectFlags) error {
 	if err != nil {
 		return err
 	}
-	printChange(c.OutOrStdout(), r)
-	return nil
+	return f.end(c, r, func(w io.Writer) { printChange(w, r) })
 }
 
 func (p Process) connect(c *cobra.Command, f *connectFlags, typ string) error {
@@ -165,7 +182,7 @@ func (p Process) connect(c *cobra.Command, f *connectFlags, typ string) error {
 		return err
 	}
 	if in := p.terminal(); in != nil {
-		if err := (&dialogue{in: in, lines: bufio.NewReader(in), out: c.OutOrStdout()}).ask(&f.draft, connector); err != nil {
+		if err := (&dialogue{in: in, lines: bufio.NewReader(in), out: f.people(c)}).ask(&f.draft, connector); err != nil {
 			return err
 		}
 	} else if err := suffices(f.draft, connector); err != nil {
@@ -176,8 +193,7 @@ func (p Process) connect(c *cobra.Command, f *connectFlags, typ string) error {
 	if err != nil {
 		return err
 	}
-	printChange(c.OutOrStdout(), r)
-	return nil
+	return f.end(c, r, func(w io.Writer) { printChange(w, r) })
 }
 
 // pairs reads KEY=VALUE.

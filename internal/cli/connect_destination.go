@@ -82,7 +82,7 @@ func (p Process) connectDestination(c *cobra.Command, f *connectFlags, typ strin
 		return err
 	}
 	if in := p.terminal(); in != nil {
-		if err := (&dialogue{in: in, lines: bufio.NewReader(in), out: c.OutOrStdout()}).askDestination(&draft, sink); err != nil {
+		if err := (&dialogue{in: in, lines: bufio.NewReader(in), out: f.people(c)}).askDestination(&draft, sink); err != nil {
 			return err
 		}
 	} else if err := sufficesDestination(draft, sink); err != nil {
@@ -93,8 +93,7 @@ func (p Process) connectDestination(c *cobra.Command, f *connectFlags, typ strin
 	if err != nil {
 		return err
 	}
-	printDestinationChange(c.OutOrStdout(), r)
-	return nil
+	return f.end(c, r, func(w io.Writer) { printDestinationChange(w, r) })
 }
 
 // missing says what a destination's settings still lack, in the words of its sink.
@@ -218,7 +217,7 @@ func (p Process) reconnectDestination(c *cobra.Command, f *connectFlags) error {
 	case connected && !said && in == nil:
 		return &codedError{ExitUsage, fmt.Errorf("%s is connected: say what is new by --secret KEY=env:NAME or --set KEY=VALUE", f.reconnect)}
 	case connected && !said:
-		d := &dialogue{in: in, lines: bufio.NewReader(in), out: c.OutOrStdout()}
+		d := &dialogue{in: in, lines: bufio.NewReader(in), out: f.people(c)}
 		if change.Secrets["key"], err = d.secret("New key"); err != nil {
 			return err
 		}
@@ -227,8 +226,7 @@ func (p Process) reconnectDestination(c *cobra.Command, f *connectFlags) error {
 	if err != nil {
 		return err
 	}
-	printDestinationChange(c.OutOrStdout(), r)
-	return nil
+	return f.end(c, r, func(w io.Writer) { printDestinationChange(w, r) })
 }
 
 func printDestinationChange(w io.Writer, r *destinations.Result) {
@@ -278,9 +276,9 @@ func there(file string) bool {
 	return err == nil
 }
 
-func (p Process) disconnectDestination(c *cobra.Command, dir, name string, forget, yes bool) error {
+func (p Process) disconnectDestination(c *cobra.Command, a *answering, dir, name string, forget, yes bool) error {
 	if in := p.terminal(); in != nil && !yes {
-		fmt.Fprintf(c.OutOrStdout(), "Disconnect %s? Nothing is written there any more; what was written stays in the CRM. [y/N] ", name)
+		fmt.Fprintf(a.people(c), "Disconnect %s? Nothing is written there any more; what was written stays in the CRM. [y/N] ", name)
 		answer, err := readLine(bufio.NewReader(in))
 		if err != nil || answer != "y" && answer != "yes" {
 			return errors.Join(err, errors.New("nothing is changed"))
@@ -288,7 +286,7 @@ func (p Process) disconnectDestination(c *cobra.Command, dir, name string, forge
 	}
 	r, err := p.destinationDesk(dir).Disconnect(c.Context(), name, forget)
 	if r != nil {
-		printDestinationChange(c.OutOrStdout(), r)
+		err = errors.Join(a.end(c, r, func(w io.Writer) { printDestinationChange(w, r) }), err)
 	}
 	return err
 }

@@ -364,6 +364,7 @@ func printFindings(w io.Writer, list []connections.FindingView) {
 
 func (p Process) connectionCheckCommand() *cobra.Command {
 	var d deskFlags
+	var a answering
 	c := &cobra.Command{
 		Use: "check NAME", Short: "Try a connection's credentials and permissions; exit code 1 where something is bad", Args: usage(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -375,7 +376,9 @@ func (p Process) connectionCheckCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			printFindings(c.OutOrStdout(), found)
+			if err := a.end(c, api.CheckResult{Findings: found}, func(w io.Writer) { printFindings(w, found) }); err != nil {
+				return err
+			}
 			bad := 0
 			for _, f := range found {
 				if f.Level == connectors.Bad {
@@ -389,11 +392,13 @@ func (p Process) connectionCheckCommand() *cobra.Command {
 		},
 	}
 	d.flags(c)
+	a.flag(c)
 	return c
 }
 
 func (p Process) resourceCommand(verb string) *cobra.Command {
 	var d deskFlags
+	var a answering
 	var force bool
 	short := "Receive a resource too"
 	if verb == "remove-resource" {
@@ -415,11 +420,11 @@ func (p Process) resourceCommand(verb string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			printChange(c.OutOrStdout(), r)
-			return nil
+			return a.end(c, r, func(w io.Writer) { printChange(w, r) })
 		},
 	}
 	d.flags(c)
+	a.flag(c)
 	if verb == "add-resource" {
 		c.Flags().BoolVar(&force, "force", false, "also where the check finds something bad")
 	}
@@ -439,6 +444,7 @@ func printChange(w io.Writer, r *connections.Result) {
 
 func (p Process) disconnectCommand() *cobra.Command {
 	var d deskFlags
+	var a answering
 	var forget, yes bool
 	var as string
 	c := &cobra.Command{
@@ -454,14 +460,14 @@ aside. Nothing that was received or synced is removed. 'tillstream connect --rec
 				return err
 			}
 			if what == asDestination {
-				return p.disconnectDestination(c, d.dir, args[0], forget, yes)
+				return p.disconnectDestination(c, &a, d.dir, args[0], forget, yes)
 			}
 			desk, err := d.counter(c.Context(), p)
 			if err != nil {
 				return err
 			}
 			if in := p.terminal(); in != nil && !yes {
-				fmt.Fprintf(c.OutOrStdout(), "Disconnect %s? Its events stop; what was received and synced stays. [y/N] ", args[0])
+				fmt.Fprintf(a.people(c), "Disconnect %s? Its events stop; what was received and synced stays. [y/N] ", args[0])
 				answer, err := readLine(bufio.NewReader(in))
 				if err != nil || answer != "y" && answer != "yes" {
 					return errors.Join(err, errors.New("nothing is changed"))
@@ -469,12 +475,13 @@ aside. Nothing that was received or synced is removed. 'tillstream connect --rec
 			}
 			r, err := desk.Disconnect(c.Context(), args[0], forget)
 			if r != nil {
-				printChange(c.OutOrStdout(), r)
+				err = errors.Join(a.end(c, r, func(w io.Writer) { printChange(w, r) }), err)
 			}
 			return err
 		},
 	}
 	d.flags(c)
+	a.flag(c)
 	c.Flags().BoolVar(&forget, "delete", false, "delete its file and its secrets, too")
 	c.Flags().StringVar(&as, "as", "", "source or destination, for a name that is both")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/internal/recovery"
 	"github.com/tillstream/tillstream/pipeline/jobs"
 	"github.com/tillstream/tillstream/schemas"
@@ -45,7 +46,7 @@ It is read from ClickHouse, which is seconds behind. Personal data is masked unl
 			if a.json {
 				return json.NewEncoder(c.OutOrStdout()).Encode(got)
 			}
-			return printDeliveries(c.OutOrStdout(), got.(recovery.DeliveryList).Deliveries)
+			return printDeliveries(c.OutOrStdout(), got.Deliveries)
 		})
 	}
 	a.flags(c, jobs.FilterIssue, jobs.FilterCause, jobs.FilterStage)
@@ -94,7 +95,7 @@ func (p Process) deliveryShowCommand() *cobra.Command {
 				if a.json {
 					return json.NewEncoder(c.OutOrStdout()).Encode(got)
 				}
-				v := got.(recovery.DeliveryView)
+				v := got
 				printDelivery(c.OutOrStdout(), &v)
 				return nil
 			})
@@ -106,7 +107,7 @@ func (p Process) deliveryShowCommand() *cobra.Command {
 	return c
 }
 
-func printDelivery(out io.Writer, v *recovery.DeliveryView) {
+func printDelivery(out io.Writer, v *api.DeliveryView) {
 	fmt.Fprintf(out, "command %s: %s\n", harmless(v.CommandID), strings.ToLower(v.State))
 	fmt.Fprintf(out, "  %s at %s for %s, order %s\n", harmless(what(v.Delivery)), harmless(v.Destination), harmless(v.ContactKey), dash(harmless(v.RootKey)))
 	for _, t := range v.Tries {

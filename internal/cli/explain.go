@@ -28,7 +28,7 @@ Addresses are masked unless --show-personal-data is said.`,
 				if asJSON {
 					return json.NewEncoder(c.OutOrStdout()).Encode(e)
 				}
-				e.Print(c.OutOrStdout())
+				explain.Print(c.OutOrStdout(), e)
 				return nil
 			})
 		},

@@ -42,7 +42,7 @@ closes them. It is read from ClickHouse, which is seconds behind. Personal data 
 				if a.json {
 					return json.NewEncoder(c.OutOrStdout()).Encode(got)
 				}
-				return printIssues(c.OutOrStdout(), got.(recovery.IssueList).Issues)
+				return printIssues(c.OutOrStdout(), got.Issues)
 			})
 		}
 	}
@@ -91,7 +91,7 @@ func (p Process) issueShowCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				list := found.(recovery.IssueList).Issues
+				list := found.Issues
 				if len(list) == 0 {
 					return connections.Refuse(connections.NotFound, "there is no issue %.40q; 'tillstream issues' lists them", args[0])
 				}
@@ -103,9 +103,9 @@ func (p Process) issueShowCommand() *cobra.Command {
 					return json.NewEncoder(c.OutOrStdout()).Encode(struct {
 						chsink.Issue
 						Letters []chsink.Letter `json:"dead_letters"`
-					}{list[0], letters.(recovery.LetterList).Letters})
+					}{list[0], letters.Letters})
 				}
-				return printIssue(c.OutOrStdout(), list[0], letters.(recovery.LetterList).Letters)
+				return printIssue(c.OutOrStdout(), list[0], letters.Letters)
 			})
 		},
 	}

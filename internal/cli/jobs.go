@@ -54,7 +54,7 @@ func (p Process) jobListCommand() *cobra.Command {
 				if a.json {
 					return json.NewEncoder(c.OutOrStdout()).Encode(got)
 				}
-				return printJobs(c.OutOrStdout(), got.(recovery.JobList).Jobs)
+				return printJobs(c.OutOrStdout(), got.Jobs)
 			})
 		},
 	}
@@ -104,7 +104,7 @@ func (p Process) jobShowCommand() *cobra.Command {
 				if a.json {
 					return json.NewEncoder(c.OutOrStdout()).Encode(got)
 				}
-				v := got.(recovery.JobView)
+				v := got
 				if err := printJob(c.OutOrStdout(), &v); err != nil {
 					return err
 				}
@@ -121,7 +121,7 @@ func (p Process) jobShowCommand() *cobra.Command {
 	return c
 }
 
-func printJob(out io.Writer, v *recovery.JobView) error {
+func printJob(out io.Writer, v *api.JobView) error {
 	fmt.Fprintf(out, "job %s: %s, %s\n", harmless(v.ID), strings.ToLower(v.Kind), strings.ToLower(v.State))
 	line := func(name, text string) {
 		if text != "" {

@@ -227,7 +227,7 @@ func (p Process) ask(c *cobra.Command, a wanted, kind schemas.JobKind) error {
 }
 
 // asked tells of a job that was started, and waits for it where that is wanted.
-func (p Process) asked(c *cobra.Command, d *recovery.Desk, a wanted, seen recovery.Preview) error {
+func (p Process) asked(c *cobra.Command, d *recovery.Desk, a wanted, seen api.JobPreview) error {
 	out := c.OutOrStdout()
 	if !a.wait {
 		if a.json {
@@ -256,7 +256,7 @@ func (p Process) asked(c *cobra.Command, d *recovery.Desk, a wanted, seen recove
 	return nil
 }
 
-func (p Process) showPreview(out io.Writer, seen recovery.Preview, asJSON bool) error {
+func (p Process) showPreview(out io.Writer, seen api.JobPreview, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(out).Encode(seen)
 	}

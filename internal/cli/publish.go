@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,9 +22,9 @@ import (
 
 func (p Process) publishCommand() *cobra.Command {
 	var dir string
-	var backfill, dryRun bool
+	var backfill, dryRun, asJSON bool
 	c := &cobra.Command{
-		Use:   "publish CONNECTION [FILE|-] [--config DIR] [--backfill] [--dry-run]",
+		Use:   "publish CONNECTION [FILE|-] [--config DIR] [--backfill] [--dry-run] [--json]",
 		Short: "Put order-status events into Kafka by hand, as if the shop had sent them",
 		Long: `Reads order-status JSON (one object, an array, or one object a line) from a file or from standard input and keeps it as
 the connection's webhooks are kept; no signature is needed. The connection must be one of the connector generic: its fields,
@@ -40,6 +41,7 @@ All records are checked first: where one is wrong, nothing is sent. Publishing t
 			if err != nil {
 				return err
 			}
+			b.json = asJSON
 			if b.o.Origin = schemas.OriginWebhook; backfill {
 				b.o.Origin = schemas.OriginBackfill
 			}
@@ -49,6 +51,7 @@ All records are checked first: where one is wrong, nothing is sent. Publishing t
 	c.Flags().StringVar(&dir, "config", "config", "folder of the configuration")
 	c.Flags().BoolVar(&backfill, "backfill", false, "mark the events as history: no message is sent for them and no list changed")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "only check the records")
+	c.Flags().BoolVar(&asJSON, "json", false, "one JSON object on a line for each event")
 	return c
 }
 
@@ -58,6 +61,7 @@ type bringer struct {
 	cfg        *config.Config
 	connection config.Connection
 	o          intake.Options
+	json       bool // events are told to programs
 }
 
 // bringer finds a connection that takes records by hand.
@@ -75,7 +79,7 @@ func (p Process) bringer(dir, name string) (*bringer, error) {
 			continue
 		}
 		if c.Name == name {
-			return &bringer{p, cfg, c, intake.Options{Connector: c.Connector, Connection: c.Name, Environment: c.Environment, Now: p.Now}}, nil
+			return &bringer{Process: p, cfg: cfg, connection: c, o: intake.Options{Connector: c.Connector, Connection: c.Name, Environment: c.Environment, Now: p.Now}}, nil
 		}
 		names = append(names, c.Name)
 	}
@@ -187,11 +191,30 @@ func (b *bringer) told(r intake.Result) error {
 
 func (b *bringer) printed(r intake.Result, word string) error {
 	for _, e := range r.Events {
+		if b.json {
+			told := publishedEvent{r.Line, e.Kind, e.RootID, e.EventID, e.Status, e.ProviderStatus, e.Deleted, word}
+			if err := json.NewEncoder(b.Stdout).Encode(told); err != nil {
+				return err
+			}
+			continue
+		}
 		if err := printEvent(b.Stdout, r.Line, &e, word); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// publishedEvent is a line of 'publish --json'.
+type publishedEvent struct {
+	Line           int                   `json:"line"`
+	Kind           schemas.EventKind     `json:"kind"`
+	Order          string                `json:"order"`
+	Event          string                `json:"event"`
+	Status         schemas.PaymentStatus `json:"status"`
+	ProviderStatus string                `json:"provider_status"`
+	Deleted        bool                  `json:"deleted,omitempty"`
+	Outcome        string                `json:"outcome"` // kept, or with --dry-run good
 }
 
 func printEvent(w io.Writer, line int, e *schemas.OrderEvent, word string) error {

@@ -44,6 +44,20 @@ func TestPublishingThatIsCutShort(t *testing.T) {
 	}
 }
 
+// TestPublishingTellsPrograms: with --json each event is an object on a line of its own.
+func TestPublishingTellsPrograms(t *testing.T) {
+	var stdout bytes.Buffer
+	b := &bringer{Process: Process{Stdout: &stdout}, json: true}
+	event := schemas.OrderEvent{Kind: schemas.KindOrder, RootID: "1", EventID: "e1", Status: schemas.StatusUnknown, ProviderStatus: "odd"}
+	if err := b.printed(intake.Result{Item: intake.Item{Line: 7}, Events: []schemas.OrderEvent{event, event}}, "kept"); err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"line":7,"kind":"ORDER","order":"1","event":"e1","status":"UNKNOWN","provider_status":"odd","outcome":"kept"}` + "\n"
+	if stdout.String() != want+want {
+		t.Errorf("got\n%s", &stdout)
+	}
+}
+
 // TestBodiesThatAreCloudEvents are told by what they are, not by what they mention.
 func TestBodiesThatAreCloudEvents(t *testing.T) {
 	for body, want := range map[string]string{

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/internal/explain"
 	"github.com/tillstream/tillstream/schemas"
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
@@ -48,7 +49,7 @@ stands how often each branch of each step was taken. Test events never count, an
 					return err
 				}
 				if asJSON {
-					return json.NewEncoder(c.OutOrStdout()).Encode(explain.RunList{Workflows: list})
+					return json.NewEncoder(c.OutOrStdout()).Encode(api.RunList{Workflows: list})
 				}
 				return printRuns(c.OutOrStdout(), list)
 			})

@@ -210,6 +210,7 @@ func isTerminal(w io.Writer) bool {
 
 func (p Process) resumeCommand() *cobra.Command {
 	var a asked
+	var told answering
 	var stage string
 	var partition int32
 	c := &cobra.Command{
@@ -234,12 +235,12 @@ Exit code 0: it was stalled and recovers now. 1: there was nothing to resume, or
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(c.OutOrStdout(), got.Detail)
-			return nil
+			return told.end(c, got, func(w io.Writer) { fmt.Fprintln(w, got.Detail) })
 		},
 	}
 	a.flags(c)
 	c.AddCommand(p.pauseOne(schemas.PauseDestination, false), p.pauseOne(schemas.PauseConnection, false))
+	told.flag(c)
 	c.Flags().StringVar(&stage, "stage", "", "name of the stage: orders or automation")
 	c.Flags().Int32Var(&partition, "partition", -1, "number of the partition")
 	return c

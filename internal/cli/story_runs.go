@@ -33,6 +33,6 @@ func (d *demo) explained(ctx context.Context, b *strings.Builder, store *chsink.
 		return fmt.Errorf("explain an order: %w", err)
 	}
 	fmt.Fprintf(b, "\nWhy an order stands as it does (tillstream explain %s --data %s):\n\n", key[strings.LastIndexByte(key, '/')+1:], d.cluster.Dir)
-	told.Print(b)
+	explain.Print(b, told)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/internal/app"
 	"github.com/tillstream/tillstream/internal/explain"
 	"github.com/tillstream/tillstream/outbound"
@@ -174,7 +175,7 @@ func (p Process) waitShowCommand() *cobra.Command {
 				if a.json {
 					return json.NewEncoder(c.OutOrStdout()).Encode(got)
 				}
-				v := got.(explain.WaitView)
+				v := got
 				printWait(c.OutOrStdout(), v)
 				return nil
 			})
@@ -186,7 +187,7 @@ func (p Process) waitShowCommand() *cobra.Command {
 	return c
 }
 
-func printWait(w io.Writer, v explain.WaitView) {
+func printWait(w io.Writer, v api.WaitView) {
 	line := func(name, text string) {
 		if text != "" {
 			fmt.Fprintf(w, "  %-14s %s\n", name, harmless(text))
@@ -222,6 +223,7 @@ type closing struct {
 	waitsAsked
 	met, notMet, yes bool
 	by, reason       string
+	told             answering
 }
 
 func (p Process) waitCloseCommand() *cobra.Command {
@@ -239,6 +241,7 @@ The decision goes to Kafka and takes effect when the automation stage reads it. 
 	}
 	a.target.flags(c)
 	a.selection(c)
+	a.told.flag(c)
 	f := c.Flags()
 	f.BoolVar(&a.met, "met", false, "as met")
 	f.BoolVar(&a.notMet, "not-met", false, "as not met")
@@ -271,10 +274,13 @@ func (p Process) closeWaits(c *cobra.Command, args []string, a closing) error {
 	}
 	return p.withDesk(c.Context(), a.target, func(d *explain.Desk) error {
 		list, err := p.toClose(c, d, args, a)
-		if err != nil || len(list) == 0 {
+		if err == nil && len(list) == 0 {
+			return a.told.end(c, closedWaits{Waits: []string{}, Met: a.met}, func(io.Writer) {})
+		}
+		if err != nil {
 			return err
 		}
-		if err := p.agreed(c, len(list), a.yes); err != nil {
+		if err := p.agreed(a.told.people(c), len(list), a.yes); err != nil {
 			return err
 		}
 		decisions, err := p.decisions(c.Context(), a.target)
@@ -288,9 +294,20 @@ func (p Process) closeWaits(c *cobra.Command, args []string, a closing) error {
 				return fmt.Errorf("%w; give the same command again, what ended is left alone", err)
 			}
 		}
-		fmt.Fprintf(c.OutOrStdout(), "The decision about %d waits is on its way; 'tillstream waits' shows it after a moment.\n", len(list))
-		return nil
+		said := closedWaits{Met: a.met}
+		for _, w := range list {
+			said.Waits = append(said.Waits, w.ID)
+		}
+		return a.told.end(c, said, func(w io.Writer) {
+			fmt.Fprintf(w, "The decision about %d waits is on its way; 'tillstream waits' shows it after a moment.\n", len(list))
+		})
 	})
+}
+
+// closedWaits is what 'waits close --json' prints.
+type closedWaits struct {
+	Waits []string `json:"waits"` // whose decision is on its way
+	Met   bool     `json:"met"`
 }
 
 // toClose finds the open waits that are meant, and says what will happen to them.
@@ -299,7 +316,7 @@ func (p Process) toClose(c *cobra.Command, d *explain.Desk, args []string, a clo
 	if a.met {
 		word = "met"
 	}
-	out := c.OutOrStdout()
+	out := a.told.people(c)
 	if len(args) == 1 {
 		v, err := d.One(c.Context(), args[0])
 		if err != nil {
@@ -312,8 +329,8 @@ func (p Process) toClose(c *cobra.Command, d *explain.Desk, args []string, a clo
 		if !a.personal {
 			explain.MaskWaits(shown)
 		}
-		printWait(out, explain.WaitView{Wait: shown[0], Ending: v.Ending})
-		fmt.Fprintf(out, "It will end as %s. Then: %s.\n", word, harmless(outbound.Redact(v.Ending.Then(a.met))))
+		printWait(out, api.WaitView{Wait: shown[0], Ending: v.Ending})
+		fmt.Fprintf(out, "It will end as %s. Then: %s.\n", word, harmless(outbound.Redact(explain.Then(v.Ending, a.met))))
 		return []chsink.Wait{v.Wait}, nil
 	}
 	a.state = string(chsink.WaitOpen)
@@ -348,7 +365,7 @@ func (p Process) toClose(c *cobra.Command, d *explain.Desk, args []string, a clo
 }
 
 // agreed asks on a terminal.
-func (p Process) agreed(c *cobra.Command, n int, yes bool) error {
+func (p Process) agreed(out io.Writer, n int, yes bool) error {
 	if yes {
 		return nil
 	}
@@ -356,7 +373,7 @@ func (p Process) agreed(c *cobra.Command, n int, yes bool) error {
 	if in == nil {
 		return &codedError{ExitUsage, errors.New("nothing is changed: there is no terminal to ask on; say --yes")}
 	}
-	fmt.Fprintf(c.OutOrStdout(), "Close %d? [y/N] ", n)
+	fmt.Fprintf(out, "Close %d? [y/N] ", n)
 	answer, err := readLine(bufio.NewReader(in))
 	if err != nil || answer != "y" && answer != "yes" {
 		return errors.Join(err, errors.New("nothing is changed"))

@@ -16,9 +16,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/embedded"
 	"github.com/tillstream/tillstream/internal/cli"
-	"github.com/tillstream/tillstream/internal/explain"
 	"github.com/tillstream/tillstream/pipeline/kafka"
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/schemas/codec"
@@ -141,7 +141,7 @@ func waitsAreListedAndShown(t *testing.T, address string) {
 		t.Errorf("as JSON: code %d, %v, %s", code, err, out)
 	}
 	code, out, _ = at("explain", "W0", "--json")
-	var e explain.Explanation
+	var e api.Explanation
 	if err := json.Unmarshal([]byte(out), &e); code != 0 || err != nil || e.As != "order" || len(e.Sections) < 4 || strings.Contains(out, "wait0@") {
 		t.Errorf("as JSON: code %d, %v, %s", code, err, out)
 	}

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/internal/e2e/parts"
-	"github.com/tillstream/tillstream/internal/recovery"
 	"github.com/tillstream/tillstream/simulators/story"
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
 )
@@ -67,7 +67,7 @@ func TestLettersOfAMissingFieldAreRetriedOnceItIsThere(t *testing.T) {
 	const effects = 2 * customers
 	var letters uint64
 	w.await(t, "every contact and its events are refused", func() error {
-		var list recovery.IssueList
+		var list api.IssueList
 		w.asks(t, &list, "issues", "--state", "open")
 		letters = 0
 		refused := map[bool]uint64{}
@@ -96,7 +96,7 @@ func TestLettersOfAMissingFieldAreRetriedOnceItIsThere(t *testing.T) {
 	// The sink looks for a field that was missing once a minute: what fails again meanwhile is a new letter, tried again.
 	parts.Eventually(t, 2*deliverLimit, "everything is delivered", func() error {
 		w.asks(t, &job, "retry", "--cause", "rejected", "--yes", "--wait")
-		var list recovery.DeliveryList
+		var list api.DeliveryList
 		w.asks(t, &list, "deliveries", "--outcome", "rejected")
 		for _, d := range list.Deliveries {
 			if d.Kind == "EFFECT" {
@@ -118,12 +118,12 @@ func TestLettersOfAMissingFieldAreRetriedOnceItIsThere(t *testing.T) {
 	}
 	// Asked again, by the same id or by another, it does nothing more.
 	w.asks(t, &job, "jobs", "show", "mended")
-	var again recovery.Preview
+	var again api.JobPreview
 	w.asks(t, &again, "retry", "--cause", "rejected", "--yes")
 	if again.Count != 0 || again.Closed < letters {
 		t.Errorf("asked again it is about %+v, want none and at least %d before", again, letters)
 	}
-	var issues recovery.IssueList
+	var issues api.IssueList
 	w.asks(t, &issues, "issues")
 	for _, i := range issues.Issues {
 		if i.State != chsink.LetterRetried {

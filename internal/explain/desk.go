@@ -13,6 +13,7 @@ import (
 	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/pipeline/connections"
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/schemas/past"
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
 )
 
@@ -35,12 +36,6 @@ type Desk struct {
 
 var _ api.Automation = (*Desk)(nil)
 
-// WaitView is a wait with what would end it.
-type WaitView struct {
-	chsink.Wait
-	Ending *Ending `json:"ending,omitempty"` // of an open wait
-}
-
 // Bounds of what a person says.
 const (
 	byBytesMax     = 100
@@ -62,13 +57,13 @@ func refused(err error) error {
 	return err
 }
 
-// Waits implements api.Automation: a chsink.WaitPage.
-func (d *Desk) Waits(ctx context.Context, q api.WaitsQuery) (any, error) {
+// Waits implements api.Automation.
+func (d *Desk) Waits(ctx context.Context, q api.WaitsQuery) (past.WaitPage, error) {
 	page, err := d.Store.Waits(ctx, chsink.WaitFilter{
 		Workflow: q.Workflow, Contact: q.Contact, Order: q.Order, State: chsink.WaitState(q.State), DueBefore: q.DueBefore, After: q.After, Limit: q.Limit,
 	})
 	if err != nil {
-		return nil, refused(err)
+		return past.WaitPage{}, refused(err)
 	}
 	if !q.PersonalData {
 		MaskWaits(page.Waits)
@@ -86,43 +81,44 @@ func MaskWaits(list []chsink.Wait) {
 }
 
 // One finds a wait by its id. The error is a *connections.Refusal where there is none.
-func (d *Desk) One(ctx context.Context, id string) (WaitView, error) {
+func (d *Desk) One(ctx context.Context, id string) (api.WaitView, error) {
 	if strings.TrimSpace(id) == "" {
-		return WaitView{}, refuse(connections.Invalid, "which wait? its id is that of the run and a number, as 'tillstream waits' lists them")
+		return api.WaitView{}, refuse(connections.Invalid, "which wait? its id is that of the run and a number, as 'tillstream waits' lists them")
 	}
 	page, err := d.Store.Waits(ctx, chsink.WaitFilter{ID: id, Limit: 1})
 	if err != nil {
-		return WaitView{}, refused(err)
+		return api.WaitView{}, refused(err)
 	}
 	if len(page.Waits) == 0 {
-		return WaitView{}, refuse(connections.NotFound, "there is no wait %.80q; 'tillstream waits' lists those that are open, and one that was just opened is there after a moment", id)
+		return api.WaitView{}, refuse(connections.NotFound, "there is no wait %.80q; 'tillstream waits' lists those that are open, and one that was just opened is there after a moment", id)
 	}
-	v := WaitView{Wait: page.Waits[0]}
+	v := api.WaitView{Wait: page.Waits[0]}
 	if v.State != chsink.WaitOpen {
 		return v, nil
 	}
 	configs, err := d.Store.Configs(ctx, []string{v.ConfigVersion})
 	if err != nil {
-		return WaitView{}, err
+		return api.WaitView{}, err
 	}
 	e := EndingOf(v.Wait, configs, d.Now())
 	v.Ending = &e
 	return v, nil
 }
 
-// Wait implements api.Automation: a WaitView.
-func (d *Desk) Wait(ctx context.Context, id string, personalData bool) (any, error) {
+// Wait implements api.Automation.
+func (d *Desk) Wait(ctx context.Context, id string, personalData bool) (api.WaitView, error) {
 	v, err := d.One(ctx, id)
 	if err != nil {
-		return nil, err
+		return api.WaitView{}, err
 	}
 	if !personalData {
-		v.mask()
+		maskWait(&v)
 	}
 	return v, nil
 }
 
-func (v *WaitView) mask() {
+// maskWait masks what names a person.
+func maskWait(v *api.WaitView) {
 	list := []chsink.Wait{v.Wait}
 	MaskWaits(list)
 	if v.Wait = list[0]; v.Ending != nil {
@@ -166,30 +162,30 @@ func Who(by, reason string) (string, error) {
 	return by, nil
 }
 
-// Decide implements api.Automation: an api.Decided.
-func (d *Desk) Decide(ctx context.Context, id string, said api.Decision) (any, error) {
+// Decide implements api.Automation.
+func (d *Desk) Decide(ctx context.Context, id string, said api.Decision) (api.Decided, error) {
 	who, err := Who(said.By, said.Reason)
 	if err != nil {
-		return nil, err
+		return api.Decided{}, err
 	}
 	if said.Met == nil {
-		return nil, refuse(connections.Invalid, "say met: true or false")
+		return api.Decided{}, refuse(connections.Invalid, "say met: true or false")
 	}
 	v, err := d.One(ctx, id)
 	if err != nil {
-		return nil, err
+		return api.Decided{}, err
 	}
 	if err := Closable(v.Wait); err != nil {
-		return nil, err
+		return api.Decided{}, err
 	}
 	if err := d.Close(ctx, []chsink.Wait{v.Wait}, *said.Met, who); err != nil {
-		return nil, err
+		return api.Decided{}, err
 	}
-	return api.Decided{WaitID: v.ID, Met: *said.Met, Then: outbound.Redact(v.Ending.Then(*said.Met))}, nil
+	return api.Decided{WaitID: v.ID, Met: *said.Met, Then: outbound.Redact(Then(v.Ending, *said.Met))}, nil
 }
 
 // Then is what the run does after a decision.
-func (e *Ending) Then(met bool) string {
+func Then(e *api.Ending, met bool) string {
 	then := e.ThenNot
 	if met || then == "" { // a wait for time goes one way only
 		then = e.ThenMet
@@ -217,36 +213,31 @@ func (d *Desk) Close(ctx context.Context, waits []chsink.Wait, met bool, who str
 
 // Of explains an order or contact. as, where it is given, is what id must be. The error is a *connections.Refusal where
 // nothing is known of it.
-func (d *Desk) Of(ctx context.Context, as, id string, personalData bool) (Explanation, error) {
+func (d *Desk) Of(ctx context.Context, as, id string, personalData bool) (api.Explanation, error) {
 	st, err := d.Store.Story(ctx, id)
 	if err != nil {
-		return Explanation{}, refused(err)
+		return api.Explanation{}, refused(err)
 	}
 	if st.As == "" || as != "" && st.As != as {
 		what := "order or contact"
 		if as != "" {
 			what = as
 		}
-		return Explanation{}, refuse(connections.NotFound, "nothing is known of the %s %.80q; ids are those of the provider, contacts are e-mail addresses or keys such as live/ann@example.com", what, outbound.Redact(id))
+		return api.Explanation{}, refuse(connections.NotFound, "nothing is known of the %s %.80q; ids are those of the provider, contacts are e-mail addresses or keys such as live/ann@example.com", what, outbound.Redact(id))
 	}
 	return Explain(st, Options{Now: d.Now(), PersonalData: personalData}), nil
 }
 
-// Explain implements api.Automation: an Explanation.
-func (d *Desk) Explain(ctx context.Context, as, id string, personalData bool) (any, error) {
+// Explain implements api.Automation.
+func (d *Desk) Explain(ctx context.Context, as, id string, personalData bool) (api.Explanation, error) {
 	return d.Of(ctx, as, id, personalData)
 }
 
-// RunList is the answer of GET /api/v1/runs.
-type RunList struct {
-	Workflows []chsink.WorkflowRuns `json:"workflows"`
-}
-
-// Runs implements api.Automation: a RunList.
-func (d *Desk) Runs(ctx context.Context, q api.RunsQuery) (any, error) {
+// Runs implements api.Automation.
+func (d *Desk) Runs(ctx context.Context, q api.RunsQuery) (api.RunList, error) {
 	list, err := d.Store.Runs(ctx, chsink.RunsFilter{Workflow: q.Workflow, Store: q.Store, Environment: q.Environment, Since: q.Since, Until: q.Until})
 	if err != nil {
-		return nil, refused(err)
+		return api.RunList{}, refused(err)
 	}
-	return RunList{list}, nil
+	return api.RunList{Workflows: list}, nil
 }

@@ -104,7 +104,7 @@ func TestADecisionIsAppendedOnceAndOnlyAboutAnOpenWait(t *testing.T) {
 		if diff := cmp.Diff(appended, []*schemas.WaitDecision{{WaitID: "open", ContactKey: contact, Met: *c.said.Met, By: by, At: now}}); diff != "" {
 			t.Errorf("%s (-got +want):\n%s", name, diff)
 		}
-		if d := got.(api.Decided); d.Then != c.says {
+		if d := got; d.Then != c.says {
 			t.Errorf("%s: then %q, want %q", name, d.Then, c.says)
 		}
 	}
@@ -142,7 +142,7 @@ func TestExplainAnswersWhatWasAsked(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	got, err := desk.Explain(context.Background(), "order", "O1", false)
-	if err != nil || got.(explain.Explanation).As != "order" {
+	if err != nil || got.As != "order" {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
@@ -153,7 +153,7 @@ func TestListedWaitsAreMasked(t *testing.T) {
 	for personal, want := range map[bool]string{false: "live/a***@example.com", true: contact} {
 		store.waits[0].ContactKey, store.waits[0].DecidedDetail = contact, "closed by bob: ask ann@example.com"
 		got, err := desk.Waits(context.Background(), api.WaitsQuery{PersonalData: personal})
-		if err != nil || got.(chsink.WaitPage).Waits[0].ContactKey != want || strings.Contains(got.(chsink.WaitPage).Waits[0].DecidedDetail, "ann@") != personal {
+		if err != nil || got.Waits[0].ContactKey != want || strings.Contains(got.Waits[0].DecidedDetail, "ann@") != personal {
 			t.Errorf("personal %v: %+v, %v", personal, got, err)
 		}
 	}

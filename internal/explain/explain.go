@@ -10,28 +10,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/outbound"
 	"github.com/tillstream/tillstream/schemas"
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
 )
-
-// Explanation is the answer about one order or contact.
-type Explanation struct {
-	ID        string    `json:"id"`
-	As        string    `json:"as"` // order, contact or run
-	At        time.Time `json:"at"` // what relative times are relative to
-	Contacts  []string  `json:"contacts"`
-	Orders    []string  `json:"orders"`
-	Sections  []Section `json:"sections"`
-	Truncated bool      `json:"truncated,omitempty"` // there was more; the newest is told
-}
-
-// Section is one question with its sentences.
-type Section struct {
-	ID    string `json:"id"` // one of the Section constants
-	Title string `json:"title"`
-	Lines []Line `json:"lines"`
-}
 
 // The sections, in the order in which they are told. One without lines is left out.
 const (
@@ -44,19 +27,6 @@ const (
 	SectionCRM      = "crm"
 	SectionGivenUp  = "given_up"
 )
-
-// Line is one sentence, and what it can be looked up by.
-type Line struct {
-	At            time.Time `json:"at,omitzero"`
-	Depth         int       `json:"depth,omitempty"` // lines of a greater depth belong to the one above
-	Text          string    `json:"text"`
-	Rule          string    `json:"rule,omitempty"`
-	ConfigVersion string    `json:"config_version,omitempty"`
-	EventID       string    `json:"event,omitempty"`
-	RunID         string    `json:"run,omitempty"`
-	WaitID        string    `json:"wait,omitempty"`
-	CommandID     string    `json:"command,omitempty"`
-}
 
 // Options say how it is told.
 type Options struct {
@@ -73,13 +43,13 @@ type teller struct {
 }
 
 // Explain tells a story. Its result is the same for the same story and options.
-func Explain(st chsink.Story, o Options) Explanation {
+func Explain(st chsink.Story, o Options) api.Explanation {
 	t := teller{st, o, newBooks(st.Configs)}
-	e := Explanation{ID: st.ID, As: st.As, At: o.Now.UTC(), Contacts: t.contacts(), Orders: slices.Clone(st.RootKeys), Truncated: st.Truncated}
+	e := api.Explanation{ID: st.ID, As: st.As, At: o.Now.UTC(), Contacts: t.contacts(), Orders: slices.Clone(st.RootKeys), Truncated: st.Truncated}
 	slices.Sort(e.Orders)
 	for _, s := range []struct {
 		id, title string
-		tell      func() []Line
+		tell      func() []api.ExplanationLine
 	}{
 		{SectionWay, "What happened", t.way},
 		{SectionIdentity, "Who it is", t.identity},
@@ -91,17 +61,17 @@ func Explain(st chsink.Story, o Options) Explanation {
 		{SectionGivenUp, "What was given up", t.givenUp},
 	} {
 		if lines := s.tell(); len(lines) > 0 {
-			e.Sections = append(e.Sections, Section{s.id, s.title, lines})
+			e.Sections = append(e.Sections, api.ExplanationSection{ID: s.id, Title: s.title, Lines: lines})
 		}
 	}
 	if !o.PersonalData {
-		e.mask()
+		mask(&e)
 	}
 	return e
 }
 
 // mask masks what names a person in every text.
-func (e *Explanation) mask() {
+func mask(e *api.Explanation) {
 	e.ID = outbound.Redact(e.ID)
 	for _, list := range [][]string{e.Contacts, e.Orders} {
 		for i := range list {
@@ -132,7 +102,7 @@ func (t *teller) contacts() []string {
 }
 
 // way tells what happened to the order; of several orders, a line each with how it stands.
-func (t *teller) way() (lines []Line) {
+func (t *teller) way() (lines []api.ExplanationLine) {
 	byRoot := map[string][]*schemas.Transition{}
 	for i := range t.Transitions {
 		tr := &t.Transitions[i]
@@ -141,7 +111,7 @@ func (t *teller) way() (lines []Line) {
 	for _, root := range slices.Sorted(maps.Keys(byRoot)) {
 		list := byRoot[root]
 		last := list[len(list)-1]
-		lines = append(lines, Line{At: last.At, Text: standing(last, root)})
+		lines = append(lines, api.ExplanationLine{At: last.At, Text: standing(last, root)})
 		if len(byRoot) > wayOrdersMax {
 			continue
 		}
@@ -151,10 +121,10 @@ func (t *teller) way() (lines []Line) {
 				repeats++
 				continue
 			}
-			lines = append(lines, Line{At: tr.At, Depth: 1, Text: transitionText(tr), EventID: tr.Event.EventID})
+			lines = append(lines, api.ExplanationLine{At: tr.At, Depth: 1, Text: transitionText(tr), EventID: tr.Event.EventID})
 		}
 		if repeats > 0 {
-			lines = append(lines, Line{Depth: 1, Text: fmt.Sprintf("%s came again; a repetition has no effect.", times(repeats, "event"))})
+			lines = append(lines, api.ExplanationLine{Depth: 1, Text: fmt.Sprintf("%s came again; a repetition has no effect.", times(repeats, "event"))})
 		}
 	}
 	return lines
@@ -211,24 +181,24 @@ func originText(o schemas.Origin, test bool) string {
 }
 
 // identity tells under which names the contact is known.
-func (t *teller) identity() (lines []Line) {
+func (t *teller) identity() (lines []api.ExplanationLine) {
 	for _, key := range t.contacts() {
-		lines = append(lines, Line{Text: "The contact is " + key + "."})
+		lines = append(lines, api.ExplanationLine{Text: "The contact is " + key + "."})
 	}
 	for _, a := range t.Aliases {
-		lines = append(lines, Line{Text: fmt.Sprintf("%s and %s were seen with the same payer id %s: they are linked, never merged.", a.ContactKey, a.Other, a.PayerID)})
+		lines = append(lines, api.ExplanationLine{Text: fmt.Sprintf("%s and %s were seen with the same payer id %s: they are linked, never merged.", a.ContactKey, a.Other, a.PayerID)})
 	}
 	return lines
 }
 
 // givenUp tells of dead letters.
-func (t *teller) givenUp() (lines []Line) {
+func (t *teller) givenUp() (lines []api.ExplanationLine) {
 	for _, l := range t.DeadLetters {
 		text := fmt.Sprintf("%s (%s, stage %s)", strings.TrimSuffix(l.Reason, "."), l.Cause, orDash(l.Stage))
 		if l.Remedy != "" {
 			text += "; what to do: " + strings.TrimSuffix(l.Remedy, ".")
 		}
-		lines = append(lines, Line{At: l.At, Text: text + ".", EventID: l.EventID})
+		lines = append(lines, api.ExplanationLine{At: l.At, Text: text + ".", EventID: l.EventID})
 	}
 	return lines
 }

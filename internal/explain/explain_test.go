@@ -11,6 +11,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+	"github.com/tillstream/tillstream/api"
 
 	"github.com/tillstream/tillstream/internal/explain"
 	"github.com/tillstream/tillstream/processors/mapping"
@@ -170,9 +171,9 @@ func story(t testing.TB) chsink.Story {
 	}
 }
 
-func render(e explain.Explanation) string {
+func render(e api.Explanation) string {
 	var b strings.Builder
-	e.Print(&b)
+	explain.Print(&b, e)
 	return b.String()
 }
 

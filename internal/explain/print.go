@@ -5,10 +5,12 @@ import (
 	"io"
 	"strings"
 	"unicode"
+
+	"github.com/tillstream/tillstream/api"
 )
 
 // Print writes it for a terminal; what providers and people wrote cannot steer it.
-func (e Explanation) Print(w io.Writer) {
+func Print(w io.Writer, e api.Explanation) {
 	fmt.Fprintf(w, "%s (%s), as of %s\n", harmless(e.ID), e.As, stamp(e.At))
 	for _, s := range e.Sections {
 		fmt.Fprintf(w, "\n%s\n", s.Title)

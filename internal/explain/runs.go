@@ -7,12 +7,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/processors/workflows"
 	"github.com/tillstream/tillstream/schemas"
 )
 
 // runs tells of each run, step by step.
-func (t *teller) runs() (lines []Line) {
+func (t *teller) runs() (lines []api.ExplanationLine) {
 	byRun := map[string][]*schemas.RunStep{}
 	var order []string
 	for i := range t.Steps {
@@ -26,13 +27,13 @@ func (t *teller) runs() (lines []Line) {
 		steps := byRun[id]
 		slices.SortStableFunc(steps, func(a, b *schemas.RunStep) int { return cmp.Compare(a.Number, b.Number) })
 		first := steps[0]
-		lines = append(lines, Line{At: first.At, RunID: id, Rule: "workflows/" + first.Workflow, ConfigVersion: first.ConfigVersion, EventID: first.EventID, Text: runText(steps)})
+		lines = append(lines, api.ExplanationLine{At: first.At, RunID: id, Rule: "workflows/" + first.Workflow, ConfigVersion: first.ConfigVersion, EventID: first.EventID, Text: runText(steps)})
 		for _, s := range steps {
 			rule := "workflows/" + s.Workflow
 			if s.Step != "" {
 				rule += "#" + s.Step
 			}
-			lines = append(lines, Line{At: s.At, Depth: 1, Text: t.stepText(s), Rule: rule, ConfigVersion: s.ConfigVersion, EventID: s.EventID, RunID: id, WaitID: s.WaitID, CommandID: s.CommandID})
+			lines = append(lines, api.ExplanationLine{At: s.At, Depth: 1, Text: t.stepText(s), Rule: rule, ConfigVersion: s.ConfigVersion, EventID: s.EventID, RunID: id, WaitID: s.WaitID, CommandID: s.CommandID})
 		}
 	}
 	return lines
@@ -144,7 +145,7 @@ func (t *teller) branchText(s *schemas.RunStep, at, detail string) string {
 }
 
 // idle tells of workflows of the newest configuration that have no run here: what they wait for to start.
-func (t *teller) idle() (lines []Line) {
+func (t *teller) idle() (lines []api.ExplanationLine) {
 	newest, ok := t.Configs[t.Current]
 	if !ok || t.As != "contact" && t.As != "order" {
 		return nil
@@ -162,7 +163,7 @@ func (t *teller) idle() (lines []Line) {
 		if p == nil {
 			continue
 		}
-		line := Line{Rule: "workflows/" + name, ConfigVersion: t.Current}
+		line := api.ExplanationLine{Rule: "workflows/" + name, ConfigVersion: t.Current}
 		if p.Mode == workflows.Off {
 			line.Text = fmt.Sprintf("The workflow %s is off.", name)
 			lines = append(lines, line)

@@ -5,11 +5,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/schemas"
 )
 
 // tags tells of the newest desired state at each destination: why each tag is there or was taken away.
-func (t *teller) tags() (lines []Line) {
+func (t *teller) tags() (lines []api.ExplanationLine) {
 	newest := map[string]*schemas.Command{}
 	var keys []string
 	for i := range t.Commands {
@@ -28,7 +29,7 @@ func (t *teller) tags() (lines []Line) {
 	slices.Sort(keys)
 	for _, key := range keys {
 		c := newest[key]
-		lines = append(lines, Line{At: c.At, CommandID: c.CommandID, ConfigVersion: c.ConfigVersion, Text: fmt.Sprintf(
+		lines = append(lines, api.ExplanationLine{At: c.At, CommandID: c.CommandID, ConfigVersion: c.ConfigVersion, Text: fmt.Sprintf(
 			"At %s the contact %s should be as its version %d says (configuration %s).", c.Destination, c.ContactKey, c.Version, orDash(c.ConfigVersion))})
 		for _, tag := range c.Contact.Tags {
 			lines = append(lines, t.why(c, tag, true))
@@ -37,7 +38,7 @@ func (t *teller) tags() (lines []Line) {
 			lines = append(lines, t.why(c, tag, false))
 		}
 		for _, issue := range c.Issues {
-			lines = append(lines, Line{Depth: 1, Text: "Not mapped, the field was left alone: " + strings.TrimSuffix(issue, ".") + ".", ConfigVersion: c.ConfigVersion})
+			lines = append(lines, api.ExplanationLine{Depth: 1, Text: "Not mapped, the field was left alone: " + strings.TrimSuffix(issue, ".") + ".", ConfigVersion: c.ConfigVersion})
 		}
 	}
 	return lines
@@ -45,7 +46,7 @@ func (t *teller) tags() (lines []Line) {
 
 // why finds the newest version of the desired state, at the destination and for the contact of c, that says which rule
 // added or removed the tag.
-func (t *teller) why(c *schemas.Command, tag string, present bool) Line {
+func (t *teller) why(c *schemas.Command, tag string, present bool) api.ExplanationLine {
 	sign, verb := "+", "is there"
 	if !present {
 		sign, verb = "-", "was taken away"
@@ -64,7 +65,7 @@ func (t *teller) why(c *schemas.Command, tag string, present bool) Line {
 		}
 	}
 	if found == nil {
-		return Line{Depth: 1, Text: fmt.Sprintf("The tag %s %s; which rule did it is older than what is shown here.", tag, verb)}
+		return api.ExplanationLine{Depth: 1, Text: fmt.Sprintf("The tag %s %s; which rule did it is older than what is shown here.", tag, verb)}
 	}
 	text := fmt.Sprintf("The tag %s %s because of %s (configuration %s)", tag, verb, rule, orDash(found.ConfigVersion))
 	if found.EventID != "" {
@@ -73,11 +74,11 @@ func (t *teller) why(c *schemas.Command, tag string, present bool) Line {
 	if found.RootKey != "" {
 		text += " of " + found.RootKey
 	}
-	return Line{At: found.At, Depth: 1, Text: text + ".", Rule: rule, ConfigVersion: found.ConfigVersion, EventID: found.EventID, CommandID: found.CommandID}
+	return api.ExplanationLine{At: found.At, Depth: 1, Text: text + ".", Rule: rule, ConfigVersion: found.ConfigVersion, EventID: found.EventID, CommandID: found.CommandID}
 }
 
 // crm tells what became of each effect and question, and of the newest desired state of each contact and destination.
-func (t *teller) crm() (lines []Line) {
+func (t *teller) crm() (lines []api.ExplanationLine) {
 	last := map[string]*schemas.Delivery{}
 	for i := range t.Deliveries {
 		last[t.Deliveries[i].CommandID] = &t.Deliveries[i]
@@ -95,10 +96,10 @@ func (t *teller) crm() (lines []Line) {
 			older++
 			continue
 		}
-		lines = append(lines, Line{At: c.At, Text: subject(c) + " " + outcome(last[c.CommandID]), Rule: c.Rule, ConfigVersion: c.ConfigVersion, EventID: c.EventID, RunID: c.RunID, CommandID: c.CommandID})
+		lines = append(lines, api.ExplanationLine{At: c.At, Text: subject(c) + " " + outcome(last[c.CommandID]), Rule: c.Rule, ConfigVersion: c.ConfigVersion, EventID: c.EventID, RunID: c.RunID, CommandID: c.CommandID})
 	}
 	if older > 0 {
-		lines = append(lines, Line{Text: times(older, "older version") + " of the contact came before; a newer one replaces it."})
+		lines = append(lines, api.ExplanationLine{Text: times(older, "older version") + " of the contact came before; a newer one replaces it."})
 	}
 	return lines
 }

@@ -5,30 +5,21 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tillstream/tillstream/api"
 	"github.com/tillstream/tillstream/processors/triggers"
 	"github.com/tillstream/tillstream/processors/workflows"
 	"github.com/tillstream/tillstream/schemas"
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
 )
 
-// Ending says what would end a wait, and what comes then.
-type Ending struct {
-	Met      string `json:"met"`     // what it takes
-	NotMet   string `json:"not_met"` // when the time is up
-	ThenMet  string `json:"then_met"`
-	ThenNot  string `json:"then_not_met"`
-	Program  bool   `json:"known"`      // the text of the workflow's version is known here
-	Corrects string `json:"correction"` // what a late event does; empty: nothing
-}
-
 // EndingOf explains a wait by the configurations in which its workflow may stand.
-func EndingOf(w chsink.Wait, configs map[string]schemas.ConfigVersion, now time.Time) Ending {
+func EndingOf(w chsink.Wait, configs map[string]schemas.ConfigVersion, now time.Time) api.Ending {
 	b := newBooks(configs)
 	return b.ending(w, now)
 }
 
-func (b *books) ending(w chsink.Wait, now time.Time) Ending {
-	e := Ending{NotMet: deadlineText(w.Deadline, now)}
+func (b *books) ending(w chsink.Wait, now time.Time) api.Ending {
+	e := api.Ending{NotMet: deadlineText(w.Deadline, now)}
 	p := b.program(w.Workflow, w.WorkflowVersion, w.ConfigVersion)
 	i := workflows.End
 	if p != nil {
@@ -221,14 +212,14 @@ func span(d time.Duration) string {
 }
 
 // waits tells of every open wait: what would end it, and when.
-func (t *teller) waits() (lines []Line) {
+func (t *teller) waits() (lines []api.ExplanationLine) {
 	for _, w := range t.Story.Waits {
 		if w.State != chsink.WaitOpen {
 			continue
 		}
 		e := t.books.ending(w, t.Now)
 		add := func(depth int, text string) {
-			lines = append(lines, Line{Depth: depth, Text: text, RunID: w.RunID, WaitID: w.ID, Rule: "workflows/" + w.Workflow + "#" + w.Step, ConfigVersion: w.ConfigVersion})
+			lines = append(lines, api.ExplanationLine{Depth: depth, Text: text, RunID: w.RunID, WaitID: w.ID, Rule: "workflows/" + w.Workflow + "#" + w.Step, ConfigVersion: w.ConfigVersion})
 		}
 		text := fmt.Sprintf("The workflow %s (version %s) waits at step %s since %s; wait %s.", w.Workflow, w.WorkflowVersion, w.Step, stamp(w.OpenedAt), w.ID)
 		if w.Shadow {

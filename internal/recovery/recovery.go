@@ -43,52 +43,6 @@ type Desk struct {
 
 var _ api.Recovery = (*Desk)(nil)
 
-// IssueList is the answer of GET /api/v1/issues.
-type IssueList struct {
-	Issues []chsink.Issue `json:"issues"`
-}
-
-// LetterList is the answer of GET /api/v1/dead-letters.
-type LetterList struct {
-	Letters []chsink.Letter `json:"dead_letters"`
-}
-
-// DeliveryList is the answer of GET /api/v1/deliveries.
-type DeliveryList struct {
-	Deliveries []chsink.Delivery `json:"deliveries"`
-}
-
-// DeliveryView is one command with all that was tried.
-type DeliveryView struct {
-	chsink.Delivery
-	Tries []chsink.Try `json:"tries"`
-}
-
-// JobList is the answer of GET /api/v1/jobs.
-type JobList struct {
-	Jobs []chsink.Job `json:"jobs"`
-}
-
-// JobView is a job with some of its items; Next is the number to go on after, 0: there are no more.
-type JobView struct {
-	chsink.Job
-	Items []chsink.Item `json:"items"`
-	Next  int64         `json:"next,omitempty"`
-}
-
-// Preview is what a job would be about, as ClickHouse knows it, which is seconds behind.
-type Preview struct {
-	JobID    string            `json:"job_id,omitempty"` // of the job that was asked for
-	Kind     schemas.JobKind   `json:"kind"`
-	Filter   string            `json:"filter"`
-	Count    uint64            `json:"count"`
-	ByCause  map[string]uint64 `json:"by_cause,omitempty"` // of letters
-	Closed   uint64            `json:"closed,omitempty"`   // letters that were retried or dismissed before
-	Contacts uint64            `json:"contacts,omitempty"` // of a replay, once for each destination
-	Effects  uint64            `json:"effects,omitempty"`  // of a replay that sends them, too
-	Sample   []string          `json:"sample,omitempty"`
-}
-
 // sampleMax bounds Preview.Sample.
 const sampleMax = 5
 
@@ -126,11 +80,11 @@ func mask(personalData bool, texts ...*string) {
 	}
 }
 
-// Issues implements api.Recovery: an IssueList.
-func (d *Desk) Issues(ctx context.Context, q api.PastQuery) (any, error) {
+// Issues implements api.Recovery.
+func (d *Desk) Issues(ctx context.Context, q api.PastQuery) (api.IssueList, error) {
 	f, err := filterOf(q)
 	if err != nil {
-		return nil, err
+		return api.IssueList{}, err
 	}
 	list, err := d.Store.Issues(ctx, f)
 	for i := range list {
@@ -139,52 +93,52 @@ func (d *Desk) Issues(ctx context.Context, q api.PastQuery) (any, error) {
 	if q.Limit > 0 {
 		list = list[:min(q.Limit, len(list))]
 	}
-	return IssueList{list}, refused(err)
+	return api.IssueList{Issues: list}, refused(err)
 }
 
-// Letters implements api.Recovery: a LetterList.
-func (d *Desk) Letters(ctx context.Context, q api.PastQuery) (any, error) {
+// Letters implements api.Recovery.
+func (d *Desk) Letters(ctx context.Context, q api.PastQuery) (api.LetterList, error) {
 	f, err := filterOf(q)
 	if err != nil {
-		return nil, err
+		return api.LetterList{}, err
 	}
 	list, err := d.Store.Letters(ctx, f, q.Limit)
 	for i := range list {
 		l := &list[i]
 		mask(q.PersonalData, &l.Reason, &l.Remedy, &l.RootKey, &l.ContactKey, &l.Word, &l.WordBy)
 	}
-	return LetterList{list}, refused(err)
+	return api.LetterList{Letters: list}, refused(err)
 }
 
-// Deliveries implements api.Recovery: a DeliveryList.
-func (d *Desk) Deliveries(ctx context.Context, q api.PastQuery) (any, error) {
+// Deliveries implements api.Recovery.
+func (d *Desk) Deliveries(ctx context.Context, q api.PastQuery) (api.DeliveryList, error) {
 	f, err := filterOf(q)
 	if err != nil {
-		return nil, err
+		return api.DeliveryList{}, err
 	}
 	list, err := d.Store.Deliveries(ctx, f, q.Limit)
 	for i := range list {
 		maskDelivery(&list[i], q.PersonalData)
 	}
-	return DeliveryList{list}, refused(err)
+	return api.DeliveryList{Deliveries: list}, refused(err)
 }
 
 func maskDelivery(v *chsink.Delivery, personalData bool) {
 	mask(personalData, &v.ContactKey, &v.RootKey, &v.EffectName, &v.Error, &v.Remedy)
 }
 
-// Delivery implements api.Recovery: a DeliveryView.
-func (d *Desk) Delivery(ctx context.Context, command string, personalData bool) (any, error) {
+// Delivery implements api.Recovery.
+func (d *Desk) Delivery(ctx context.Context, command string, personalData bool) (api.DeliveryView, error) {
 	list, err := d.Store.Deliveries(ctx, chsink.PastFilter{Item: command}, 1)
 	if err != nil {
-		return nil, refused(err)
+		return api.DeliveryView{}, refused(err)
 	}
 	if command == "" || len(list) == 0 {
-		return nil, refuse(connections.NotFound, "there is no delivery of a command %.80q; 'tillstream deliveries' lists them", outbound.Redact(command))
+		return api.DeliveryView{}, refuse(connections.NotFound, "there is no delivery of a command %.80q; 'tillstream deliveries' lists them", outbound.Redact(command))
 	}
-	v := DeliveryView{Delivery: list[0]}
+	v := api.DeliveryView{Delivery: list[0]}
 	if v.Tries, err = d.Store.Tries(ctx, command); err != nil {
-		return nil, err
+		return api.DeliveryView{}, err
 	}
 	maskDelivery(&v.Delivery, personalData)
 	for i := range v.Tries {
@@ -198,13 +152,13 @@ func (d *Desk) Delivery(ctx context.Context, command string, personalData bool) 
 	return v, nil
 }
 
-// Jobs implements api.Recovery: a JobList.
-func (d *Desk) Jobs(ctx context.Context, limit int, personalData bool) (any, error) {
+// Jobs implements api.Recovery.
+func (d *Desk) Jobs(ctx context.Context, limit int, personalData bool) (api.JobList, error) {
 	list, err := d.Store.Jobs(ctx, "", limit)
 	for i := range list {
 		maskJob(&list[i], personalData)
 	}
-	return JobList{list}, refused(err)
+	return api.JobList{Jobs: list}, refused(err)
 }
 
 func maskJob(j *chsink.Job, personalData bool) {
@@ -218,18 +172,18 @@ func maskJob(j *chsink.Job, personalData bool) {
 	}
 }
 
-// Job implements api.Recovery: a JobView.
-func (d *Desk) Job(ctx context.Context, id string, q api.ItemsQuery) (any, error) {
+// Job implements api.Recovery.
+func (d *Desk) Job(ctx context.Context, id string, q api.ItemsQuery) (api.JobView, error) {
 	list, err := d.Store.Jobs(ctx, id, 1)
 	if err != nil {
-		return nil, refused(err)
+		return api.JobView{}, refused(err)
 	}
 	if id == "" || len(list) == 0 {
-		return nil, refuse(connections.NotFound, "there is no job %.80q; 'tillstream jobs list' lists them, and one that was just asked for is there after a moment", id)
+		return api.JobView{}, refuse(connections.NotFound, "there is no job %.80q; 'tillstream jobs list' lists them, and one that was just asked for is there after a moment", id)
 	}
-	v := JobView{Job: list[0]}
+	v := api.JobView{Job: list[0]}
 	if v.Items, err = d.Store.Items(ctx, id, strings.ToUpper(q.Result), q.After, q.Limit); err != nil {
-		return nil, err
+		return api.JobView{}, err
 	}
 	if n := len(v.Items); n > 0 && n >= pageOf(q.Limit) {
 		v.Next = v.Items[n-1].Number
@@ -258,8 +212,8 @@ func (d *Desk) State(ctx context.Context, id string) (j chsink.Job, ok bool, err
 }
 
 // Preview says what a job would be about.
-func (d *Desk) Preview(ctx context.Context, r api.AskRequest, personalData bool) (Preview, error) {
-	p := Preview{Kind: r.Kind}
+func (d *Desk) Preview(ctx context.Context, r api.AskRequest, personalData bool) (api.JobPreview, error) {
+	p := api.JobPreview{Kind: r.Kind}
 	f, err := jobs.ParseFilter(r.Filter)
 	switch {
 	case err != nil:
@@ -293,7 +247,7 @@ func (d *Desk) Preview(ctx context.Context, r api.AskRequest, personalData bool)
 	return p, refused(err)
 }
 
-func (d *Desk) previewUncertain(ctx context.Context, p *Preview, f jobs.Filter) (err error) {
+func (d *Desk) previewUncertain(ctx context.Context, p *api.JobPreview, f jobs.Filter) (err error) {
 	past := pastFilter(f, string(schemas.OutcomeUncertain))
 	if p.Count, err = d.Store.CountDeliveries(ctx, past); err != nil {
 		return err
@@ -305,7 +259,7 @@ func (d *Desk) previewUncertain(ctx context.Context, p *Preview, f jobs.Filter) 
 	return err
 }
 
-func (d *Desk) previewReplay(ctx context.Context, p *Preview, f jobs.Filter) error {
+func (d *Desk) previewReplay(ctx context.Context, p *api.JobPreview, f jobs.Filter) error {
 	r, err := d.Store.CountReplay(ctx, pastFilter(f, ""))
 	if p.Contacts, p.Sample = r.Contacts, r.Sample; f.Effects {
 		p.Effects = r.Effects
@@ -314,7 +268,7 @@ func (d *Desk) previewReplay(ctx context.Context, p *Preview, f jobs.Filter) err
 	return err
 }
 
-func (d *Desk) previewLetters(ctx context.Context, p *Preview, f jobs.Filter) error {
+func (d *Desk) previewLetters(ctx context.Context, p *api.JobPreview, f jobs.Filter) error {
 	n, err := d.Store.CountLetters(ctx, pastFilter(f, ""))
 	if err != nil {
 		return err
@@ -334,14 +288,14 @@ func (d *Desk) previewLetters(ctx context.Context, p *Preview, f jobs.Filter) er
 	return err
 }
 
-// Ask implements api.Recovery: a Preview with the job's id. What the job finds in Kafka counts, not what was looked up.
-func (d *Desk) Ask(ctx context.Context, r api.AskRequest) (any, error) {
+// Ask implements api.Recovery: the preview with the job's id. What the job finds in Kafka counts, not what was looked up.
+func (d *Desk) Ask(ctx context.Context, r api.AskRequest) (api.JobPreview, error) {
 	p, err := d.Preview(ctx, r, false)
 	if err != nil || r.DryRun {
 		return p, err
 	}
 	if err := d.Start(ctx, r); err != nil {
-		return nil, err
+		return api.JobPreview{}, err
 	}
 	p.JobID = r.JobID
 	return p, nil

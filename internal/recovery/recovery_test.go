@@ -77,32 +77,32 @@ func TestWhatIsAskedForIsCountedAndMasked(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		ask  api.AskRequest
-		want Preview
+		want api.JobPreview
 	}{
 		{
 			"retry",
 			api.AskRequest{Kind: schemas.JobRetry, Filter: map[string]string{"contact": "ann@example.com"}},
-			Preview{Filter: "contact=a***@example.com", Count: 4, ByCause: map[string]uint64{"REJECTED": 4}, Closed: 2, Sample: []string{"crm.commands-0-1 REJECTED live/a***@example.com: no"}},
+			api.JobPreview{Filter: "contact=a***@example.com", Count: 4, ByCause: map[string]uint64{"REJECTED": 4}, Closed: 2, Sample: []string{"crm.commands-0-1 REJECTED live/a***@example.com: no"}},
 		},
 		{
 			"dismiss",
 			api.AskRequest{Kind: schemas.JobDismiss, All: true},
-			Preview{Filter: "everything", Count: 5, ByCause: map[string]uint64{"REJECTED": 4, "QUARANTINED": 1}, Closed: 2, Sample: []string{"crm.commands-0-1 REJECTED live/a***@example.com: no"}},
+			api.JobPreview{Filter: "everything", Count: 5, ByCause: map[string]uint64{"REJECTED": 4, "QUARANTINED": 1}, Closed: 2, Sample: []string{"crm.commands-0-1 REJECTED live/a***@example.com: no"}},
 		},
 		{
 			"uncertain",
 			api.AskRequest{Kind: schemas.JobSettle, Filter: map[string]string{"uncertain": "true"}},
-			Preview{Filter: "uncertain=true", Count: 1, Sample: []string{"c1   live/a***@example.com at : cut"}},
+			api.JobPreview{Filter: "uncertain=true", Count: 1, Sample: []string{"c1   live/a***@example.com at : cut"}},
 		},
 		{
 			"replay",
 			api.AskRequest{Kind: schemas.JobReplay, Filter: map[string]string{"destination": "crm"}},
-			Preview{Filter: "destination=crm", Count: 2, Contacts: 2, Sample: []string{"crm live/a***@example.com"}},
+			api.JobPreview{Filter: "destination=crm", Count: 2, Contacts: 2, Sample: []string{"crm live/a***@example.com"}},
 		},
 		{
 			"replay with effects",
 			api.AskRequest{Kind: schemas.JobReplay, Filter: map[string]string{"destination": "crm", "effects": "true"}},
-			Preview{Filter: "destination=crm effects=true", Count: 5, Contacts: 2, Effects: 3, Sample: []string{"crm live/a***@example.com"}},
+			api.JobPreview{Filter: "destination=crm effects=true", Count: 5, Contacts: 2, Effects: 3, Sample: []string{"crm live/a***@example.com"}},
 		},
 	} {
 		c.ask.JobID, c.ask.By, c.ask.DryRun, c.want.Kind = "j", "ann", true, c.ask.Kind
@@ -118,7 +118,7 @@ func TestWhatIsAskedForIsCountedAndMasked(t *testing.T) {
 			t.Fatalf("%s: a dry run asked for a job", c.name)
 		}
 		c.ask.DryRun = false
-		if got, err = d.Ask(t.Context(), c.ask); err != nil || got.(Preview).JobID != "j" || len(*sent) != 1 || (*sent)[0].Kind != c.ask.Kind || (*sent)[0].Action != schemas.JobStart {
+		if got, err = d.Ask(t.Context(), c.ask); err != nil || got.JobID != "j" || len(*sent) != 1 || (*sent)[0].Kind != c.ask.Kind || (*sent)[0].Action != schemas.JobStart {
 			t.Errorf("%s: asked for %+v, %v", c.name, *sent, err)
 		}
 		*sent = nil
@@ -166,7 +166,7 @@ func TestWhatCannotBeAskedIsRefused(t *testing.T) {
 func TestListsAreMaskedUnlessAskedOtherwise(t *testing.T) {
 	d, s, _ := desk()
 	got, err := d.Issues(t.Context(), api.PastQuery{Filter: map[string]string{jobs.FilterCause: "gave-up"}, State: "reopened", Limit: 1})
-	if err != nil || len(got.(IssueList).Issues) != 1 || got.(IssueList).Issues[0].Reason != "a***@example.com is gone" || s.asked.State != "REOPENED" || s.asked.Cause != "GAVE_UP" {
+	if err != nil || len(got.Issues) != 1 || got.Issues[0].Reason != "a***@example.com is gone" || s.asked.State != "REOPENED" || s.asked.Cause != "GAVE_UP" {
 		t.Errorf("got %+v for %+v, %v", got, s.asked, err)
 	}
 	if _, err := d.Issues(t.Context(), api.PastQuery{State: "odd"}); err == nil {
@@ -178,7 +178,7 @@ func TestListsAreMaskedUnlessAskedOtherwise(t *testing.T) {
 			want, body = "live/ann@example.com", `{"email":"ann@example.com"}`
 		}
 		v, err := d.Delivery(t.Context(), "c1", personal)
-		if err != nil || v.(DeliveryView).ContactKey != want || v.(DeliveryView).Tries[0].Requests[0].Request != body {
+		if err != nil || v.ContactKey != want || v.Tries[0].Requests[0].Request != body {
 			t.Errorf("personal %t: got %+v, %v", personal, v, err)
 		}
 	}
@@ -187,7 +187,7 @@ func TestListsAreMaskedUnlessAskedOtherwise(t *testing.T) {
 	}
 	s.job = []chsink.Job{{ID: "j", Filter: map[string]string{"contact": "ann@example.com"}}}
 	v, err := d.Job(t.Context(), "j", api.ItemsQuery{After: 10, Limit: 2})
-	if j := v.(JobView); err != nil || j.Next != 12 || j.Filter["contact"] == "ann@example.com" || j.Items[0].Item == "crm/live/ann@example.com" {
+	if j := v; err != nil || j.Next != 12 || j.Filter["contact"] == "ann@example.com" || j.Items[0].Item == "crm/live/ann@example.com" {
 		t.Errorf("got %+v, %v", v, err)
 	}
 }

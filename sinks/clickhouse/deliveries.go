@@ -9,6 +9,7 @@ import (
 	clickhouse "github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/schemas/past"
 )
 
 // States of a delivery beside the outcomes.
@@ -23,34 +24,11 @@ var DeliveryStates = []string{
 	string(schemas.OutcomeRetryable), string(schemas.OutcomeUncertain), DeliverySettled, DeliveryResent,
 }
 
-// Delivery is what became of a command so far.
-type Delivery struct {
-	CommandID   string    `json:"command"`
-	Kind        string    `json:"kind"`
-	Destination string    `json:"destination"`
-	ContactKey  string    `json:"contact"` // personal data
-	RootKey     string    `json:"order,omitempty"`
-	EventID     string    `json:"event,omitempty"`
-	Effect      string    `json:"effect,omitempty"`
-	EffectName  string    `json:"effect_name,omitempty"` // personal data
-	State       string    `json:"state"`
-	Attempts    int64     `json:"attempts"`
-	Status      int64     `json:"status,omitempty"` // of the last answer
-	Error       string    `json:"error,omitempty"`  // personal data
-	Remedy      string    `json:"remedy,omitempty"`
-	FirstAt     time.Time `json:"first_at"`
-	At          time.Time `json:"at"`
-}
+// Delivery is what package past tells.
+type Delivery = past.Delivery
 
-// Try is one record about a command: a try, or the last word.
-type Try struct {
-	Outcome  string             `json:"outcome"`
-	Attempt  int64              `json:"attempt"`
-	Error    string             `json:"error,omitempty"`
-	Remedy   string             `json:"remedy,omitempty"`
-	At       time.Time          `json:"at"`
-	Requests []schemas.Exchange `json:"requests"` // redacted before they were kept; personal data
-}
+// Try is what package past tells.
+type Try = past.Try
 
 // outcomes reads the last word about each command of a filter.
 const outcomes = `SELECT c.command_id AS command_id, c.one_kind AS kind, c.one_destination AS destination, c.one_contact AS contact_key, c.one_root AS root_key, c.one_event AS event_id,
@@ -189,28 +167,8 @@ func (s *Store) CountReplay(ctx context.Context, f PastFilter) (r Replayed, err 
 	return r, explainJobs(err)
 }
 
-// Job is how a job stands.
-type Job struct {
-	ID        string            `json:"job"`
-	Kind      string            `json:"kind"`
-	State     string            `json:"state"`
-	Filter    map[string]string `json:"filter"` // personal data
-	PerMinute int64             `json:"per_minute,omitempty"`
-	Count     int64             `json:"count"` // -1: not counted yet
-	Done      int64             `json:"done"`
-	Skipped   int64             `json:"skipped"`
-	Failed    int64             `json:"failed"`
-	Detail    string            `json:"detail,omitempty"`
-	Why       string            `json:"why,omitempty"`
-	By        string            `json:"by"`
-	AskedAt   time.Time         `json:"asked_at"`
-	At        time.Time         `json:"at"`
-}
-
-// Ended reports that the job is over.
-func (j Job) Ended() bool {
-	return slices.Contains([]string{string(schemas.JobDone), string(schemas.JobCancelled), string(schemas.JobFailed)}, j.State)
-}
+// Job is what package past tells.
+type Job = past.Job
 
 // Jobs lists jobs, the newest first, at most so many; id, where it is given, is the only one.
 func (s *Store) Jobs(ctx context.Context, id string, limit int) ([]Job, error) {
@@ -236,16 +194,8 @@ func (s *Store) Jobs(ctx context.Context, id string, limit int) ([]Job, error) {
 	return list, explainJobs(rows.Err())
 }
 
-// Item is what a job made of one item.
-type Item struct {
-	Number      int64     `json:"number"`
-	Item        string    `json:"item"` // personal data
-	Result      string    `json:"result"`
-	Detail      string    `json:"detail,omitempty"`
-	Destination string    `json:"destination,omitempty"`
-	ContactKey  string    `json:"contact,omitempty"` // personal data
-	At          time.Time `json:"at"`
-}
+// Item is what package past tells.
+type Item = past.Item
 
 // Items lists what a job made of its items, in order, behind a number; result, where it is given, is the only one.
 func (s *Store) Items(ctx context.Context, job, result string, after int64, limit int) ([]Item, error) {

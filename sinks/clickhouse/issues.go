@@ -10,6 +10,7 @@ import (
 	clickhouse "github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/schemas/past"
 )
 
 // PastFilter says which dead letters, commands or deliveries are meant. Empty parts mean any.
@@ -37,48 +38,11 @@ const (
 // IssueStates are all of them.
 var IssueStates = []string{LetterOpen, IssueReopened, LetterRetried, LetterDismissed}
 
-// Issue is a group of dead letters with one cause.
-type Issue struct {
-	Key       string    `json:"issue"`
-	State     string    `json:"state"`
-	Stage     string    `json:"stage"`
-	Cause     string    `json:"cause"`
-	Place     string    `json:"place"`   // destination, else environment and connection, else topic
-	Pattern   string    `json:"pattern"` // the reason without what differs
-	Letters   uint64    `json:"letters"`
-	Open      uint64    `json:"open"`
-	Retried   uint64    `json:"retried"`
-	Dismissed uint64    `json:"dismissed"`
-	FirstSeen time.Time `json:"first_seen"`
-	LastSeen  time.Time `json:"last_seen"`
-	Reason    string    `json:"reason"` // of the newest letter; personal data
-	Remedy    string    `json:"remedy"`
-	Sample    string    `json:"sample"` // item of a letter, an open one where there is one
-}
+// Issue is what package past tells.
+type Issue = past.Issue
 
-// Letter is a dead letter and what became of it.
-type Letter struct {
-	Item        string    `json:"item"`
-	Issue       string    `json:"issue"`
-	State       string    `json:"state"`
-	Stage       string    `json:"stage"`
-	Cause       string    `json:"cause"`
-	Reason      string    `json:"reason"` // personal data
-	Remedy      string    `json:"remedy"`
-	Topic       string    `json:"topic"`
-	Partition   int64     `json:"partition"`
-	Offset      int64     `json:"offset"`
-	EventID     string    `json:"event,omitempty"`
-	RootKey     string    `json:"order,omitempty"`
-	Destination string    `json:"destination,omitempty"`
-	ContactKey  string    `json:"contact,omitempty"` // personal data
-	Config      string    `json:"config_version,omitempty"`
-	At          time.Time `json:"at"`
-	JobID       string    `json:"job,omitempty"`  // that retried or dismissed it, or could not
-	Word        string    `json:"word,omitempty"` // what it said
-	WordBy      string    `json:"by,omitempty"`
-	WordAt      time.Time `json:"word_at,omitzero"`
-}
+// Letter is what package past tells.
+type Letter = past.Letter
 
 // Bounds of pages.
 const (

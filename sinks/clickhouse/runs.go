@@ -13,10 +13,11 @@ import (
 	clickhouse "github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/tillstream/tillstream/schemas"
+	"github.com/tillstream/tillstream/schemas/past"
 )
 
-// WaitState is how a wait stands.
-type WaitState string
+// WaitState is what package past tells.
+type WaitState = past.WaitState
 
 // The states of a wait.
 const (
@@ -30,29 +31,8 @@ const (
 // WaitStates are all of them.
 var WaitStates = []WaitState{WaitOpen, WaitMet, WaitNotMet, WaitCorrect, WaitStopped}
 
-// Wait is one wait of a run. A zero time means that there is none.
-type Wait struct {
-	ID              string         `json:"id"`
-	RunID           string         `json:"run_id"`
-	Workflow        string         `json:"workflow"`
-	WorkflowVersion string         `json:"workflow_version"`
-	ConfigVersion   string         `json:"config_version"` // whose files hold that version
-	Step            string         `json:"step"`
-	ContactKey      string         `json:"contact"` // personal data
-	RootKey         string         `json:"order,omitempty"`
-	Origin          schemas.Origin `json:"origin"`
-	Test            bool           `json:"test,omitempty"`
-	Shadow          bool           `json:"shadow,omitempty"` // its workflow is only watched
-	State           WaitState      `json:"state"`
-	OpenedAt        time.Time      `json:"opened_at"`
-	OpenedDetail    string         `json:"opened_detail,omitempty"`
-	Deadline        time.Time      `json:"deadline,omitzero"` // zero: it waits without end
-	ClosedAt        time.Time      `json:"closed_at,omitzero"`
-	DecidedBy       string         `json:"decided_by,omitempty"` // event, deadline or person
-	DecidedEvent    string         `json:"decided_event,omitempty"`
-	DecidedDetail   string         `json:"decided_detail,omitempty"` // personal data
-	CorrectedAt     time.Time      `json:"corrected_at,omitzero"`
-}
+// Wait is what package past tells.
+type Wait = past.Wait
 
 // WaitFilter says which waits are meant. Empty parts mean any.
 type WaitFilter struct {
@@ -75,12 +55,8 @@ const (
 	WaitsPageMax     = 1000
 )
 
-// WaitPage is a part of a list, what is due first standing first and what waits without end last. Next is the cursor of
-// the page behind it; empty: there is none.
-type WaitPage struct {
-	Waits []Wait `json:"waits"`
-	Next  string `json:"next,omitempty"`
-}
+// WaitPage is what package past tells.
+type WaitPage = past.WaitPage
 
 // ErrFilter is returned for a filter that cannot be; its message says why.
 var ErrFilter = errors.New("filter")
@@ -223,28 +199,11 @@ func explainRuns(err error) error {
 	return nil
 }
 
-// WorkflowRuns counts the runs of one workflow.
-type WorkflowRuns struct {
-	Workflow   string        `json:"workflow"`
-	Shadow     bool          `json:"shadow,omitempty"` // the workflow is only watched
-	Runs       uint64        `json:"runs"`
-	Open       uint64        `json:"open"`
-	Ended      uint64        `json:"ended"`
-	Stopped    uint64        `json:"stopped"`
-	NotStarted uint64        `json:"not_started"` // held back by a rule; no part of Runs
-	Contacts   uint64        `json:"contacts"`
-	LastAt     time.Time     `json:"last_at"`
-	Branches   []BranchCount `json:"branches"`
-}
+// WorkflowRuns is what package past tells.
+type WorkflowRuns = past.WorkflowRuns
 
-// BranchCount is how often a branch of a step was taken; v_branches says which there are.
-type BranchCount struct {
-	Step     string `json:"step"`
-	Branch   string `json:"branch"`
-	Times    uint64 `json:"times"`
-	Runs     uint64 `json:"runs"`
-	Contacts uint64 `json:"contacts"`
-}
+// BranchCount is what package past tells.
+type BranchCount = past.BranchCount
 
 // RunsFilter says which runs are counted. Empty parts mean any, but for Environment: live.
 type RunsFilter struct {

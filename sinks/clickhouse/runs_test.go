@@ -230,7 +230,7 @@ func TestRunsByWorkflowWithTheirBranches(t *testing.T) {
 	got := list[0]
 	got.LastAt, got.Contacts = time.Time{}, 0
 	want := clickhouse.WorkflowRuns{Workflow: "recover", Runs: 8, Open: 2, Ended: 5, Stopped: 1, NotStarted: 1, Branches: []clickhouse.BranchCount{
-		{"big", "else", 1, 1, 1}, {"big", "then", 1, 1, 1}, {"pay", "corrected", 1, 1, 1}, {"pay", "met", 2, 2, 2}, {"pay", "not_met", 2, 2, 2},
+		{Step: "big", Branch: "else", Times: 1, Runs: 1, Contacts: 1}, {Step: "big", Branch: "then", Times: 1, Runs: 1, Contacts: 1}, {Step: "pay", Branch: "corrected", Times: 1, Runs: 1, Contacts: 1}, {Step: "pay", Branch: "met", Times: 2, Runs: 2, Contacts: 2}, {Step: "pay", Branch: "not_met", Times: 2, Runs: 2, Contacts: 2},
 	}}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Errorf("(-got +want):\n%s", diff)

@@ -34,7 +34,7 @@ export function Account({ params }: { params: Record<string, string> }) {
     setBusy("");
   };
   const check = () => work("check", "", async () => setFound((await api.post<{ findings: Finding[] }>(at + "/check")).findings));
-  const change = (body: unknown, done: string) => work("resources", done, () => api.patch(at, body));
+  const change = (body: unknown, done: string) => work("resources", done, () => api.patch(`/connections/${encodeURIComponent(name)}`, body));
   const setPause = (verb: "pause" | "resume", why: string) =>
     work(verb, t(`connections.${verb}d`, { name }), () => api.post(`${at}/${verb}`, { why, by: by() }, { key: newKey() }));
 

@@ -10,11 +10,13 @@ import type { EventPage, EventSummary } from "./shapes";
 
 const pageLimit = 100;
 const filterNames = ["q", "store", "order", "email", "status", "kind", "type", "currency", "environment", "since", "until", "time", "problem"] as const;
+/** Those that the live tail takes: it tells of what comes now, of events and of what they cause alike. */
+export const liveNames = ["q", "store", "order", "email", "status", "kind", "environment"] as const;
 
 /** The part of the address that the API takes, too: a filter is a link. */
-export function filters(): Record<string, string> {
+export function filters(names: readonly string[] = filterNames): Record<string, string> {
   const q = query.value;
-  return Object.fromEntries(filterNames.filter((n) => q[n]).map((n) => [n, q[n]!]));
+  return Object.fromEntries(names.filter((n) => q[n]).map((n) => [n, q[n]!]));
 }
 
 /** The address of an event: by its own id, or by its record where the body could not be read. */
@@ -28,14 +30,14 @@ export function EventList() {
     <Page title={t("events.title")} lead={t("events.lead")} actions={
       <Button pressed={live} onClick={() => setQuery({ live: live ? null : "on" })} testid="live">{live ? t("events.live.off") : t("events.live.on")}</Button>
     }>
-      <Filters />
+      <Filters live={live} />
       {live ? <LiveTail /> : <Found />}
     </Page>
   );
 }
 
-function Filters() {
-  const q = query.value;
+function Filters({ live }: { live: boolean }) {
+  const q = filters(live ? liveNames : filterNames); // one that is not taken is not shown as if it were
   const used = filterNames.some((n) => q[n]);
   const worlds = session.value?.environments ?? [];
   const all = (list: string[], prefix: string, value: string | undefined) =>
@@ -47,7 +49,7 @@ function Filters() {
       <Field label={t("events.kind")}><Select value={q["kind"] ?? ""} onChange={(v) => setQuery({ kind: v })} options={all(kinds, "events.kind", q["kind"])} /></Field>
       <Field label={t("events.environment")}><Select value={q["environment"] ?? ""} onChange={(v) => setQuery({ environment: v })}
         options={[{ value: "", label: t("events.any") }, ...[...new Set([...worlds, "live", "sandbox"])].map((v) => ({ value: v, label: v }))]} /></Field>
-      <Day name="since" /><Day name="until" />
+      {!live && <><Day name="since" /><Day name="until" /></>}
       {q["store"] && <Chip name="store" />}{q["order"] && <Chip name="order" />}{q["email"] && <Chip name="email" />}{q["type"] && <Chip name="type" />}{q["problem"] && <Chip name="problem" />}{q["currency"] && <Chip name="currency" />}
       {used && <Button kind="quiet" onClick={() => setQuery(Object.fromEntries(filterNames.map((n) => [n, null])))}>{t("events.clear")}</Button>}
     </div>

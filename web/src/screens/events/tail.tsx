@@ -4,7 +4,7 @@ import { screenKey } from "../../keys";
 import { tail } from "../../live";
 import { link, segments } from "../../router";
 import { Badge, Button, EnvironmentBadge, Money, Table, Time, type Column } from "../../ui";
-import { filters } from "./list";
+import { filters, liveNames } from "./list";
 import type { LiveRecord } from "./shapes";
 
 const id = (r: LiveRecord) => `${r.place.topic}-${r.place.partition}-${r.place.offset}`;
@@ -12,7 +12,7 @@ const scrolledPx = 160;
 
 /** What comes, as it comes. It holds by itself while the user has scrolled down to read, and says how many wait. */
 export function LiveTail() {
-  const path = link("/events/live", filters());
+  const path = link("/events/live", filters(liveNames));
   const stream = useMemo(() => tail<LiveRecord>(path, id), [path]);
   useEffect(() => () => stream.close(), [stream]);
   useEffect(() => screenKey("p", () => stream.hold(!stream.holding.value)), [stream]);

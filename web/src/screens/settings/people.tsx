@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { api, ApiError, useLoad } from "../../api";
+import { api, ApiError, newKey, useLoad } from "../../api";
 import { t } from "../../i18n";
 import { session } from "../../session";
 import { Badge, Button, Check, Code, Confirm, Dialog, Empty, ErrorState, Field, Loaded, Select, Table, TextInput, Time, toast } from "../../ui";
@@ -72,7 +72,7 @@ function UserDialog({ change, onClose, onDone }: { change: Exclude<Change, { kin
     e.preventDefault();
     setBusy(true);
     try {
-      if (change.kind === "add") await api.post("/users", { name: name.trim(), role, password });
+      if (change.kind === "add") await api.post("/users", { name: name.trim(), role, password }, { key: newKey() });
       else await api.patch(`/users/${encodeURIComponent(change.user.name)}`, change.kind === "role" ? { role } : { password });
       onDone(t("settings.saved"));
     } catch (x) {

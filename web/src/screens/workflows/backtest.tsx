@@ -71,6 +71,7 @@ export function Backtest({ file, text }: { file: string; text: string }) {
       key.current = newKey();
       setQuery({ backtest: got.id });
     } catch (err) {
+      if (err instanceof ApiError && err.status) key.current = newKey(); // it was answered: the next click is another attempt
       setError(err instanceof ApiError ? err : new ApiError(0, "page", "", String(err)));
     }
     setBusy(false);
