@@ -61,10 +61,10 @@ func (p *person) goes(href string) {
 	p.Settled()
 }
 
-// fills types over what a field holds.
+// fills types over what a field holds. A dialog takes the focus to itself when it opens.
 func (p *person) fills(selector, text string) {
 	p.t.Helper()
-	p.Sees(selector)
+	p.Until(fmt.Sprintf(`document.querySelector(%q).closest("dialog")?.open ?? true`, selector))
 	p.Do(fmt.Sprintf("const e = document.querySelector(%q); e.focus(); e.select()", selector))
 	p.Keys(text)
 	p.Until(fmt.Sprintf("document.querySelector(%q)?.value === %q", selector, text))
