@@ -85,13 +85,15 @@ func (p *person) presses(within, text string) {
 	p.Do(find + ".click()")
 }
 
+// reloadAfter is how long a person looks at a page before it is loaded anew.
+const reloadAfter = 3 * time.Second
+
 // reloadsUntil loads the page anew until it shows what the store has learned meanwhile.
 func (p *person) reloadsUntil(what, expression string) {
 	p.t.Helper()
 	p.w.await(p.t, what, func() error {
 		p.Run(chromedp.Reload())
-		p.Settled()
-		if !browsertest.Eval[bool](p.Tab, fmt.Sprintf("(() => { try { return Boolean(%s) } catch { return false } })()", expression)) {
+		if !p.Within(reloadAfter, expression) {
 			return errors.New("the page says: " + browsertest.Eval[string](p.Tab, `document.querySelector("main").innerText.slice(0, 1500)`))
 		}
 		return nil
@@ -294,6 +296,7 @@ func (p *person) watchesItsBranches() {
 	now := time.Now().Add(-3 * time.Second) // what happened before the account was connected is history, and starts nothing
 	a1, r1, p1 := orderAt(5, mended, now)
 	a2, r2, _ := orderAt(6, lost, now)
+	p.w.odd = []string{a1.Root, a2.Root} // to be shown where the test fails
 	p.w.send(p.t, a1, a2)
 	p.w.send(p.t, r1, r2) // what is sent at once may come in any order
 	p.w.send(p.t, p1)

@@ -180,11 +180,17 @@ func Eval[T any](b *Tab, expression string) T {
 // Do has the page run statements.
 func (b *Tab) Do(expression string) { b.t.Helper(); Eval[bool](b, "(() => {"+expression+"})(), true") }
 
+// Within asks the page for an expression until it is true, and returns false where it is not within limit.
+func (b *Tab) Within(limit time.Duration, expression string) bool {
+	b.t.Helper()
+	const loop = `(async () => { for (const end = performance.now() + %d; performance.now() < end; await new Promise(r => setTimeout(r, 15))) { try { if (%s) return true } catch {} } return false })()`
+	return Eval[bool](b, fmt.Sprintf(loop, limit.Milliseconds(), expression))
+}
+
 // Until asks the page for an expression until it is true.
 func (b *Tab) Until(expression string) {
 	b.t.Helper()
-	const loop = `(async () => { for (const end = performance.now() + %d; performance.now() < end; await new Promise(r => setTimeout(r, 15))) { try { if (%s) return true } catch {} } return false })()`
-	if !Eval[bool](b, fmt.Sprintf(loop, (answerMax/2).Milliseconds(), expression)) {
+	if !b.Within(answerMax/2, expression) {
 		b.Shot(strings.ReplaceAll(b.t.Name(), "/", "-") + "-never")
 		b.t.Fatalf("never: %s; the page says:\n%.4000s", expression, Eval[string](b, "(document.querySelector('dialog[open]') ?? document.querySelector('main') ?? document.body).innerText"))
 	}
