@@ -33,6 +33,8 @@ type ConnectionList struct {
 // ConnectorList is the answer of GET /connectors.
 type ConnectorList struct {
 	Connectors []connections.ConnectorView `json:"connectors"`
+	// PrivateAddresses: what is connected here may lie inside the network, as a simulator does. Elsewhere a file says so.
+	PrivateAddresses bool `json:"private_addresses"`
 }
 
 // CheckResult is the answer of a check.
@@ -80,7 +82,7 @@ func (b *Board) connectionRoutes(t *table) {
 		Method: "GET", Path: "/api/v1/connectors", Role: Viewer, CLI: "tillstream connect", Answer: ConnectorList{}, Summary: "What can be connected, with resources, fields and settings",
 	}, func(d *connections.Desk, _ *http.Request, _ *query) (any, error) {
 		list, err := d.Connectors()
-		return ConnectorList{list}, err
+		return ConnectorList{list, d.AllowPrivate}, err
 	})
 	part.route(t, Route{
 		Method: "GET", Path: "/api/v1/connections", Role: Viewer, CLI: "tillstream connections", Answer: ConnectionList{}, Summary: "Every connection, with its webhook and its alarms",

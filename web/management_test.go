@@ -15,6 +15,7 @@ import (
 	"github.com/tillstream/tillstream/schemas"
 	"github.com/tillstream/tillstream/sinks"
 	chsink "github.com/tillstream/tillstream/sinks/clickhouse"
+	"github.com/tillstream/tillstream/web/browsertest"
 	"github.com/tillstream/tillstream/web/webtest"
 )
 
@@ -259,13 +260,13 @@ func TestManagementLoads(t *testing.T) {
 			t.Parallel()
 			srv := serve(t)
 			manage(srv, 3, "")
-			v := view{theme: []string{"light", "dark"}[i%2]}
+			v := view{Theme: []string{"light", "dark"}[i%2]}
 			b := open(t, srv, s.path, v)
-			b.sees(s.full)
-			b.settled()
-			b.accessible()
-			b.shot(s.name + "-" + v.theme)
-			b.quiet()
+			b.Sees(s.full)
+			b.Settled()
+			accessible(t, b)
+			b.Shot(s.name + "-" + v.Theme)
+			b.Quiet()
 		})
 	}
 }
@@ -276,19 +277,19 @@ func TestManagementOnAPhoneInOtherLanguages(t *testing.T) {
 			t.Parallel()
 			srv := serve(t)
 			manage(srv, 3, "")
-			v := view{theme: []string{"dark", "light"}[i%2], phone: true, language: []string{"it", "fr"}[i%2]}
+			v := view{Theme: []string{"dark", "light"}[i%2], Phone: true, Language: []string{"it", "fr"}[i%2]}
 			b := open(t, srv, s.path, v)
-			b.sees(s.full)
-			b.settled()
-			b.accessible()
-			b.shot(s.name + "-phone-" + v.theme + "-" + v.language)
-			if got := eval[string](b, `String(document.documentElement.scrollWidth > innerWidth)`); got != "false" {
+			b.Sees(s.full)
+			b.Settled()
+			accessible(t, b)
+			b.Shot(s.name + "-phone-" + v.Theme + "-" + v.Language)
+			if got := browsertest.Eval[string](b, `String(document.documentElement.scrollWidth > innerWidth)`); got != "false" {
 				t.Error("the page is wider than the phone")
 			}
-			if got := eval[string](b, `String((document.body.innerText.match(/\b(connections|mappings|workflows)\.[a-z_]+\S*/g) ?? []).filter(x => !x.includes(".yaml")))`); got != "" {
+			if got := browsertest.Eval[string](b, `String((document.body.innerText.match(/\b(connections|mappings|workflows)\.[a-z_]+\S*/g) ?? []).filter(x => !x.includes(".yaml")))`); got != "" {
 				t.Errorf("texts without a translation: %s", got)
 			}
-			b.quiet()
+			b.Quiet()
 		})
 	}
 }
@@ -303,9 +304,9 @@ func TestManagementEmptySaysTheNextStep(t *testing.T) {
 			srv := serve(t)
 			manage(srv, 0, "")
 			b := open(t, srv, s.path, view{})
-			b.sees(s.empty)
-			b.accessible()
-			b.quiet()
+			b.Sees(s.empty)
+			accessible(t, b)
+			b.Quiet()
 		})
 	}
 }
@@ -318,10 +319,10 @@ func TestManagementErrorsSayCauseRemedyAndRequest(t *testing.T) {
 			manage(srv, 3, "")
 			srv.Fail(http.StatusBadGateway, "kafka is not reached")
 			b := open(t, srv, s.path, view{})
-			b.sees("[data-testid=error]")
-			b.says("kafka is not reached")
-			b.says("REQ-1234")
-			b.accessible()
+			b.Sees("[data-testid=error]")
+			b.Says("kafka is not reached")
+			b.Says("REQ-1234")
+			accessible(t, b)
 		})
 	}
 }
@@ -333,12 +334,12 @@ func TestManagementTakesHostileTextAsText(t *testing.T) {
 			srv := serve(t)
 			manage(srv, 3, webtest.Hostile)
 			b := open(t, srv, s.path, view{})
-			b.sees(s.full)
-			b.settled()
-			if got := eval[string](b, `String(window.hacked) + document.querySelectorAll("main img, main script").length`); got != "undefined0" {
+			b.Sees(s.full)
+			b.Settled()
+			if got := browsertest.Eval[string](b, `String(window.hacked) + document.querySelectorAll("main img, main script").length`); got != "undefined0" {
 				t.Errorf("hostile text was taken as markup: %s", got)
 			}
-			b.quiet()
+			b.Quiet()
 		})
 	}
 }
@@ -350,11 +351,11 @@ func TestManagementWithTenThousandRows(t *testing.T) {
 			srv := serve(t)
 			manage(srv, 10_000, "")
 			b := open(t, srv, path, view{})
-			b.sees("main tbody [data-row]")
-			b.until(`document.querySelectorAll("main tbody tr").length < 200`)
-			b.until(`Number(document.querySelector("main table[aria-rowcount]").getAttribute("aria-rowcount")) === 10001`)
-			b.accessible()
-			b.quiet()
+			b.Sees("main tbody [data-row]")
+			b.Until(`document.querySelectorAll("main tbody tr").length < 200`)
+			b.Until(`Number(document.querySelector("main table[aria-rowcount]").getAttribute("aria-rowcount")) === 10001`)
+			accessible(t, b)
+			b.Quiet()
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/network"
@@ -11,6 +12,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/tillstream/tillstream/web"
+	"github.com/tillstream/tillstream/web/browsertest"
 	"github.com/tillstream/tillstream/web/webtest"
 )
 
@@ -60,9 +62,9 @@ const watch = `(() => {
 
 // paint opens the overview in a new profile and returns both times, in milliseconds since the navigation began.
 func paint(b *testing.B, srv *webtest.Server, conditions network.Conditions) (usable, figures float64) {
-	ctx, stop := chromedp.NewContext(chromium(b), chromedp.WithNewBrowserContext())
+	ctx, stop := chromedp.NewContext(browsertest.Chromium(b), chromedp.WithNewBrowserContext())
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, answerMax)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	err := chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		if _, err := cdp.Call(ctx, t, network.Enable, network.EnableParams{}); err != nil {

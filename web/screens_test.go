@@ -9,6 +9,7 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"github.com/tillstream/tillstream/api"
+	"github.com/tillstream/tillstream/web/browsertest"
 	"github.com/tillstream/tillstream/web/webtest"
 )
 
@@ -40,13 +41,13 @@ func TestScreensLoad(t *testing.T) {
 			t.Parallel()
 			srv := serve(t)
 			srv.TellStory(30, "")
-			v := view{theme: []string{"light", "dark"}[i%2]}
+			v := view{Theme: []string{"light", "dark"}[i%2]}
 			b := open(t, srv, s.path, v)
-			b.sees(s.full)
-			b.settled()
-			b.accessible()
-			b.shot(s.name + "-" + v.theme)
-			b.quiet()
+			b.Sees(s.full)
+			b.Settled()
+			accessible(t, b)
+			b.Shot(s.name + "-" + v.Theme)
+			b.Quiet()
 		})
 	}
 }
@@ -57,16 +58,16 @@ func TestScreensInOtherColoursAndSizes(t *testing.T) {
 			t.Parallel()
 			srv := serve(t)
 			srv.TellStory(30, "")
-			v := view{theme: []string{"dark", "light"}[i%2], phone: true, language: []string{"it", "fr"}[i%2]}
+			v := view{Theme: []string{"dark", "light"}[i%2], Phone: true, Language: []string{"it", "fr"}[i%2]}
 			b := open(t, srv, s.path, v)
-			b.sees(s.full)
-			b.settled()
-			b.accessible()
-			b.shot(s.name + "-phone-" + v.theme + "-" + v.language)
-			if !eval[bool](b, "document.documentElement.scrollWidth <= innerWidth") {
-				t.Errorf("the page is wider than a phone: %s", eval[string](b, "String(document.documentElement.scrollWidth)"))
+			b.Sees(s.full)
+			b.Settled()
+			accessible(t, b)
+			b.Shot(s.name + "-phone-" + v.Theme + "-" + v.Language)
+			if !browsertest.Eval[bool](b, "document.documentElement.scrollWidth <= innerWidth") {
+				t.Errorf("the page is wider than a phone: %s", browsertest.Eval[string](b, "String(document.documentElement.scrollWidth)"))
 			}
-			b.quiet()
+			b.Quiet()
 		})
 	}
 }
@@ -82,11 +83,11 @@ func TestEmptyScreensSayTheNextStep(t *testing.T) {
 			srv.TellStory(0, "")
 			srv.Empty()
 			b := open(t, srv, s.path, view{})
-			b.sees(s.empty)
-			b.settled()
-			b.accessible()
-			b.shot(s.name + "-empty")
-			b.quiet()
+			b.Sees(s.empty)
+			b.Settled()
+			accessible(t, b)
+			b.Shot(s.name + "-empty")
+			b.Quiet()
 		})
 	}
 }
@@ -102,13 +103,13 @@ func TestErrorsSayCauseRemedyAndRequest(t *testing.T) {
 			srv.TellStory(3, "")
 			srv.Fail(http.StatusBadGateway, "ClickHouse does not answer")
 			b := open(t, srv, s.path, view{})
-			b.sees("[data-testid=error]")
+			b.Sees("[data-testid=error]")
 			for _, text := range []string{"it failed here", "ClickHouse does not answer", "try again", "REQ-1234"} {
-				b.says(text)
+				b.Says(text)
 			}
-			b.accessible()
-			b.shot(s.name + "-error")
-			b.quiet()
+			accessible(t, b)
+			b.Shot(s.name + "-error")
+			b.Quiet()
 		})
 	}
 }
@@ -118,12 +119,12 @@ func TestWhatIsShownStaysWhenTheNextRequestFails(t *testing.T) {
 	srv := serve(t)
 	srv.TellStory(3, "")
 	b := open(t, srv, "/", view{})
-	b.says("12,847")
+	b.Says("12,847")
 	srv.Fail(http.StatusBadGateway, "ClickHouse does not answer")
-	b.says("ClickHouse does not answer")
-	b.says("12,847")
-	b.says("What is shown is of")
-	b.quiet()
+	b.Says("ClickHouse does not answer")
+	b.Says("12,847")
+	b.Says("What is shown is of")
+	b.Quiet()
 }
 
 // TestHostileTextIsText: nothing that a payload says runs, on any screen.
@@ -137,15 +138,15 @@ func TestHostileTextIsText(t *testing.T) {
 			srv := serve(t)
 			srv.TellStory(30, webtest.Hostile)
 			b := open(t, srv, s.path, view{})
-			b.sees(s.full)
-			b.settled()
+			b.Sees(s.full)
+			b.Settled()
 			if s.name != "overview" && s.name != "export" {
-				b.until(`document.body.textContent.includes('<img src=x onerror="window.hacked=1">')`)
+				b.Until(`document.body.textContent.includes('<img src=x onerror="window.hacked=1">')`)
 			}
-			if got := eval[string](b, "String(window.hacked) + document.querySelectorAll('main img, main script').length"); got != "undefined0" {
+			if got := browsertest.Eval[string](b, "String(window.hacked) + document.querySelectorAll('main img, main script').length"); got != "undefined0" {
 				t.Errorf("a payload became markup: %s", got)
 			}
-			b.quiet()
+			b.Quiet()
 		})
 	}
 }
@@ -157,15 +158,15 @@ func TestTenThousandRows(t *testing.T) {
 			srv := serve(t)
 			srv.TellStory(10_000, "")
 			b := open(t, srv, s.path, view{})
-			b.sees(s.rows + " tbody a")
-			if got := eval[string](b, "document.querySelector('"+s.rows+" table').getAttribute('aria-rowcount')"); got != "10001" {
+			b.Sees(s.rows + " tbody a")
+			if got := browsertest.Eval[string](b, "document.querySelector('"+s.rows+" table').getAttribute('aria-rowcount')"); got != "10001" {
 				t.Errorf("a screen reader is told %s rows, want 10001", got)
 			}
-			b.until("document.querySelectorAll('" + s.rows + " tr').length < 200")
-			b.do("document.querySelector('" + s.rows + "').scrollTop = 1e9")
-			b.sees(s.rows + " [data-index='9999']")
-			b.accessible()
-			b.quiet()
+			b.Until("document.querySelectorAll('" + s.rows + " tr').length < 200")
+			b.Do("document.querySelector('" + s.rows + "').scrollTop = 1e9")
+			b.Sees(s.rows + " [data-index='9999']")
+			accessible(t, b)
+			b.Quiet()
 		})
 	}
 }
@@ -175,33 +176,33 @@ func TestKeyboardAlone(t *testing.T) {
 	srv := serve(t)
 	srv.TellStory(300, "")
 	b := open(t, srv, "/", view{})
-	b.says("12,847")
-	b.keys("g")
-	b.keys("e")
-	b.at("/events")
-	b.sees("[data-testid=events] tbody a")
-	b.keys("j")
-	b.keys("j")
-	b.until("document.activeElement.closest('[data-index]')?.dataset.index === '1'")
-	b.keys("k")
-	b.until("document.activeElement.closest('[data-index]')?.dataset.index === '0'")
-	b.keys("/")
-	b.until("document.activeElement.type === 'search'")
-	b.keys("jg") // letters in a field are letters
-	b.at("/events?q=jg")
-	b.do("document.activeElement.blur()")
-	b.sees("[data-testid=events] tbody a")
-	b.keys("j") // on from the row where it was
-	b.keys(kb.Enter)
-	b.at("/events/WH-00001")
-	b.sees("[data-testid=hops] li")
-	b.keys("?")
-	b.sees("dialog[open]")
-	b.accessible()
-	b.shot("help")
-	b.keys(kb.Escape)
-	b.until("!document.querySelector('dialog[open]')")
-	b.quiet()
+	b.Says("12,847")
+	b.Keys("g")
+	b.Keys("e")
+	b.At("/events")
+	b.Sees("[data-testid=events] tbody a")
+	b.Keys("j")
+	b.Keys("j")
+	b.Until("document.activeElement.closest('[data-index]')?.dataset.index === '1'")
+	b.Keys("k")
+	b.Until("document.activeElement.closest('[data-index]')?.dataset.index === '0'")
+	b.Keys("/")
+	b.Until("document.activeElement.type === 'search'")
+	b.Keys("jg") // letters in a field are letters
+	b.At("/events?q=jg")
+	b.Do("document.activeElement.blur()")
+	b.Sees("[data-testid=events] tbody a")
+	b.Keys("j") // on from the row where it was
+	b.Keys(kb.Enter)
+	b.At("/events/WH-00001")
+	b.Sees("[data-testid=hops] li")
+	b.Keys("?")
+	b.Sees("dialog[open]")
+	accessible(t, b)
+	b.Shot("help")
+	b.Keys(kb.Escape)
+	b.Until("!document.querySelector('dialog[open]')")
+	b.Quiet()
 }
 
 func TestLettersCanBeTurnedOff(t *testing.T) {
@@ -209,15 +210,15 @@ func TestLettersCanBeTurnedOff(t *testing.T) {
 	srv := serve(t)
 	srv.TellStory(3, "")
 	b := open(t, srv, "/", view{})
-	b.says("12,847")
-	b.keys("?")
-	b.click("dialog input[type=checkbox]")
-	b.keys(kb.Escape)
-	b.until("!document.querySelector('dialog[open]')")
-	b.keys("g")
-	b.keys("e")
-	b.keys("?")
-	if got := eval[string](b, "location.pathname + !!document.querySelector('dialog[open]')"); got != "/false" {
+	b.Says("12,847")
+	b.Keys("?")
+	b.Click("dialog input[type=checkbox]")
+	b.Keys(kb.Escape)
+	b.Until("!document.querySelector('dialog[open]')")
+	b.Keys("g")
+	b.Keys("e")
+	b.Keys("?")
+	if got := browsertest.Eval[string](b, "location.pathname + !!document.querySelector('dialog[open]')"); got != "/false" {
 		t.Errorf("letters still act: %s", got)
 	}
 }
@@ -227,7 +228,7 @@ func TestTheTailHolds(t *testing.T) {
 	srv := serve(t)
 	srv.TellStory(0, "")
 	b := open(t, srv, "/events?live=on&status=PAID", view{})
-	b.says("Waiting for the next record")
+	b.Says("Waiting for the next record")
 	deliver := func(from, to int) {
 		for i := from; i < to; i++ {
 			srv.Tell(api.LiveRecordEvent, api.LiveRecord{
@@ -236,30 +237,30 @@ func TestTheTailHolds(t *testing.T) {
 			})
 		}
 	}
-	b.until("document.querySelector('.tailbar .badge').textContent === 'Live'")
+	b.Until("document.querySelector('.tailbar .badge').textContent === 'Live'")
 	deliver(0, 2)
-	b.says("record 1")
-	b.keys("p")
-	b.says("Held")
+	b.Says("record 1")
+	b.Keys("p")
+	b.Says("Held")
 	deliver(2, 40)
-	b.says("38 new")
-	if strings.Contains(eval[string](b, "document.body.innerText"), "record 39") {
+	b.Says("38 new")
+	if strings.Contains(browsertest.Eval[string](b, "document.body.innerText"), "record 39") {
 		t.Error("a held tail moved")
 	}
-	b.accessible()
-	b.shot("tail")
-	b.click("[data-testid=new]")
-	b.says("record 39")
+	accessible(t, b)
+	b.Shot("tail")
+	b.Click("[data-testid=new]")
+	b.Says("record 39")
 	deliver(39, 40) // the same record again, as after a reconnection
 	srv.Tell(api.LiveLeftEvent, api.LiveLeftOut{LeftOut: 7, Total: 7})
-	b.says("7 more were left out")
-	if got := eval[string](b, "String([...document.querySelectorAll('[data-testid=tail] tbody tr')].filter(r => r.textContent.includes('record 39')).length)"); got != "1" {
+	b.Says("7 more were left out")
+	if got := browsertest.Eval[string](b, "String([...document.querySelectorAll('[data-testid=tail] tbody tr')].filter(r => r.textContent.includes('record 39')).length)"); got != "1" {
 		t.Errorf("record 39 is shown %s times", got)
 	}
 	if got := srv.Asked("GET /api/v1/events/live"); len(got) == 0 || got[0].Query != "status=PAID" {
 		t.Errorf("the filter of the stream is %+v", got)
 	}
-	b.quiet()
+	b.Quiet()
 }
 
 // TestAnExpiredSessionLosesNothing: a session ends while a person types the reason of a job; after the sign-in over the
@@ -270,29 +271,29 @@ func TestAnExpiredSessionLosesNothing(t *testing.T) {
 	srv.TellStory(8, "")
 	srv.Set("GET /api/v1/session", webtest.Session(true, "ann", "admin"))
 	b := open(t, srv, "/issues/i0", view{})
-	b.click("[data-testid=retry]")
-	b.sees("[data-testid=job-count]")
-	b.types("[data-testid=job-why]", "the list is back")
+	b.Click("[data-testid=retry]")
+	b.Sees("[data-testid=job-count]")
+	b.Types("[data-testid=job-why]", "the list is back")
 	expired := webtest.Refusal(http.StatusUnauthorized, "nobody is signed in")
 	srv.Set("POST /api/v1/jobs", expired)
-	b.click("[data-testid=job-start]")
-	b.sees("[data-testid=signin][open]")
-	b.accessible()
-	b.shot("signin-over")
+	b.Click("[data-testid=job-start]")
+	b.Sees("[data-testid=signin][open]")
+	accessible(t, b)
+	b.Shot("signin-over")
 	srv.Set("POST /api/v1/session", webtest.Refusal(http.StatusUnauthorized, "the name or the password is wrong"))
-	b.types("[data-testid=signin-password]", "wrong"+kb.Enter)
-	b.says("the name or the password is wrong")
+	b.Types("[data-testid=signin-password]", "wrong"+kb.Enter)
+	b.Says("the name or the password is wrong")
 	srv.Set("POST /api/v1/session", webtest.Session(true, "ann", "admin"))
 	srv.Set("POST /api/v1/jobs", map[string]any{"job_id": "j1", "count": 3})
-	b.types("[data-testid=signin-password]", kb.Enter)
-	b.until("!document.querySelector('[data-testid=signin][open]')")
-	b.sees("[data-testid=job-watch]")
+	b.Types("[data-testid=signin-password]", kb.Enter)
+	b.Until("!document.querySelector('[data-testid=signin][open]')")
+	b.Sees("[data-testid=job-watch]")
 	asked := srv.Asked("POST /api/v1/jobs")
 	last := asked[len(asked)-1]
 	if last.Body["why"] != "the list is back" || last.Body["by"] != "ann" || last.Header.Get("Idempotency-Key") == "" || last.Header.Get(api.ActionHeader) == "" {
 		t.Errorf("the request after the sign-in is %+v %+v", last.Body, last.Header)
 	}
-	b.quiet()
+	b.Quiet()
 }
 
 // TestRetryCountsFirst: the dialog says how many before anything is asked for, and the filter of the list is the job's.
@@ -301,24 +302,24 @@ func TestRetryCountsFirst(t *testing.T) {
 	srv := serve(t)
 	srv.TellStory(40, "")
 	b := open(t, srv, "/issues?cause=REJECTED&q=list", view{})
-	b.click("[data-testid=retry-all]")
-	b.says("It is about 3 things")
+	b.Click("[data-testid=retry-all]")
+	b.Says("It is about 3 things")
 	for _, a := range srv.Asked("POST /api/v1/jobs") {
 		if a.Body["dry_run"] != true {
 			t.Error("a job was asked for before anybody said so")
 		}
 	}
-	b.accessible()
-	b.shot("retry")
-	b.click("[data-testid=job-start]")
-	b.sees("[data-testid=job-watch]")
+	accessible(t, b)
+	b.Shot("retry")
+	b.Click("[data-testid=job-start]")
+	b.Sees("[data-testid=job-watch]")
 	asked := srv.Asked("POST /api/v1/jobs")
 	last := asked[len(asked)-1].Body
 	if got := fmt.Sprint(last["filter"]); last["dry_run"] == true || got != "map[cause:REJECTED text:list]" || last["kind"] != "RETRY" {
 		t.Errorf("the job is %v", last)
 	}
-	b.shot("retry-progress")
-	b.quiet()
+	b.Shot("retry-progress")
+	b.Quiet()
 }
 
 func TestLanguagesChangeAtOnce(t *testing.T) {
@@ -326,13 +327,13 @@ func TestLanguagesChangeAtOnce(t *testing.T) {
 	srv := serve(t)
 	srv.TellStory(3, "")
 	b := open(t, srv, "/", view{})
-	b.says("Needs attention")
+	b.Says("Needs attention")
 	for language, text := range map[string]string{"it": "Da controllare", "fr": "À regarder", "en": "Needs attention"} {
-		b.do(fmt.Sprintf(`{const s = document.querySelector("[data-testid=language]"); s.value = %q; s.dispatchEvent(new Event("change", {bubbles: true}))}`, language))
-		b.says(text)
-		if got := eval[string](b, "document.documentElement.lang"); got != language {
+		b.Do(fmt.Sprintf(`{const s = document.querySelector("[data-testid=language]"); s.value = %q; s.dispatchEvent(new Event("change", {bubbles: true}))}`, language))
+		b.Says(text)
+		if got := browsertest.Eval[string](b, "document.documentElement.lang"); got != language {
 			t.Errorf("the document says it is in %s, not %s", got, language)
 		}
 	}
-	b.quiet()
+	b.Quiet()
 }

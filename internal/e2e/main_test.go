@@ -20,6 +20,7 @@ import (
 	"github.com/tillstream/tillstream/embedded"
 	"github.com/tillstream/tillstream/embedded/chdb"
 	"github.com/tillstream/tillstream/internal/e2e/parts"
+	"github.com/tillstream/tillstream/web/browsertest"
 )
 
 // serveEnv turns the test's binary into a process that serves one embedded part, "registry" or "clickhouse", so that
@@ -50,6 +51,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	defer browsertest.Stop()
 	return m.Run()
 }
 

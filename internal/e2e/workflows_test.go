@@ -24,9 +24,14 @@ import (
 
 // order makes up the events of one order, whose times lie in the recent past: approved, refused, paid.
 func order(n int, customer string) (approved, refused, paid story.Event) {
-	id, at := fmt.Sprintf("5O19012%010d", n), time.Now().UTC().Add(-time.Minute).Truncate(time.Second)
+	return orderAt(n, customer, time.Now().Add(-time.Minute))
+}
+
+// orderAt makes up an order that began at a time and was paid two seconds later.
+func orderAt(n int, customer string, at time.Time) (approved, refused, paid story.Event) {
+	id := fmt.Sprintf("5O19012%010d", n)
 	make := func(k int, typ, kind, resource string) story.Event {
-		e := story.Event{Account: "paypal-eu", ID: fmt.Sprintf("WH-W%d-%d", n, k), Type: typ, Time: at.Add(time.Duration(k) * time.Second), Root: id}
+		e := story.Event{Account: "paypal-eu", ID: fmt.Sprintf("WH-W%d-%d", n, k), Type: typ, Time: at.UTC().Truncate(time.Second).Add(time.Duration(k) * time.Second), Root: id}
 		stamp := e.Time.Format("2006-01-02T15:04:05Z")
 		e.Body = fmt.Appendf(nil, `{"id":%q,"event_version":"1.0","create_time":%q,"resource_type":%q,"resource_version":"2.0","event_type":%q,"summary":"made up","resource":%s}`,
 			e.ID, stamp, kind, typ, strings.ReplaceAll(resource, "STAMP", stamp))

@@ -24,6 +24,12 @@ export function may(role: "viewer" | "operator" | "admin"): boolean {
   return roles.indexOf(s.user?.role.toLowerCase() ?? "anyone") >= roles.indexOf(role);
 }
 
+/** The environment that is counted where none is chosen: live, unless there is only another. */
+export function usualEnvironment(): string {
+  const worlds = session.value?.environments ?? [];
+  return worlds.length && !worlds.includes("live") ? worlds[0]! : "live";
+}
+
 /** Who asks for a job, a pause or a decision. */
 export function by(): string {
   return session.value?.user?.name || "page";

@@ -135,11 +135,13 @@ export interface Draft {
   settings: Record<string, string>;
   resources: string[];
   connected: boolean;
+  inside: boolean; // the provider's address lies inside the network: a simulator
+  roots: string; // file of further trusted roots for it
   mappings: Record<string, { destination: string; rows: { from: string; to: string; as: string }[]; done: boolean }>;
 }
 
 export const freshDraft = (kind: Draft["kind"]): Draft => ({
-  kind, type: "", name: "", environment: "sandbox", step: 0, settings: {}, resources: [], connected: false, mappings: {},
+  kind, type: "", name: "", environment: "sandbox", step: 0, settings: {}, resources: [], connected: false, inside: false, roots: "", mappings: {},
 });
 
 const KEY = "tillstream.wizard.";
@@ -177,6 +179,10 @@ export function freeName(type: string, taken: readonly string[]): string {
 
 /** Names as files and addresses have them. */
 export const goodName = (name: string): boolean => /^[a-z0-9][a-z0-9-]{0,62}$/.test(name);
+
+/** The sources that a resource's events have: what is of a subscription comes with events of subscriptions only. */
+export const sourcesFor = <T extends { name: string }>(r: Resource, all: readonly T[]): T[] =>
+  r.event_types.some((type) => /subscription/i.test(type)) ? [...all] : all.filter((s) => !s.name.startsWith("subscription."));
 
 /** What a new mapping suggests: fields of the CRM whose names look like a source's. */
 export function suggestRows(sources: readonly { name: string; label: string }[], fields: readonly { names: string[] }[]): { from: string; to: string }[] {

@@ -8,8 +8,8 @@ import { Rows } from "../mappings/editor";
 import { sourcesOf, tidyRule, type Rule } from "../mappings/rules";
 import { ResourceChoice } from "./account";
 import {
-  dropDraft, freeName, freshDraft, goodName, keepDraft, keptDraft, settingPath, splitSettings, suggestRows,
-  type Connection, type Connector, type Destination, type Draft, type Finding, type Setting, type Sink,
+  dropDraft, freeName, freshDraft, goodName, keepDraft, keptDraft, settingPath, sourcesFor, splitSettings, suggestRows,
+  type Connection, type Connector, type Destination, type Draft, type Finding, type Resource, type Setting, type Sink,
 } from "./model";
 import { Findings } from "./parts";
 
@@ -17,6 +17,7 @@ import { Findings } from "./parts";
 export function Wizard() {
   const kind: Draft["kind"] = query.value["kind"] === "crm" ? "crm" : "source";
   const kinds = useLoad<{ connectors?: Connector[]; sinks?: Sink[] }>(kind === "crm" ? "/sinks" : "/connectors");
+  const desk = useLoad<{ private_addresses: boolean }>("/connectors");
   const there = useLoad<{ connections?: Connection[]; destinations?: Destination[] }>(kind === "crm" ? "/destinations" : "/connections");
   const [draft, setDraft] = useState<Draft>(() => keptDraft(kind) ?? { ...freshDraft(kind), type: query.value["type"] ?? "" });
   const [secrets, setSecrets] = useState<Record<string, string>>({});
@@ -48,7 +49,7 @@ export function Wizard() {
       </ol>
       <Loaded load={kinds}>{() => (
         <>
-          {draft.step === 0 && <Credentials {...{ draft, change, all, chosen, secrets, setSecrets, names }} />}
+          {draft.step === 0 && <Credentials {...{ draft, change, all, chosen, secrets, setSecrets, names, inside: desk.data?.private_addresses ?? false }} />}
           {draft.step === 1 && chosen && <Resources {...{ draft, change, connector: chosen as Connector, secrets, setSecrets }} />}
           {draft.step === 2 && chosen && <Mapping {...{ draft, change, connector: chosen as Connector }} />}
           {draft.step === 3 && <Done draft={draft} again={restart} />}
@@ -64,14 +65,15 @@ type Given = Record<string, string>;
 /** The body of a check or a connect. */
 function body(d: Draft, secrets: Given, force: boolean): Record<string, unknown> {
   const filled = (m: Given) => Object.fromEntries(Object.entries(m).filter(([, v]) => v.trim() !== ""));
-  const common = { type: d.type, name: d.name, settings: filled(d.settings), secrets: filled(secrets), force };
-  return d.kind === "crm" ? common : { ...common, environment: d.environment, resources: d.resources };
+  const common = { type: d.type, name: d.name, settings: filled(d.settings), secrets: filled(secrets), force, ...(d.inside ? { allow_private_address: true } : {}) };
+  return d.kind === "crm" ? common : { ...common, environment: d.environment, resources: d.resources, ...(d.roots.trim() ? { tls_roots: d.roots.trim() } : {}) };
 }
 
-const settingLabel = (key: string): string => (has(`connections.setting.${key}`) ? t(`connections.setting.${key}`) : key.replace(/[._]/g, " "));
+const settingLabel = (key: string): string =>
+  has(`connections.setting.${key}`) ? t(`connections.setting.${key}`) : key.replace(/[._]/g, " ").replace(/^./, (c) => c.toUpperCase());
 
-function Credentials({ draft, change, all, chosen, secrets, setSecrets, names }: {
-  draft: Draft; change: (d: Partial<Draft>) => void; all: (Connector | Sink)[]; chosen: Connector | Sink | undefined; secrets: Given; setSecrets: (s: Given) => void; names: string[];
+function Credentials({ draft, change, all, chosen, secrets, setSecrets, names, inside }: {
+  draft: Draft; change: (d: Partial<Draft>) => void; all: (Connector | Sink)[]; chosen: Connector | Sink | undefined; secrets: Given; setSecrets: (s: Given) => void; names: string[]; inside: boolean;
 }) {
   const [found, setFound] = useState<Finding[]>();
   const [error, setError] = useState<ApiError>();
@@ -135,7 +137,13 @@ function Credentials({ draft, change, all, chosen, secrets, setSecrets, names }:
             )}
             <Field label={t("connections.name")} hint={t("connections.name.hint")} error={tried ? nameFault : undefined}><TextInput value={draft.name} onInput={(name) => change({ name })} testid="name" /></Field>
             {first.map(input)}
-            {more.length > 0 && <details><summary>{t("connections.more")}</summary><div class="stack">{more.filter((s) => s.type !== "keys and values").map(input)}</div></details>}
+            {(more.length > 0 || inside) && (
+              <details><summary>{t("connections.more")}</summary><div class="stack">
+                {more.filter((s) => s.type !== "keys and values").map(input)}
+                {inside && <Check label={t("connections.inside")} hint={t("connections.inside.hint")} checked={draft.inside} onChange={(yes) => change({ inside: yes })} testid="inside" />}
+                {inside && !crm && <Field label={t("connections.roots")} optional><TextInput value={draft.roots} onInput={(roots) => change({ roots })} testid="roots" /></Field>}
+              </div></details>
+            )}
             <Findings list={found} />
             {error && <ErrorState error={error} />}
             <Findings list={error?.body["findings"] as Finding[] | undefined} />
@@ -225,7 +233,7 @@ function Mapping({ draft, change, connector }: { draft: Draft; change: (d: Parti
 }
 
 function OneMapping({ draft, connector, resource, crms, onDone, change }: {
-  draft: Draft; connector: Connector; resource: { id: string; title: string }; crms: Destination[]; onDone: () => void; change: (d: Partial<Draft>) => void;
+  draft: Draft; connector: Connector; resource: Resource; crms: Destination[]; onDone: () => void; change: (d: Partial<Draft>) => void;
 }) {
   const kept = draft.mappings[resource.id];
   const [destination, setDestination] = useState(kept?.destination || crms[0]!.name);
@@ -234,7 +242,7 @@ function OneMapping({ draft, connector, resource, crms, onDone, change }: {
   const [rules, setRules] = useState<Rule[] | null>(kept?.rows ? kept.rows : null);
   const [error, setError] = useState<ApiError>();
   const [busy, setBusy] = useState(false);
-  const shown = rules ?? (catalogue.known ? suggestRows(sources, catalogue.fields) : []);
+  const shown = rules ?? (catalogue.known ? suggestRows(sourcesFor(resource, sources), catalogue.fields) : []);
   const edit = (next: Rule[]) => {
     setRules(next);
     change({ mappings: { ...draft.mappings, [resource.id]: { destination, done: false, rows: next.map((r) => ({ from: r.from ?? "", to: r.to, as: r.as ?? "" })) } } });

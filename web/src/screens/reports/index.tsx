@@ -2,7 +2,7 @@ import { useState } from "preact/hooks";
 import { base, useLoad } from "../../api";
 import { duration, money, number, t } from "../../i18n";
 import { link, query, setQuery, type Params } from "../../router";
-import { session } from "../../session";
+import { session, usualEnvironment } from "../../session";
 import { Button, Card, Code, Empty, Field, LinkButton, Loaded, Page, Search, Select, Table, TextInput, Time, type Column, type Screen } from "../../ui";
 import { Chart } from "./chart";
 import type { Report, ReportInfo, Value } from "./shapes";
@@ -10,14 +10,8 @@ import type { Report, ReportInfo, Value } from "./shapes";
 const rowsMax = 5000;
 const filterNames = ["since", "until", "store", "currency", "environment"] as const;
 
-/** The environment that is counted where none is chosen: live, unless there is only another. */
-function usual(): string {
-  const worlds = session.value?.environments ?? [];
-  return worlds.length && !worlds.includes("live") ? worlds[0]! : "live";
-}
-
 function filters(): Record<string, string> {
-  const q = { environment: usual(), ...query.value };
+  const q = { environment: usualEnvironment(), ...query.value };
   return Object.fromEntries(filterNames.filter((n) => q[n]).map((n) => [n, q[n]!]));
 }
 
@@ -59,7 +53,7 @@ function Filters() {
       {(["since", "until"] as const).map((n) => <Field key={n} label={t(`events.${n}`)}><TextInput type="date" value={(q[n] ?? "").slice(0, 10)} onInput={(v) => setQuery({ [n]: v && `${v}T00:00:00Z` })} /></Field>)}
       <Field label={t("events.store")}><Typed name="store" /></Field>
       <Field label={t("reports.currency")}><Typed name="currency" /></Field>
-      <Field label={t("events.environment")}><Select value={q["environment"] ?? usual()} onChange={(v) => setQuery({ environment: v === usual() ? null : v })} options={[...new Set(["live", "sandbox", ...(session.value?.environments ?? [])])].map((v) => ({ value: v, label: v }))} /></Field>
+      <Field label={t("events.environment")}><Select value={q["environment"] ?? usualEnvironment()} onChange={(v) => setQuery({ environment: v === usualEnvironment() ? null : v })} options={[...new Set(["live", "sandbox", ...(session.value?.environments ?? [])])].map((v) => ({ value: v, label: v }))} /></Field>
     </div>
   );
 }

@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { number, t } from "../../i18n";
 import { BOX_H, BOX_W, draw, type Box } from "./layout";
-import { gist, type Place, type WorkflowForm } from "./steps";
+import { gist, type Place, type Words, type WorkflowForm } from "./steps";
 
 const textMax = 24;
 const cut = (s: string): string => (s.length > textMax ? s.slice(0, textMax - 1) + "…" : s);
@@ -10,6 +10,9 @@ export interface Counts {
   /** How often a branch of a step was taken: by "step branch". */
   of: Map<string, number>;
 }
+
+/** What a start asks for besides its event. */
+const began = (s: Words): string => gist(s["status"] ?? s["events"] ?? s["tag"] ?? s["at"]);
 
 const colour = (kind: Box["kind"]): string =>
   kind === "start" || kind === "end" ? "start" : ["if", "on_list", "business_hours"].includes(kind ?? "") ? "condition" : ["wait_for", "wait", "wait_until"].includes(kind ?? "") ? "waits" : kind === "stop" || kind === "move_to_workflow" ? "ends" : "does";
@@ -35,7 +38,8 @@ export function Graph({ form, counts, chosen, onChoose, visited }: { form: Workf
     }
   };
   const what = (b: Box): [string, string] => {
-    if (b.kind === "start") return [t("workflows.start"), form.start.map((s) => `${t(`workflows.on.${String(s["on"] ?? "")}`)} ${gist(s["status"] ?? s["events"] ?? s["tag"] ?? s["at"])}`.trim()).join(" / ")];
+    if (b.kind === "start" && form.start.length === 1) return [t(`workflows.on.${String(form.start[0]!["on"] ?? "")}`), began(form.start[0]!)];
+    if (b.kind === "start") return [t("workflows.start"), form.start.map((s) => `${t(`workflows.on.${String(s["on"] ?? "")}`)} ${began(s)}`.trim()).join(" / ")];
     if (b.kind === "end") return [t("workflows.end"), ""];
     return [b.kind ? t(`workflows.kind.${b.kind}`) : t("workflows.kind.none"), gist(b.kind && b.step?.[b.kind])];
   };

@@ -1,8 +1,8 @@
 import { useState } from "preact/hooks";
 import { api, ApiError, useLoad, type Problem } from "../../api";
 import { number, t } from "../../i18n";
-import { go, query, setQuery } from "../../router";
-import { may } from "../../session";
+import { go, link, query, setQuery } from "../../router";
+import { may, usualEnvironment } from "../../session";
 import { Badge, Button, Dialog, Empty, ErrorState, Field, Loaded, Page, Search, Select, Table, TextInput } from "../../ui";
 import { goodName, type Destination } from "../connections/model";
 import { Standing } from "../mappings/list";
@@ -39,7 +39,7 @@ export const ModeBadge = ({ mode }: { mode: string }) => <Badge tone={mode === "
 /** Every workflow, what starts it, and how often it ran. */
 export function List() {
   const load = useLoad<{ items: WorkflowView[] | null }>("/workflows");
-  const runs = useLoad<{ workflows: Runs[] | null }>("/runs");
+  const runs = useLoad<{ workflows: Runs[] | null }>(link("/runs", { environment: usualEnvironment() }));
   const [adding, setAdding] = useState(false);
   const q = (query.value["q"] ?? "").toLowerCase();
   const of = new Map((runs.data?.workflows ?? []).map((r) => [r.workflow, r]));

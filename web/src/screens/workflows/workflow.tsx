@@ -1,9 +1,9 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { api, ApiError, useLoad, type Problem } from "../../api";
 import { t } from "../../i18n";
-import { go, query, setQuery, useUnsaved } from "../../router";
-import { may } from "../../session";
-import { Button, Card, Confirm, Loaded, Page, Select, Tabs } from "../../ui";
+import { go, link, query, setQuery, useUnsaved } from "../../router";
+import { may, usualEnvironment } from "../../session";
+import { Button, Card, Confirm, EnvironmentBadge, Loaded, Page, Select, Tabs } from "../../ui";
 import type { Connection, Destination } from "../connections/model";
 import { act } from "../connections/parts";
 import { useCatalogue } from "../mappings/catalogue";
@@ -135,14 +135,15 @@ function Editor({ view, reload }: { view: WorkflowView; reload: () => void }) {
 function Panes({ draft, edit, type, problems, chosen, setChosen, editable, visited, file, name }: {
   at: string; draft: Draft; edit: (form: WorkflowForm, place?: Place) => void; type: (text: string) => void; problems: Problem[]; chosen: Place | undefined; setChosen: (p: Place) => void; editable: boolean; visited: ReadonlySet<string> | undefined; file: string; name: string;
 }) {
-  const runs = useLoad<{ workflows: Runs[] | null }>(`/runs?workflow=${encodeURIComponent(name)}`, { everyMs: 30_000 });
+  const environment = usualEnvironment();
+  const runs = useLoad<{ workflows: Runs[] | null }>(link("/runs", { workflow: name, environment }), { everyMs: 30_000 });
   const mine = runs.data?.workflows?.find((w) => w.workflow === name);
   const counts: Counts = useMemo(() => ({ of: new Map((mine?.branches ?? []).map((b) => [`${b.step} ${b.branch}`, b.times])) }), [mine]);
   const form = draft.form;
   return (
     <div class="panes">
       <section class="card" aria-label={t("workflows.graph")}>
-        {mine && <p class="small runs" data-testid="counts">{t("workflows.counts", { runs: mine.runs, open: mine.open, ended: mine.ended, stopped: mine.stopped, contacts: mine.contacts })}</p>}
+        {mine && <p class="small runs" data-testid="counts">{t("workflows.counts", { runs: mine.runs, open: mine.open, ended: mine.ended, stopped: mine.stopped, contacts: mine.contacts })} <EnvironmentBadge name={environment} /></p>}
         {runs.error && <p class="small muted">{t("workflows.nocounts")} {runs.error.detail}</p>}
         {form ? <Graph form={form} counts={counts} chosen={chosen ?? ""} onChoose={setChosen} visited={visited} /> : <p class="note warn">{t("workflows.unreadable")}</p>}
       </section>
