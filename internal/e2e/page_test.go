@@ -29,7 +29,7 @@ type person struct {
 // account, maps a field, sees an order arrive, changes the mapping, builds a workflow and watches its branches.
 func TestThePageLeadsThroughAnAccountsLife(t *testing.T) {
 	t.Parallel()
-	browsertest.Need(t)
+	browsertest.Chromium(t) // before anything else: where there is none, there is no test
 	w := newWorld(t)
 	w.withoutWorkflows(t)
 	for _, file := range []string{"connections/paypal-eu.yaml", "mappings/orders.yaml", "mappings/subscriptions.yaml"} {

@@ -68,9 +68,6 @@ func Chromium(t testing.TB) context.Context {
 	return browser.ctx
 }
 
-// Need ends the test where there is no browser, before it does anything else.
-func Need(t *testing.T) { t.Helper(); Chromium(t) }
-
 // View is how a page is looked at.
 type View struct {
 	Language, Theme string
