@@ -5,7 +5,7 @@ import { may } from "../../session";
 import { Button, Card, Code, EnvironmentBadge, Facts, LinkButton, Loaded, Money, Page, Table, Time } from "../../ui";
 import { ReplayButton } from "./replay";
 import { columns, eventHref, EventStatus } from "./list";
-import { Hops } from "./timeline";
+import { Hops, wayMs } from "./timeline";
 import type { EventView, Timeline } from "./shapes";
 
 /** One event whole: what it is, its way to the CRM's answer, and the request as it was received. */
@@ -13,7 +13,7 @@ export function EventDetail({ params }: { params: Params }) {
   const id = params["id"] ?? "";
   const personal = query.value["personal_data"] === "true";
   const load = useLoad<EventView>(link(`/events/${encodeURIComponent(id)}`, { personal_data: personal }), { keep: true });
-  const way = useLoad<Timeline>(link(`/timeline/events/${segments(id)}`, { personal_data: personal }), { keep: true });
+  const way = useLoad<Timeline>(link(`/timeline/events/${segments(id)}`, { personal_data: personal }), { keep: true, everyMs: personal ? 0 : wayMs });
   return (
     <Page title={load.data?.type || id} back={{ href: "/events", label: t("events.title") }} lead={<code>{id}</code>} actions={<>
       <Personal shown={personal} />

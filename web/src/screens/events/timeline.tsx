@@ -7,10 +7,13 @@ import { Personal } from "./event";
 import { ReplayButton } from "./replay";
 import type { Exchange, Hop, NamedText, Timeline } from "./shapes";
 
+/** How often a way is looked at anew while its page is open; not while it shows personal data, since each look is on the audit trail. */
+export const wayMs = 5000;
+
 /** The way of an order or a contact, from receipt to the CRM's answers. */
 export function TimelineScreen({ kind, id }: { kind: "orders" | "contacts"; id: string }) {
   const personal = query.value["personal_data"] === "true";
-  const load = useLoad<Timeline>(link(`/timeline/${kind}/${segments(id)}`, { personal_data: personal }), { keep: true });
+  const load = useLoad<Timeline>(link(`/timeline/${kind}/${segments(id)}`, { personal_data: personal }), { keep: true, everyMs: personal ? 0 : wayMs });
   const events = kind === "orders" ? link("/events", { order: id }) : link("/events", { email: id });
   return (
     <Page title={t(`events.${kind}.title`)} back={{ href: "/events", label: t("events.title") }} lead={<code>{id}</code>} actions={<>
