@@ -53,7 +53,7 @@ type deskFlags struct {
 
 func (d *deskFlags) flags(c *cobra.Command) {
 	c.Flags().StringVar(&d.dir, "config", "config", "folder of the configuration")
-	c.Flags().StringVar(&d.address, "address", "", "management port of the process that runs the connections, host:port (default: management.listen of the configuration)")
+	c.Flags().StringVar(&d.address, "address", "", "management port of the process that runs the connections, host:port, or https://host:port (default: management.listen of the configuration)")
 }
 
 // folder is the desk of the folder. What a process that runs with it answers is waited for.
@@ -64,7 +64,7 @@ func (d *deskFlags) folder(p Process) (*connections.Desk, *remote) {
 	if r.address == "" {
 		a := asked{addresses: []string{defaultAddress}}
 		if cfg, err := desk.Load(); err == nil {
-			a.addresses = []string{cfg.Settings.Management.Listen}
+			a.addresses = []string{ownPort(cfg.Settings.Management)}
 		}
 		if list, err := a.resolve(p); err == nil {
 			r.address = list[0]
@@ -131,7 +131,7 @@ func (r *remote) call(ctx context.Context, method, path string, in, out any) err
 		}
 		body = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+r.address+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, portURL(r.address, path), body)
 	if err != nil {
 		return err
 	}

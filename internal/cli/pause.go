@@ -196,7 +196,7 @@ func (p Process) countWaiting(ctx context.Context, t target, at reached, ports a
 		return
 	}
 	if len(ports.addresses) == 0 && at.config != nil {
-		ports.addresses = []string{at.config.Settings.Management.Listen}
+		ports.addresses = []string{ownPort(at.config.Settings.Management)}
 	}
 	counted := map[string]int64{}
 	if addresses, err := ports.resolve(p); err == nil {

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,7 +42,7 @@ type asked struct {
 }
 
 func (a *asked) flags(c *cobra.Command) {
-	c.Flags().StringArrayVar(&a.addresses, "address", nil, "management port of a process, host:port; repeat it for several (default "+defaultAddress+")")
+	c.Flags().StringArrayVar(&a.addresses, "address", nil, "management port of a process, host:port, or https://host:port where it has a certificate; repeat it for several (default "+defaultAddress+")")
 	c.Flags().StringVar(&a.config, "config", "", "configuration folder whose management.listen to ask")
 }
 
@@ -53,21 +54,24 @@ func (a *asked) resolve(p Process) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append([]string{cfg.Settings.Management.Listen}, list...)
+		list = append([]string{ownPort(cfg.Settings.Management)}, list...)
 	}
 	if len(list) == 0 {
 		list = []string{defaultAddress}
 	}
 	out := make([]string, len(list))
 	for i, address := range list {
-		host, port, err := net.SplitHostPort(address)
+		rest, secure := strings.CutPrefix(address, "https://")
+		host, port, err := net.SplitHostPort(rest)
 		if err != nil || port == "" {
-			return nil, &codedError{ExitUsage, fmt.Errorf("--address %q: write host:port, for example %s", address, defaultAddress)}
+			return nil, &codedError{ExitUsage, fmt.Errorf("--address %q: write host:port, for example %s, or https://host:port", address, defaultAddress)}
 		}
 		if host == "" || host == "0.0.0.0" || host == "::" { // it listens everywhere, here too
 			host = "127.0.0.1"
 		}
-		out[i] = net.JoinHostPort(host, port)
+		if out[i] = net.JoinHostPort(host, port); secure {
+			out[i] = "https://" + out[i]
+		}
 	}
 	return out, nil
 }
@@ -110,7 +114,7 @@ func askAll(ctx context.Context, addresses []string) []said {
 
 func askStatus(ctx context.Context, address string) said {
 	s := said{address: address}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/status", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, portURL(address, "/status"), nil)
 	if err != nil {
 		s.err = err
 		return s
@@ -143,7 +147,10 @@ func askStatus(ctx context.Context, address string) said {
 // plain is the cause of a failed request without the method and address before it.
 func plain(err error) error {
 	var op *net.OpError
+	var untrusted *tls.CertificateVerificationError
 	switch {
+	case errors.As(err, &untrusted):
+		return fmt.Errorf("%w; ask it by the name that its certificate has, and let SSL_CERT_FILE name the authority's file where it is your own", untrusted)
 	case errors.Is(err, context.DeadlineExceeded), os.IsTimeout(err):
 		return fmt.Errorf("no answer within %v", askTimeout)
 	case errors.As(err, &op):
@@ -269,7 +276,7 @@ func resume(ctx context.Context, addresses []string, stage string, partition int
 }
 
 func askResume(ctx context.Context, address, stage string, partition int32) (got api.Resumption, err error) {
-	path := fmt.Sprintf("http://%s/api/v1/stages/%s/partitions/%d/resume", address, url.PathEscape(stage), partition)
+	path := portURL(address, fmt.Sprintf("/api/v1/stages/%s/partitions/%d/resume", url.PathEscape(stage), partition))
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, path, nil)
 	if err != nil {
 		return got, err

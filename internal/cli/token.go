@@ -2,9 +2,12 @@ package cli
 
 import (
 	"net/http"
+	"strings"
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tillstream/tillstream/pipeline/config"
 )
 
 // TokenEnv names the variable with the token of requests to management ports.
@@ -27,6 +30,24 @@ func (b *bearer) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // managementPorts is how every command reaches management ports. It takes no proxy: these are addresses inside.
 var managementPorts = &bearer{next: &http.Transport{DisableKeepAlives: true}}
+
+// portURL is the address of a path at a management port, which is named host:port, or https://host:port where it has a
+// certificate.
+func portURL(address, path string) string {
+	address = strings.TrimSuffix(address, "/")
+	if strings.HasPrefix(address, "https://") {
+		return address + path
+	}
+	return "http://" + strings.TrimPrefix(address, "http://") + path
+}
+
+// ownPort is the management port that a configuration names.
+func ownPort(m config.Management) string {
+	if m.TLS == (config.ManagementTLS{}) {
+		return m.Listen
+	}
+	return "https://" + m.Listen
+}
 
 // tokenFlag gives every command --token.
 func (p Process) tokenFlag(root *cobra.Command) {
