@@ -8,6 +8,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/ast"
+	"github.com/yuin/goldmark/extension"
+	tables "github.com/yuin/goldmark/extension/ast"
+	"github.com/yuin/goldmark/text"
+	"github.com/yuin/goldmark/util"
+
 	"github.com/tillstream/tillstream/docs"
 )
 
@@ -37,11 +44,11 @@ func documents() (map[string][]byte, error) {
 	slices.Sort(names)
 	pages, list := map[string][]byte{}, []document{}
 	for _, file := range names {
-		text, err := docs.Files.ReadFile(file)
+		source, err := docs.Files.ReadFile(file)
 		if err != nil {
 			return nil, err
 		}
-		d := document{Name: strings.TrimSuffix(file, ".md"), Body: render(string(text))}
+		d := document{Name: strings.TrimSuffix(file, ".md"), Body: render(source)}
 		d.Title = d.Name
 		if len(d.Body) > 0 && d.Body[0].Tag == "h1" {
 			d.Title = plain(d.Body[0].Kids)
@@ -56,204 +63,139 @@ func documents() (map[string][]byte, error) {
 }
 
 var (
-	heading = regexp.MustCompile(`^(#{1,4})\s+(.*?)\s*#*$`)
-	bullet  = regexp.MustCompile(`^(\s*)[-*]\s+(.*)$`)
-	ordered = regexp.MustCompile(`^(\s*)\d+[.)]\s+(.*)$`)
-	rule    = regexp.MustCompile(`^(-{3,}|\*{3,})$`)
-	dashes  = regexp.MustCompile(`^\|?\s*:?-{3,}`)
-	anchor  = regexp.MustCompile(`[^\p{L}\p{N}_ -]+`)
-	unsafe  = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]*:`)
-	named   = regexp.MustCompile(`^<a (?:id|name)="([A-Za-z0-9_.-]+)"></a>\s*`)
+	markdown = goldmark.New(goldmark.WithExtensions(extension.Table))
+	anchor   = regexp.MustCompile(`[^\p{L}\p{N}_ -]+`)
+	scheme   = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]*:`)
 )
 
-// blocks reads a document line by line.
-type blocks struct {
-	lines []string
-	at    int
-	used  map[string]int // anchors
-	next  string         // an anchor that was written out, for the heading or paragraph that follows
+// render makes nodes of a document: headings, paragraphs, lists, tables, code, quotations, emphasis and links. HTML is text.
+func render(source []byte) []node {
+	r := renderer{source: source, used: map[string]int{}}
+	return r.kids(markdown.Parser().Parse(text.NewReader(source)))
 }
 
-// render makes nodes of the part of Markdown that the manual uses: headings, paragraphs, lists, tables, code, quotations,
-// emphasis, code spans and links. HTML is text, except an anchor.
-func render(text string) []node {
-	b := &blocks{lines: strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n"), used: map[string]int{}}
-	var out []node
-	for b.at < len(b.lines) {
-		if n, ok := b.block(); ok {
-			out = append(out, n)
+type renderer struct {
+	source []byte
+	used   map[string]int // anchors
+}
+
+func (r *renderer) kids(n ast.Node) (list []node) {
+	for c := n.FirstChild(); c != nil; c = c.NextSibling() {
+		list = append(list, r.node(c)...)
+	}
+	return list
+}
+
+func (r *renderer) node(n ast.Node) []node {
+	one := func(tag string) []node { return []node{{Tag: tag, Kids: r.kids(n)}} }
+	switch n := n.(type) {
+	case *ast.Heading:
+		kids := r.kids(n)
+		return []node{{Tag: fmt.Sprintf("h%d", min(n.Level, 4)), ID: r.anchor(plain(kids)), Kids: kids}}
+	case *ast.Paragraph:
+		return one("p")
+	case *ast.List:
+		if n.IsOrdered() {
+			return one("ol")
 		}
+		return one("ul")
+	case *ast.ListItem:
+		return one("li")
+	case *ast.Blockquote:
+		return one("blockquote")
+	case *ast.ThematicBreak:
+		return one("hr")
+	case *ast.FencedCodeBlock, *ast.CodeBlock:
+		return []node{{Tag: "pre", Text: strings.TrimSuffix(r.lines(n), "\n")}}
+	case *ast.HTMLBlock:
+		return []node{{Tag: "p", Kids: []node{{Text: strings.TrimSpace(r.lines(n))}}}}
+	case *tables.Table:
+		return one("table")
+	case *tables.TableHeader, *tables.TableRow:
+		return one("tr")
+	case *tables.TableCell:
+		if _, head := n.Parent().(*tables.TableHeader); head {
+			return one("th")
+		}
+		return one("td")
 	}
-	return out
+	return r.inline(n)
 }
 
-func (b *blocks) block() (node, bool) {
-	line := b.lines[b.at]
-	trimmed := strings.TrimSpace(line)
-	if m := named.FindStringSubmatch(trimmed); m != nil {
-		b.next = m[1]
-		b.lines[b.at] = strings.TrimPrefix(trimmed, m[0])
-		trimmed = b.lines[b.at]
-		line = trimmed
+// inline is what stands in a line. What is not known here, such as a block without an element, is its children.
+func (r *renderer) inline(n ast.Node) []node {
+	switch n := n.(type) {
+	case *ast.Text:
+		said := n.Segment.Value(r.source)
+		if !n.IsRaw() {
+			said = util.ResolveEntityNames(util.ResolveNumericReferences(util.UnescapePunctuations(said)))
+		}
+		if n.SoftLineBreak() || n.HardLineBreak() {
+			said = append(slices.Clone(said), ' ')
+		}
+		return []node{{Text: string(said)}}
+	case *ast.String:
+		return []node{{Text: string(n.Value)}}
+	case *ast.RawHTML:
+		return []node{{Text: string(n.Segments.Value(r.source))}}
+	case *ast.CodeSpan:
+		return []node{{Tag: "code", Text: strings.TrimSpace(plain(r.kids(n)))}}
+	case *ast.Emphasis:
+		tag := "em"
+		if n.Level == 2 {
+			tag = "strong"
+		}
+		return []node{{Tag: tag, Kids: r.kids(n)}}
+	case *ast.Link:
+		return []node{{Tag: "a", Href: address(string(n.Destination)), Kids: r.kids(n)}}
+	case *ast.AutoLink:
+		return []node{{Tag: "a", Href: address(string(n.URL(r.source))), Kids: []node{{Text: string(n.Label(r.source))}}}}
 	}
-	switch {
-	case trimmed == "":
-		b.at++
-		return node{}, false
-	case strings.HasPrefix(trimmed, "```"):
-		return b.fence(), true
-	case heading.MatchString(trimmed):
-		m := heading.FindStringSubmatch(trimmed)
-		b.at++
-		kids := inline(m[2])
-		return node{Tag: fmt.Sprintf("h%d", len(m[1])), ID: b.anchor(plain(kids)), Kids: kids}, true
-	case rule.MatchString(trimmed):
-		b.at++
-		return node{Tag: "hr"}, true
-	case strings.HasPrefix(trimmed, "|") && b.at+1 < len(b.lines) && dashes.MatchString(strings.TrimSpace(b.lines[b.at+1])):
-		return b.table(), true
-	case strings.HasPrefix(trimmed, ">"):
-		return b.quote(), true
-	case bullet.MatchString(line) || ordered.MatchString(line):
-		return b.list(indent(line)), true
+	return r.kids(n)
+}
+
+func (r *renderer) lines(n ast.Node) string {
+	var b strings.Builder
+	for i := range n.Lines().Len() {
+		line := n.Lines().At(i)
+		b.Write(line.Value(r.source))
 	}
-	return b.paragraph(), true
+	return b.String()
 }
 
 // anchor is what GitHub makes of a heading, so that one link works there and here.
-func (b *blocks) anchor(text string) string {
-	if b.next != "" {
-		id := b.next
-		b.next = ""
-		return id
-	}
-	id := strings.ReplaceAll(strings.ToLower(anchor.ReplaceAllString(text, "")), " ", "-")
-	n := b.used[id]
-	b.used[id]++
+func (r *renderer) anchor(heading string) string {
+	id := strings.ReplaceAll(strings.ToLower(anchor.ReplaceAllString(heading, "")), " ", "-")
+	n := r.used[id]
+	r.used[id]++
 	if n > 0 {
 		return fmt.Sprintf("%s-%d", id, n)
 	}
 	return id
 }
 
-func (b *blocks) fence() node {
-	b.at++
-	var code []string
-	for ; b.at < len(b.lines); b.at++ {
-		if strings.HasPrefix(strings.TrimSpace(b.lines[b.at]), "```") {
-			b.at++
-			break
-		}
-		code = append(code, b.lines[b.at])
+// address is where a link of the manual leads on the page: another document stays here, the web is the web, and every
+// other scheme leads nowhere.
+func address(href string) string {
+	href = strings.TrimSpace(href)
+	switch {
+	case strings.HasPrefix(href, "https://"), strings.HasPrefix(href, "http://"), strings.HasPrefix(href, "#"):
+		return href
+	case scheme.MatchString(href), strings.HasPrefix(href, "//"):
+		return ""
 	}
-	return node{Tag: "pre", Text: strings.Join(code, "\n")}
+	file, fragment, _ := strings.Cut(href, "#")
+	file = strings.TrimPrefix(strings.TrimPrefix(file, "./"), "docs/")
+	name, isPage := strings.CutSuffix(file, ".md")
+	if !isPage || strings.Contains(name, "/") { // a file of the repository, which the program does not have
+		return ""
+	}
+	to := "/docs/" + name
+	if fragment != "" {
+		to += "#" + fragment
+	}
+	return to
 }
-
-func (b *blocks) quote() node {
-	var inner []string
-	for ; b.at < len(b.lines) && strings.HasPrefix(strings.TrimSpace(b.lines[b.at]), ">"); b.at++ {
-		inner = append(inner, strings.TrimPrefix(strings.TrimPrefix(strings.TrimSpace(b.lines[b.at]), ">"), " "))
-	}
-	return node{Tag: "blockquote", Kids: render(strings.Join(inner, "\n"))}
-}
-
-func (b *blocks) paragraph() node {
-	var text []string
-	for ; b.at < len(b.lines); b.at++ {
-		line := b.lines[b.at]
-		t := strings.TrimSpace(line)
-		if t == "" || len(text) > 0 && (strings.HasPrefix(t, "```") || heading.MatchString(t) || bullet.MatchString(line) || strings.HasPrefix(t, "|")) {
-			break
-		}
-		text = append(text, t)
-	}
-	n := node{Tag: "p", ID: b.next, Kids: inline(strings.Join(text, " "))}
-	b.next = ""
-	return n
-}
-
-// list reads the items that begin at depth; deeper ones are lists of their item.
-func (b *blocks) list(depth int) node {
-	out := node{Tag: "ul"}
-	if ordered.MatchString(b.lines[b.at]) {
-		out.Tag = "ol"
-	}
-	for b.at < len(b.lines) {
-		line := b.lines[b.at]
-		m := bullet.FindStringSubmatch(line)
-		if m == nil {
-			m = ordered.FindStringSubmatch(line)
-		}
-		if m == nil || indent(line) < depth {
-			return out
-		}
-		if indent(line) > depth && len(out.Kids) > 0 {
-			last := &out.Kids[len(out.Kids)-1]
-			last.Kids = append(last.Kids, b.list(indent(line)))
-			continue
-		}
-		b.at++
-		text := m[2]
-		for ; b.at < len(b.lines); b.at++ { // lines that go on with the item
-			next := b.lines[b.at]
-			t := strings.TrimSpace(next)
-			if t == "" || indent(next) <= depth || bullet.MatchString(next) || ordered.MatchString(next) || strings.HasPrefix(t, "```") {
-				break
-			}
-			text += " " + t
-		}
-		item := node{Tag: "li", Kids: inline(text)}
-		if b.at < len(b.lines) && strings.HasPrefix(strings.TrimSpace(b.lines[b.at]), "```") && indent(b.lines[b.at]) > depth {
-			item.Kids = append(item.Kids, b.fence())
-		}
-		out.Kids = append(out.Kids, item)
-	}
-	return out
-}
-
-func (b *blocks) table() node {
-	out := node{Tag: "table"}
-	for first := true; b.at < len(b.lines) && strings.HasPrefix(strings.TrimSpace(b.lines[b.at]), "|"); b.at++ {
-		line := strings.TrimSpace(b.lines[b.at])
-		if dashes.MatchString(line) {
-			continue
-		}
-		row, tag := node{Tag: "tr"}, "td"
-		if first {
-			tag = "th"
-		}
-		for _, cell := range cells(line) {
-			row.Kids = append(row.Kids, node{Tag: tag, Kids: inline(cell)})
-		}
-		out.Kids = append(out.Kids, row)
-		first = false
-	}
-	return out
-}
-
-// cells splits a row at its bars; one in a code span or after a backslash is text.
-func cells(line string) []string {
-	line = strings.TrimSuffix(strings.TrimPrefix(line, "|"), "|")
-	var list []string
-	var cell strings.Builder
-	code := false
-	for i := 0; i < len(line); i++ {
-		switch c := line[i]; {
-		case c == '\\' && i+1 < len(line) && line[i+1] == '|':
-			cell.WriteByte('|')
-			i++
-		case c == '|' && !code:
-			list = append(list, strings.TrimSpace(cell.String()))
-			cell.Reset()
-		default:
-			code = code != (c == '`')
-			cell.WriteByte(c)
-		}
-	}
-	return append(list, strings.TrimSpace(cell.String()))
-}
-
-func indent(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
 
 func plain(list []node) string {
 	var b strings.Builder
