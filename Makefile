@@ -29,7 +29,7 @@ test: install-chdb install-kafka install-redis install-chromium lint ## all test
 	@echo "==> end to end: the built program, killed in mid-story"
 	@TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 30m $(TEST_FLAGS) ./internal/e2e
 	@echo "==> chaos, a short run: three processes, three brokers, a Redis, every fault"
-	@TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 20m $(TEST_FLAGS) ./internal/chaos
+	@TILLSTREAM_REQUIRE="$(REQUIRE)" $(GO) test -timeout 30m $(TEST_FLAGS) ./internal/chaos
 
 build: ## bin/tillstream
 	@echo "==> building $(BIN) $(VERSION) (the first build compiles every library: a few minutes)"

@@ -96,7 +96,7 @@ type JobView struct {
 type JobPreview struct {
 	JobID    string            `json:"job_id,omitempty"` // of the job that was asked for
 	Kind     schemas.JobKind   `json:"kind"`
-	Filter   string            `json:"filter"`
+	Filter   map[string]string `json:"filter"` // as a job has it; empty: everything
 	Count    uint64            `json:"count"`
 	ByCause  map[string]uint64 `json:"by_cause,omitempty"` // of letters
 	Closed   uint64            `json:"closed,omitempty"`   // letters that were retried or dismissed before

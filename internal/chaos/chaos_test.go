@@ -27,7 +27,9 @@ func (l testLog) Write(b []byte) (int, error) {
 }
 
 // TestAShortRunHasNoViolations is the chaos of CI: few kills, every kind of fault, another seed each time. How long a
-// takeover takes is measured by the long run, on a machine that does nothing else.
+// takeover takes is measured by the long run, on a machine that does nothing else. The drain's limit is for what never
+// ends: the run leaves thousands of effects, of which a transaction lets eight go, and on a busy machine with three
+// brokers each may take over a second.
 func TestAShortRunHasNoViolations(t *testing.T) {
 	if _, err := exec.LookPath("java"); err != nil {
 		parts.Missing(t, "kafka", "there is no java in PATH; scripts/install.sh kafka brings it")
@@ -41,7 +43,7 @@ func TestAShortRunHasNoViolations(t *testing.T) {
 	seed, _ := strconv.ParseUint(os.Getenv(seedEnv), 10, 64)
 	r, err := run(t.Context(), options{
 		Seed: seed, Kills: 8, QuietKills: 1, Records: 3000, PauseMax: 8 * time.Second, Gap: 2 * time.Second,
-		Drain: 6 * time.Minute, TakeoverMax: 2 * time.Minute, Log: testLog{t},
+		Drain: 15 * time.Minute, TakeoverMax: 2 * time.Minute, Log: testLog{t},
 	})
 	line, _ := json.Marshal(r)
 	t.Logf("%s", line)

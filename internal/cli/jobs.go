@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -74,16 +75,20 @@ func printJobs(out io.Writer, list []chsink.Job) error {
 		if j.Count < 0 {
 			of = "?"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", harmless(j.ID), strings.ToLower(j.Kind), strings.ToLower(j.State), j.Done, j.Skipped, j.Failed, of, instant(j.AskedAt), dash(harmless(j.By)), harmless(about(j)))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", harmless(j.ID), strings.ToLower(j.Kind), strings.ToLower(j.State), j.Done, j.Skipped, j.Failed, of, instant(j.AskedAt), dash(harmless(j.By)), harmless(about(j.Filter)))
 	}
 	return w.Flush()
 }
 
-// about is the filter of a job.
-func about(j chsink.Job) string {
+// about is the filter of a job, for people.
+func about(filter map[string]string) string {
 	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(j.Filter)) {
-		parts = append(parts, name+"="+j.Filter[name])
+	for _, name := range slices.Sorted(maps.Keys(filter)) {
+		value := filter[name]
+		if strings.ContainsAny(value, " \t\"'") {
+			value = strconv.Quote(value)
+		}
+		parts = append(parts, name+"="+value)
 	}
 	if len(parts) == 0 {
 		return "everything"
@@ -128,7 +133,7 @@ func printJob(out io.Writer, v *api.JobView) error {
 			fmt.Fprintf(out, "  %-8s %s\n", name, harmless(text))
 		}
 	}
-	line("about", about(v.Job))
+	line("about", about(v.Filter))
 	line("progress", barOf(chsink.Job{Count: v.Count, Done: v.Done, Skipped: v.Skipped, Failed: v.Failed}))
 	if v.PerMinute > 0 {
 		line("rate", fmt.Sprintf("%d items a minute at the most", v.PerMinute))

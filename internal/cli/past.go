@@ -272,14 +272,14 @@ func (p Process) showPreview(out io.Writer, seen api.JobPreview, asJSON bool) er
 		if what != "dead letters" {
 			list = "deliveries"
 		}
-		fmt.Fprintf(out, "There is nothing to do: no %s match (%s)", what, harmless(seen.Filter))
+		fmt.Fprintf(out, "There is nothing to do: no %s match (%s)", what, harmless(about(seen.Filter)))
 		if seen.Closed > 0 {
 			fmt.Fprintf(out, " but %d that were retried or dismissed before", seen.Closed)
 		}
 		fmt.Fprintf(out, ". 'tillstream %s' lists what there is, seconds after it happened.\n", list)
 		return nil
 	}
-	fmt.Fprintf(out, "%d %s are meant (%s); they will be %s.\n", seen.Count, what, harmless(seen.Filter), verbs[seen.Kind])
+	fmt.Fprintf(out, "%d %s are meant (%s); they will be %s.\n", seen.Count, what, harmless(about(seen.Filter)), verbs[seen.Kind])
 	for _, cause := range jobs.Causes {
 		if n := seen.ByCause[cause]; n > 0 {
 			fmt.Fprintf(out, "  %7d %s\n", n, cause)

@@ -163,12 +163,14 @@ func (d *Desk) Jobs(ctx context.Context, limit int, personalData bool) (api.JobL
 
 func maskJob(j *chsink.Job, personalData bool) {
 	mask(personalData, &j.Detail, &j.Why, &j.By)
-	if personalData {
-		return
-	}
 	j.Filter = maps.Clone(j.Filter)
-	for name, value := range j.Filter {
-		j.Filter[name] = outbound.Redact(value)
+	maskFilter(personalData, j.Filter)
+}
+
+func maskFilter(personalData bool, filter map[string]string) {
+	for name, value := range filter {
+		mask(personalData, &value)
+		filter[name] = value
 	}
 }
 
@@ -229,10 +231,8 @@ func (d *Desk) Preview(ctx context.Context, r api.AskRequest, personalData bool)
 	case f.Empty() && !r.All && !f.Uncertain:
 		return p, refuse(connections.Invalid, "the filter leaves nothing out: say which are meant, by a flag such as --issue, --destination or --contact, or --all (over HTTP \"all\": true)")
 	}
-	p.Filter = outbound.Redact(f.String())
-	if personalData {
-		p.Filter = f.String()
-	}
+	p.Filter = f.Map()
+	maskFilter(personalData, p.Filter)
 	switch {
 	case f.Uncertain:
 		err = d.previewUncertain(ctx, &p, f)

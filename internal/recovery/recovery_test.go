@@ -82,27 +82,27 @@ func TestWhatIsAskedForIsCountedAndMasked(t *testing.T) {
 		{
 			"retry",
 			api.AskRequest{Kind: schemas.JobRetry, Filter: map[string]string{"contact": "ann@example.com"}},
-			api.JobPreview{Filter: "contact=a***@example.com", Count: 4, ByCause: map[string]uint64{"REJECTED": 4}, Closed: 2, Sample: []string{"crm.commands-0-1 REJECTED live/a***@example.com: no"}},
+			api.JobPreview{Filter: map[string]string{"contact": "a***@example.com"}, Count: 4, ByCause: map[string]uint64{"REJECTED": 4}, Closed: 2, Sample: []string{"crm.commands-0-1 REJECTED live/a***@example.com: no"}},
 		},
 		{
 			"dismiss",
 			api.AskRequest{Kind: schemas.JobDismiss, All: true},
-			api.JobPreview{Filter: "everything", Count: 5, ByCause: map[string]uint64{"REJECTED": 4, "QUARANTINED": 1}, Closed: 2, Sample: []string{"crm.commands-0-1 REJECTED live/a***@example.com: no"}},
+			api.JobPreview{Filter: map[string]string{}, Count: 5, ByCause: map[string]uint64{"REJECTED": 4, "QUARANTINED": 1}, Closed: 2, Sample: []string{"crm.commands-0-1 REJECTED live/a***@example.com: no"}},
 		},
 		{
 			"uncertain",
 			api.AskRequest{Kind: schemas.JobSettle, Filter: map[string]string{"uncertain": "true"}},
-			api.JobPreview{Filter: "uncertain=true", Count: 1, Sample: []string{"c1   live/a***@example.com at : cut"}},
+			api.JobPreview{Filter: map[string]string{"uncertain": "true"}, Count: 1, Sample: []string{"c1   live/a***@example.com at : cut"}},
 		},
 		{
 			"replay",
 			api.AskRequest{Kind: schemas.JobReplay, Filter: map[string]string{"destination": "crm"}},
-			api.JobPreview{Filter: "destination=crm", Count: 2, Contacts: 2, Sample: []string{"crm live/a***@example.com"}},
+			api.JobPreview{Filter: map[string]string{"destination": "crm"}, Count: 2, Contacts: 2, Sample: []string{"crm live/a***@example.com"}},
 		},
 		{
 			"replay with effects",
 			api.AskRequest{Kind: schemas.JobReplay, Filter: map[string]string{"destination": "crm", "effects": "true"}},
-			api.JobPreview{Filter: "destination=crm effects=true", Count: 5, Contacts: 2, Effects: 3, Sample: []string{"crm live/a***@example.com"}},
+			api.JobPreview{Filter: map[string]string{"destination": "crm", "effects": "true"}, Count: 5, Contacts: 2, Effects: 3, Sample: []string{"crm live/a***@example.com"}},
 		},
 	} {
 		c.ask.JobID, c.ask.By, c.ask.DryRun, c.want.Kind = "j", "ann", true, c.ask.Kind

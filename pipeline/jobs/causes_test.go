@@ -353,9 +353,6 @@ func TestFilter(t *testing.T) {
 			t.Errorf("%v: got %v, want ErrFilter", m, err)
 		}
 	}
-	if got := (Filter{Text: "a b", Destination: "crm"}).String(); got != `destination=crm text="a b"` {
-		t.Errorf("got %s", got)
-	}
 }
 
 func TestOneCauseIsOneIssue(t *testing.T) {

@@ -185,23 +185,6 @@ func (f Filter) Empty() bool {
 	return f == Filter{}
 }
 
-// String lists the parts that are given, in the order of their names. It may hold personal data.
-func (f Filter) String() string {
-	m := f.Map()
-	parts := make([]string, 0, len(m))
-	for _, name := range slices.Sorted(maps.Keys(m)) {
-		if value := m[name]; strings.ContainsAny(value, " \t\"'") {
-			parts = append(parts, fmt.Sprintf("%s=%q", name, value))
-		} else {
-			parts = append(parts, name+"="+value)
-		}
-	}
-	if len(parts) == 0 {
-		return "everything"
-	}
-	return strings.Join(parts, " ")
-}
-
 // subject is what a filter looks at, of a letter, a command or a delivery.
 type subject struct {
 	destination, contactKey, rootKey string
