@@ -120,6 +120,7 @@ func TestLettersOfAMissingFieldAreRetriedOnceItIsThere(t *testing.T) {
 	w.asks(t, &job, "jobs", "show", "mended")
 	var again api.JobPreview
 	w.asks(t, &again, "retry", "--cause", "rejected", "--yes")
+	w.asks(t, &job, "retry", "--cause", "rejected", "--yes", "--wait") // the preview is all there is, and reads as a job
 	if again.Count != 0 || again.Closed < letters {
 		t.Errorf("asked again it is about %+v, want none and at least %d before", again, letters)
 	}

@@ -9,7 +9,7 @@ import { Badge, Button, Dialog, ErrorState, Facts, Field, Loaded, Progress, Skel
 
 export type JobKind = "RETRY" | "DISMISS" | "SETTLE" | "REPLAY";
 
-interface Preview { job_id?: string; kind: string; filter: string; count: number; by_cause?: Record<string, number>; closed?: number; contacts?: number; effects?: number; sample?: string[] }
+interface Preview { job_id?: string; kind: string; filter: Record<string, string>; count: number; by_cause?: Record<string, number>; closed?: number; contacts?: number; effects?: number; sample?: string[] }
 export interface Job {
   job: string; kind: string; state: string; filter: Record<string, string> | null; per_minute?: number; count: number; done: number; skipped: number; failed: number; detail?: string; why?: string; by: string; asked_at: string; at: string;
 }
