@@ -13,8 +13,9 @@ import (
 	"github.com/tillstream/tillstream/simulators/story"
 )
 
-// takeoverMax is the session timeout, after which a dead owner is noticed, and the time of a recovery.
-const takeoverMax = 15*time.Second + 2*time.Second
+// takeoverMax is the session timeout, after which a dead owner is noticed, and time for a recovery on a busy machine. What
+// waits for anything else than the session, such as a transaction's end, takes longer.
+const takeoverMax = 15*time.Second + 15*time.Second
 
 func TestAKilledProcessIsTakenOverOnRealKafka(t *testing.T) {
 	t.Parallel()
@@ -47,14 +48,8 @@ func takeover(t *testing.T, w *world, start func(*testing.T)) {
 
 	events := tell(31, 60)
 	half := len(events) / 2
-	took := w.takenOver(t, events[:half], second)
-	if took > takeoverMax {
-		// A machine that does other things may delay one; two in a row are the program's.
-		second, address = w.second(t, "processors")
-		w.awaitShared(t, address)
-		if took = w.takenOver(t, nil, second); took > takeoverMax {
-			t.Errorf("taken over after %v at best, want at most %v", took, takeoverMax)
-		}
+	if took := w.takenOver(t, events[:half], second); took > takeoverMax {
+		t.Errorf("taken over after %v, want at most %v", took, takeoverMax)
 	}
 	if err := w.emit(t.Context(), events[half:]); err != nil {
 		t.Fatal(err)
@@ -88,9 +83,7 @@ func (w *world) awaitShared(t *testing.T, second string) {
 // takenOver kills a process under load and returns how long it took until the program ran every partition.
 func (w *world) takenOver(t *testing.T, events []story.Event, second *parts.Process) time.Duration {
 	t.Helper()
-	if len(events) > 0 {
-		w.load(t, events)
-	}
+	w.load(t, events)
 	second.Kill()
 	killed := time.Now()
 	w.await(t, "the other process runs every partition", func() error {
