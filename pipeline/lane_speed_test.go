@@ -135,6 +135,8 @@ func (l *idleLog) Bounds(_ context.Context, topic string, _ int32) (start, end i
 	return 0, int64(l.records), nil
 }
 
+func (l *idleLog) OffsetAt(context.Context, string, int32, time.Time) (int64, error) { return 0, nil }
+
 func (l *idleLog) Offsets(_ context.Context, _ string, topics []string, partitions []int32) (out []kafka.Offset, err error) {
 	for _, t := range topics {
 		for _, p := range partitions {

@@ -64,6 +64,13 @@ type ListReader interface {
 	Standing(ctx context.Context, email, list string) (schemas.Standing, Outcome)
 }
 
+// A Recaller is a Writer whose destination lists effects without a name of ours, so that Reconcile tells them apart by what
+// the writer itself made. Recall adds what other processes made: it gets the deliveries that concern the contact of the
+// effect that Reconcile is asked about next, and may get the same ones again.
+type Recaller interface {
+	Recall(deliveries []*schemas.Delivery)
+}
+
 // A BulkWriter is a Writer to which many desired states together cost less than one by one. Write is then given up to
 // BulkMax of them at a time where so many wait. It must not be worse for the contacts: what sets off automations in the
 // CRM has to be written as ever.

@@ -253,6 +253,9 @@ func (d *Deliverer) write(ctx context.Context, w sinks.Writer, batch []*entry, u
 	defer span.End()
 	var before []schemas.Exchange
 	if unsure {
+		if err := d.recall(ctx, w, batch[0], &cmds[0]); err != nil {
+			return unsent(batch, err)
+		}
 		o := guard(func() []sinks.Outcome { return []sinks.Outcome{w.Reconcile(ctx, cmds[0])} }, batch[:1], sinks.Retryable)[0]
 		if o.Kind != sinks.NotHappened {
 			return []result{{entry: batch[0], outcome: o, started: started, reconciled: true}}

@@ -71,7 +71,7 @@ func (d *Deliverer) session(ctx context.Context) error {
 func (d *Deliverer) describe(ctx context.Context) error {
 	ctx, cancel := d.clock.WithTimeout(ctx, endTimeout)
 	defer cancel()
-	d.counts = map[string]int32{}
+	counts := map[string]int32{}
 	for _, topic := range []string{schemas.TopicDeliveries, schemas.TopicDeadLetters, schemas.TopicAutomationInbox, schemas.TopicProgress} {
 		info, err := d.cluster.Describe(ctx, topic)
 		if topic == schemas.TopicProgress && errors.Is(err, kerr.UnknownTopicOrPartition) {
@@ -84,8 +84,11 @@ func (d *Deliverer) describe(ctx context.Context) error {
 		if info.Count <= 0 {
 			return fmt.Errorf("topic %s has no partitions", topic)
 		}
-		d.counts[topic] = info.Count
+		counts[topic] = info.Count
 	}
+	d.mu.Lock()
+	d.counts = counts
+	d.mu.Unlock()
 	return nil
 }
 

@@ -37,6 +37,7 @@ type entry struct {
 	slot     bool // its flight is counted by it
 	intent   intentState
 	unsure   bool // an effect that may have been sent: ask before sending
+	recalled bool // its writer knows what others made for its contact; of its flight, not of Deliverer.mu
 	aside    bool // a question whose turn has not come: only its deadline counts
 	attempts int64
 	failures int // that were the command's own

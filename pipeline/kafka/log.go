@@ -16,6 +16,8 @@ type Log interface {
 	Describe(ctx context.Context, topic string) (TopicInfo, error)
 	// Bounds returns the first offset of a partition and its high watermark: the end that includes what is undecided.
 	Bounds(ctx context.Context, topic string, partition int32) (start, end int64, err error)
+	// OffsetAt returns the offset of the first record that was appended at t or later, and the end where there is none.
+	OffsetAt(ctx context.Context, topic string, partition int32, t time.Time) (int64, error)
 	// Offsets returns what a group committed for these partitions of these topics, all of them, in that order; At is -1
 	// where it has none. It waits while a transaction that commits one is undecided (KIP-447), for as long as ctx allows.
 	Offsets(ctx context.Context, group string, topics []string, partitions []int32) ([]Offset, error)

@@ -269,6 +269,51 @@ func TestStartsAreReconciled(t *testing.T) {
 	})
 }
 
+// Another process may have started the contact for a command of before, and its receipt says by which start: that one is
+// not taken for the command that is asked about. Where the receipt does not know it, nobody can say.
+func TestStartsOfAnotherProcessAreRecalled(t *testing.T) {
+	now := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	clock := func() time.Time { return now }
+	first, second := effect(schemas.EffectStartAutomation, "Welcome"), effect(schemas.EffectStartAutomation, "Welcome")
+	first.ContactKey, second.ContactKey, second.CommandID = "live/ada@shop.example", "live/ada@shop.example", "another"
+	first.At, second.At = now, now
+	receipt := func(cmd schemas.Command, o sinks.Outcome) *schemas.Delivery {
+		return &schemas.Delivery{
+			CommandID: cmd.CommandID, Kind: cmd.Kind, ContactKey: cmd.ContactKey, Outcome: schemas.OutcomeDelivered, Requests: o.Exchanges,
+		}
+	}
+	t.Run("by its id", func(t *testing.T) {
+		s, w := openAt(t, twin.Options{}, clock)
+		told := receipt(first, write(t, w, first))
+		if last := told.Requests[len(told.Requests)-1]; strings.Contains(last.Response, "ada") || !strings.Contains(last.Response, `"id":`) {
+			t.Errorf("the receipt has %s, want the start's id without the contact", last.Response)
+		}
+		_, next := reach(t, s, clock)
+		next.(sinks.Recaller).Recall([]*schemas.Delivery{told})
+		if o := next.Reconcile(t.Context(), second); o.Kind != sinks.NotHappened {
+			t.Errorf("got %d, want that it did not happen: %v", o.Kind, o.Err)
+		}
+		write(t, w, second)
+		if o := next.Reconcile(t.Context(), second); o.Kind != sinks.Delivered {
+			t.Errorf("got %d, want delivered: %v", o.Kind, o.Err)
+		}
+	})
+	t.Run("without its id", func(t *testing.T) {
+		s, w := openAt(t, twin.Options{}, clock)
+		write(t, w, first)
+		_, other := reach(t, s, clock)
+		told := receipt(first, other.Reconcile(t.Context(), first))
+		_, next := reach(t, s, clock)
+		next.(sinks.Recaller).Recall([]*schemas.Delivery{told})
+		if o := next.Reconcile(t.Context(), second); o.Kind != sinks.Unknown || o.Remedy == "" {
+			t.Errorf("got %d, want unknown: %v", o.Kind, o.Err)
+		}
+		if o := other.Reconcile(t.Context(), second); o.Kind != sinks.NotHappened {
+			t.Errorf("the process that found it: got %d, want that it did not happen: %v", o.Kind, o.Err)
+		}
+	})
+}
+
 // lossy loses the answers of one path.
 type lossy struct {
 	path    string

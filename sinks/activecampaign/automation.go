@@ -27,7 +27,15 @@ const (
 	// startSpan is the same from when it was sent: its answer came, or was given up, by then.
 	startSpan           = 3 * time.Minute
 	startsRememberedMax = 10_000
+	startsPath          = "/contactAutomations"
 )
+
+// startAnswer is what is read of the answer to a start.
+type startAnswer struct {
+	ContactAutomation struct {
+		ID flexible `json:"id"`
+	} `json:"contactAutomation"`
+}
 
 // startAutomation is EffectStartAutomation. Each call is one more start, so it must not be repeated unless it is known
 // not to have happened.
@@ -116,13 +124,9 @@ func (w *writer) enrol(ctx context.Context, cmd *schemas.Command, contactID, aut
 	if err != nil || err2 != nil {
 		return &failure{kind: failRetry, cause: "activecampaign gave an id that is no number", remedy: "nothing: it is tried again"}
 	}
-	var answer struct {
-		ContactAutomation struct {
-			ID flexible `json:"id"`
-		} `json:"contactAutomation"`
-	}
+	var answer startAnswer
 	w.starts.sent(cmd.CommandID, w.api.now())
-	r := w.api.call(ctx, http.MethodPost, "/contactAutomations", nil, map[string]any{
+	r := w.api.call(ctx, http.MethodPost, startsPath, nil, map[string]any{
 		"contactAutomation": map[string]int64{"contact": contact, "automation": automation},
 	})
 	if r.ok(&answer) && answer.ContactAutomation.ID != "" {
@@ -145,7 +149,7 @@ func (w *writer) enrol(ctx context.Context, cmd *schemas.Command, contactID, aut
 }
 
 // started asks the contact's own starts whether one of them is this command's. The API gives starts no name of ours, so
-// it goes by their time, and by what is known to be another command's. From when this process sent it, or else from when
+// it goes by their time, and by what is known to be another command's, of this process or recalled. From when this process sent it, or else from when
 // the command was made (its intent, where the caller sets that): none since, and it did not happen; one soon after, and it
 // did; anything else is for a person to say.
 func (w *writer) started(ctx context.Context, cmd *schemas.Command) sinks.Outcome {
@@ -170,6 +174,7 @@ func (w *writer) started(ctx context.Context, cmd *schemas.Command) sinks.Outcom
 		from, within = sentAt, startSpan
 	}
 	var soon, unclear int
+	var own string
 	for _, s := range rows {
 		if w.starts.is(s.id, cmd.CommandID) {
 			return sinks.Outcome{Kind: sinks.Delivered}
@@ -179,7 +184,7 @@ func (w *writer) started(ctx context.Context, cmd *schemas.Command) sinks.Outcom
 		case w.starts.known(s.id), err == nil && !at.After(from.Add(-clockSkewMax)):
 			// of another command, or long before
 		case err == nil && !at.Before(begin) && !at.After(from.Add(within)):
-			soon++
+			soon, own = soon+1, s.id
 		case err == nil && known && at.After(from.Add(within+clockSkewMax)):
 			// long after the request was over
 		default:
@@ -187,7 +192,8 @@ func (w *writer) started(ctx context.Context, cmd *schemas.Command) sinks.Outcom
 		}
 	}
 	switch {
-	case soon == 1 && unclear == 0:
+	case soon == 1 && unclear == 0 && !w.starts.unnamed(cmd.ContactKey):
+		w.starts.note(own, cmd.CommandID)
 		return sinks.Outcome{Kind: sinks.Delivered}
 	case soon == 0 && unclear == 0:
 		return sinks.Outcome{Kind: sinks.NotHappened}
@@ -198,13 +204,52 @@ func (w *writer) started(ctx context.Context, cmd *schemas.Command) sinks.Outcom
 	}
 }
 
+// Recall implements sinks.Recaller: the starts that other processes made for a contact are known by the ids that their
+// receipts tell. A receipt that tells of a start without its id, because its answer was lost, leaves a doubt about every
+// start of the contact that is not known.
+func (w *writer) Recall(deliveries []*schemas.Delivery) {
+	for _, d := range deliveries {
+		if d.Kind != schemas.CommandEffect || d.Outcome != schemas.OutcomeDelivered && d.Outcome != schemas.OutcomeUncertain {
+			continue
+		}
+		id, about := "", false
+		for _, x := range d.Requests {
+			if path, _, _ := strings.Cut(x.URL, "?"); !strings.HasSuffix(path, startsPath) {
+				continue
+			}
+			about = true
+			var answer startAnswer
+			if x.Method == http.MethodPost && json.Unmarshal([]byte(x.Response), &answer) == nil && answer.ContactAutomation.ID != "" {
+				id = string(answer.ContactAutomation.ID)
+			}
+		}
+		switch {
+		case id != "":
+			w.starts.note(id, d.CommandID)
+		case about:
+			w.starts.doubt(d.ContactKey)
+		}
+	}
+}
+
+// receipt leaves of the answer to a start what Recall looks for. The answer repeats the whole contact, and what is kept of
+// it would end before the start's id.
+func (w *writer) receipt(commandID string, list []schemas.Exchange) {
+	id := w.starts.startOf(commandID)
+	for i := range list {
+		if x := &list[i]; id != "" && x.Method == http.MethodPost && x.Status < 300 && strings.HasSuffix(x.URL, startsPath) {
+			x.Response = fmt.Sprintf(`{"contactAutomation":{"id":%q}}`, id)
+		}
+	}
+}
+
 // start is one row of a contact's starts on automations.
 type start struct{ id, added string }
 
 // startsOf reads the contact's starts on the automation. Those read before a failure are returned with it.
 func (w *writer) startsOf(ctx context.Context, contactID, automationID string) (out []start, fail *failure) {
 	seen := map[string]bool{}
-	fail = w.api.pages(ctx, "/contacts/"+url.PathEscape(contactID)+"/contactAutomations", nil, func(body []byte) (int, error) {
+	fail = w.api.pages(ctx, "/contacts/"+url.PathEscape(contactID)+startsPath, nil, func(body []byte) (int, error) {
 		var page struct {
 			ContactAutomations []struct {
 				ID         flexible `json:"id"`
@@ -239,64 +284,89 @@ func asked(f *failure) sinks.Outcome {
 
 var errNoLog = errors.New("activecampaign keeps no log of this kind of effect")
 
-// starts remembers which start on an automation was which command's, so that another's is not taken for it, and when
-// commands were sent.
+// starts remembers which start on an automation was which command's, so that another's is not taken for it, when commands
+// were sent, and of which contacts a start is not known by its id. The oldest of each are forgotten.
 type starts struct {
-	mu    sync.Mutex
-	order *list.List        // of keys of both maps, newest first
-	byID  map[string]string // start to command
-	at    map[string]time.Time
+	mu       sync.Mutex
+	commands memory[string] // by start
+	ids      memory[string] // of starts, by command
+	at       memory[time.Time]
+	doubts   memory[bool] // by contact key
 }
 
 func newStarts() *starts {
-	return &starts{order: list.New(), byID: map[string]string{}, at: map[string]time.Time{}}
+	return &starts{commands: newMemory[string](), ids: newMemory[string](), at: newMemory[time.Time](), doubts: newMemory[bool]()}
 }
 
+// memory keeps the values of the keys that were set first of late.
+type memory[V any] struct {
+	order  *list.List // of keys, newest first
+	values map[string]V
+}
+
+func newMemory[V any]() memory[V] { return memory[V]{list.New(), map[string]V{}} }
+
+func (m memory[V]) set(key string, v V) {
+	if _, ok := m.values[key]; !ok {
+		m.order.PushFront(key)
+	}
+	if m.values[key] = v; m.order.Len() > startsRememberedMax {
+		oldest, _ := m.order.Remove(m.order.Back()).(string)
+		delete(m.values, oldest)
+	}
+}
+
+// note says which command's a start is.
 func (s *starts) note(id, commandID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.byID[id] = commandID
-	s.push("start " + id)
+	s.commands.set(id, commandID)
+	s.ids.set(commandID, id)
 }
 
 // sent notes when the command's request left, or is about to.
 func (s *starts) sent(commandID string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.at[commandID] = at
-	s.push("sent " + commandID)
+	s.at.set(commandID, at)
 }
 
-// push remembers the newest and forgets the oldest. The caller holds mu.
-func (s *starts) push(key string) {
-	s.order.PushFront(key)
-	if s.order.Len() <= startsRememberedMax {
-		return
-	}
-	last, _ := s.order.Remove(s.order.Back()).(string)
-	if id, ok := strings.CutPrefix(last, "start "); ok {
-		delete(s.byID, id)
-		return
-	}
-	delete(s.at, strings.TrimPrefix(last, "sent "))
+// doubt says that the contact has a start of a command's whose id is not known.
+func (s *starts) doubt(contactKey string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doubts.set(contactKey, true)
 }
 
 func (s *starts) sentAt(commandID string) (time.Time, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at, ok := s.at[commandID]
+	at, ok := s.at.values[commandID]
 	return at, ok
 }
 
 func (s *starts) known(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, ok := s.byID[id]
+	_, ok := s.commands.values[id]
 	return ok
 }
 
 func (s *starts) is(id, commandID string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.byID[id] == commandID
+	return s.commands.values[id] == commandID
+}
+
+// startOf is the id of the command's start; empty: not known.
+func (s *starts) startOf(commandID string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ids.values[commandID]
+}
+
+func (s *starts) unnamed(contactKey string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.doubts.values[contactKey]
 }

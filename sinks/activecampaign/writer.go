@@ -88,6 +88,7 @@ func (w *writer) one(ctx context.Context, cmd *schemas.Command) sinks.Outcome {
 	}
 	o := fail.outcome(known && !act.repeatable)
 	o.Exchanges = w.scrub(rec.Exchanges())
+	w.receipt(cmd.CommandID, o.Exchanges)
 	return o
 }
 

@@ -188,6 +188,6 @@ func open(_ context.Context, cfg any, env sinks.Env) (sinks.Writer, error) {
 		api:   api, list: c.List, phoneField: c.PhoneField, now: env.Now,
 		catalogue:     newCatalogue(api, env.Now),
 		people:        newPeople(contactsKnownMax, env.Now),
-		transactional: c.Messages == MessagesTransactional, sender: c.Sender, mails: newIDSet(mailsKnown),
+		transactional: c.Messages == MessagesTransactional, sender: c.Sender, mails: newIDSet(mailsKnown), unnamed: newIDSet(mailsKnown),
 	}, nil
 }

@@ -192,7 +192,8 @@ func effects() []sinkstest.EffectCase {
 // bench is a writer with its twin, and a clock that both share and tests move.
 type bench struct {
 	*twin.Server
-	w sinks.Writer
+	w    sinks.Writer
+	open func() sinks.Writer // of another process
 
 	mu   sync.Mutex
 	now  time.Time
@@ -263,10 +264,14 @@ func open(t *testing.T, o twin.Options, change ...func(*getresponse.Config)) *be
 	for _, f := range change {
 		f(c)
 	}
-	b.w, err = getresponse.Sink.Open(t.Context(), c, sinks.Env{Destination: "crm", Now: b.clock, HTTP: client})
-	if err != nil {
-		t.Fatal(err)
+	b.open = func() sinks.Writer {
+		w, err := getresponse.Sink.Open(t.Context(), c, sinks.Env{Destination: "crm", Now: b.clock, HTTP: client})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
 	}
+	b.w = b.open()
 	return b
 }
 

@@ -24,11 +24,16 @@ const (
 // Bounds and places of transactional e-mail.
 const (
 	mailsPath    = "/transactional-emails"
-	mailsKnown   = 10_000          // ids of mails that this process sent
+	mailsKnown   = 10_000          // ids of mails that are remembered
 	mailSlack    = 5 * time.Minute // how far the clocks of GetResponse and of here may be apart
 	contentReady = "direct"        // of contentType: subject and content are in the request
 	remedyMail   = "look in GetResponse's log of transactional e-mails whether the message went to this address, and settle it"
 )
+
+// mailMade is what is read of the answer to a transactional e-mail.
+type mailMade struct {
+	ID string `json:"transactionalEmailId"`
+}
 
 var errSeveralMails = errors.New("getresponse lists several transactional e-mails of this subject to this address since then, and none says which is this one")
 
@@ -60,11 +65,9 @@ func (w *writer) mail(ctx context.Context, cmd *schemas.Command) sinks.Outcome {
 		return fail.outcome(false)
 	}
 	r := w.api.call(ctx, http.MethodPost, mailsPath, nil, body)
-	var made struct {
-		ID string `json:"transactionalEmailId"`
-	}
+	var made mailMade
 	if r.ok(&made) && made.ID != "" {
-		w.mails.add(made.ID)
+		w.mails.add(made.ID, cmd.CommandID)
 		return fail.outcome(true)
 	}
 	fail = classify(r)
@@ -227,7 +230,7 @@ func (c *catalogue) forgetSender(ctx context.Context) {
 
 // mailed is Reconcile for transactional e-mail. GetResponse lists them by time, with recipient and subject, and with
 // nothing of ours; so those count that went to this address with this subject since the command was made and are not
-// known to be another command's. None: it was not sent. One: it was. Several, or a command without a time: nobody can say.
+// known to be another command's, of this process or recalled. None: it was not sent. One: it was. Several, or a command without a time: nobody can say.
 func (w *writer) mailed(ctx context.Context, cmd *schemas.Command) sinks.Outcome {
 	body, fail := w.mailOf(ctx, cmd)
 	if fail != nil {
@@ -241,7 +244,7 @@ func (w *writer) mailed(ctx context.Context, cmd *schemas.Command) sinks.Outcome
 	if cmd.At.IsZero() {
 		return sinks.Outcome{Kind: sinks.Unknown, Err: errSeveralMails, Remedy: remedyMail}
 	}
-	n := 0
+	n, own, known := 0, "", false
 	since := url.Values{"query[sentOn][from]": {cmd.At.Add(-mailSlack).UTC().Format(timeForm)}}
 	fail = w.api.pages(ctx, mailsPath, since, rowsPerPage, func(page []byte) (int, error) {
 		var rows []struct {
@@ -251,48 +254,83 @@ func (w *writer) mailed(ctx context.Context, cmd *schemas.Command) sinks.Outcome
 		}
 		err := json.Unmarshal(page, &rows)
 		for _, x := range rows {
-			if strings.EqualFold(x.Recipients.To.Email, body.Recipients.To.Email) && x.Subject == body.Subject && !w.mails.has(x.ID) {
-				n++
+			switch whose := w.mails.whose(x.ID); {
+			case whose == cmd.CommandID:
+				known = true
+			case whose == "" && strings.EqualFold(x.Recipients.To.Email, body.Recipients.To.Email) && x.Subject == body.Subject:
+				n, own = n+1, x.ID
 			}
 		}
 		return len(rows), err
 	})
 	switch {
+	case known:
+		return sinks.Outcome{Kind: sinks.Delivered}
 	case fail != nil:
 		return fail.outcome(false)
 	case n == 0:
 		return sinks.Outcome{Kind: sinks.NotHappened}
-	case n == 1:
+	case n == 1 && w.unnamed.whose(cmd.ContactKey) == "":
+		w.mails.add(own, cmd.CommandID)
 		return sinks.Outcome{Kind: sinks.Delivered}
 	}
 	return sinks.Outcome{Kind: sinks.Unknown, Err: errSeveralMails, Remedy: remedyMail}
 }
 
-// idSet remembers ids; the oldest go first.
+// Recall implements sinks.Recaller: the e-mails that other processes sent to a contact are known by the ids that their
+// receipts tell. A receipt that tells of one without its id, because its answer was lost, leaves a doubt about every e-mail
+// to the contact that is not known.
+func (w *writer) Recall(deliveries []*schemas.Delivery) {
+	for _, d := range deliveries {
+		if d.Kind != schemas.CommandEffect || d.Outcome != schemas.OutcomeDelivered && d.Outcome != schemas.OutcomeUncertain {
+			continue
+		}
+		id, about := "", false
+		for _, x := range d.Requests {
+			if path, _, _ := strings.Cut(x.URL, "?"); !strings.HasSuffix(path, mailsPath) {
+				continue
+			}
+			about = true
+			var made mailMade
+			if x.Method == http.MethodPost && json.Unmarshal([]byte(x.Response), &made) == nil && made.ID != "" {
+				id = made.ID
+			}
+		}
+		switch {
+		case id != "":
+			w.mails.add(id, d.CommandID)
+		case about:
+			w.unnamed.add(d.ContactKey, d.CommandID)
+		}
+	}
+}
+
+// idSet remembers whose command ids are; the oldest go first.
 type idSet struct {
 	mu    sync.Mutex
 	max   int
-	known map[string]bool
+	known map[string]string
 	order []string
 }
 
-func newIDSet(max int) *idSet { return &idSet{max: max, known: map[string]bool{}} }
+func newIDSet(max int) *idSet { return &idSet{max: max, known: map[string]string{}} }
 
-func (s *idSet) add(id string) {
+func (s *idSet) add(id, commandID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.known[id] {
+	if _, ok := s.known[id]; ok {
 		return
 	}
 	if len(s.order) >= s.max {
 		delete(s.known, s.order[0])
 		s.order = s.order[1:]
 	}
-	s.known[id] = true
+	s.known[id] = commandID
 	s.order = append(s.order, id)
 }
 
-func (s *idSet) has(id string) bool {
+// whose is the command's id; empty: not known.
+func (s *idSet) whose(id string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.known[id]

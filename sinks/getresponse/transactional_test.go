@@ -216,3 +216,48 @@ func TestMailPermission(t *testing.T) {
 		t.Errorf("got %+v", bad)
 	}
 }
+
+// TestMailsOfAnotherProcessAreRecalled: another process may have sent the same e-mail for a command of before, and its
+// receipt says which it was: that one is not taken for the command that is asked about. Where the receipt does not know
+// it, nobody can say.
+func TestMailsOfAnotherProcessAreRecalled(t *testing.T) {
+	told := func(cmd schemas.Command, o sinks.Outcome) []*schemas.Delivery {
+		return []*schemas.Delivery{{
+			CommandID: cmd.CommandID, Kind: cmd.Kind, ContactKey: cmd.ContactKey, Outcome: schemas.OutcomeDelivered, Requests: o.Exchanges,
+		}}
+	}
+	prepare := func(t *testing.T) (b *bench, first, second schemas.Command) {
+		b = open(t, twin.Options{}, transactional)
+		b.AddTemplate("Receipt", "", "%%order%%")
+		return b, b.receipt("m1", "Receipt", "order", "1"), b.receipt("m2", "Receipt", "order", "2")
+	}
+	t.Run("by its id", func(t *testing.T) {
+		b, first, second := prepare(t)
+		receipt := told(first, b.deliver(t, first))
+		next := b.open()
+		next.(sinks.Recaller).Recall(receipt)
+		if o := next.Reconcile(t.Context(), second); o.Kind != sinks.NotHappened {
+			t.Errorf("got %d, want that it did not happen: %v", o.Kind, o.Err)
+		}
+		b.deliver(t, second)
+		if o := next.Reconcile(t.Context(), second); o.Kind != sinks.Delivered {
+			t.Errorf("got %d, want delivered: %v", o.Kind, o.Err)
+		}
+	})
+	t.Run("without its id", func(t *testing.T) {
+		b, first, second := prepare(t)
+		b.deliver(t, first)
+		other := b.open()
+		receipt := told(first, other.Reconcile(t.Context(), first))
+		next := b.open()
+		next.(sinks.Recaller).Recall(receipt)
+		if o := next.Reconcile(t.Context(), second); o.Kind != sinks.Unknown || o.Remedy == "" {
+			t.Errorf("got %d, want unknown: %v", o.Kind, o.Err)
+		}
+		for range 2 { // the process that found it
+			if a, b := other.Reconcile(t.Context(), first), other.Reconcile(t.Context(), second); a.Kind != sinks.Delivered || b.Kind != sinks.NotHappened {
+				t.Errorf("got %d and %d, want delivered and not happened", a.Kind, b.Kind)
+			}
+		}
+	})
+}

@@ -21,10 +21,11 @@ type writer struct {
 	catalogue        *catalogue
 	people           *people
 	joins            *people // by list and address: who was put on a list and does not show up yet
-	// transactional: messages go out as transactional e-mails, from sender; mails are those that this process sent.
+	// transactional: messages go out as transactional e-mails, from sender; mails are those that are known to be a command's.
 	transactional bool
 	sender        string
 	mails         *idSet
+	unnamed       *idSet // keys of contacts that have a mail of a command's whose id is not known
 }
 
 // Close implements sinks.Writer; idle connections belong to the client's maker.

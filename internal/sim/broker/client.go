@@ -66,6 +66,24 @@ func (c *Client) Bounds(ctx context.Context, topic string, partition int32) (sta
 	return start, end, nil
 }
 
+// OffsetAt implements kafka.Log.
+func (c *Client) OffsetAt(ctx context.Context, topic string, partition int32, t time.Time) (at int64, err error) {
+	asked := c.b.ask(ctx, c.p, "list-offsets", func() {
+		p := c.b.part(topic, partition)
+		if p == nil {
+			err = fmt.Errorf("list offsets of %s/%d: %w", topic, partition, kerr.UnknownTopicOrPartition)
+			return
+		}
+		at = p.next
+		for _, rec := range p.log {
+			if !rec.Record.Timestamp.Before(t) {
+				at = min(at, rec.Record.Offset)
+			}
+		}
+	})
+	return at, errors.Join(asked, err)
+}
+
 // Offsets implements kafka.Log.
 func (c *Client) Offsets(ctx context.Context, group string, topics []string, partitions []int32) (offsets []kafka.Offset, err error) {
 	var keys []kafka.TopicPartition
