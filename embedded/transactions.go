@@ -205,6 +205,9 @@ func finishTransactions(dir, journalPath string, open func() (*kfake.Cluster, er
 	if err != nil {
 		return fmt.Errorf("read the journal of transactions: %w", err)
 	}
+	if err := dropUnindexed(dir); err != nil {
+		return err
+	}
 	cluster, err := open()
 	if err != nil {
 		return err
